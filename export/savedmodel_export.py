@@ -70,7 +70,11 @@ class SavedModelRunner:
             )
             # -I: neither the environment nor the current folder can lend it our code.
             command = [sys.executable, "-I", saved_model_child.__file__, str(self.folder), str(request), str(response)]
-            finished = subprocess.run(command, capture_output=True, timeout=_CHILD_SECONDS, check=False)
+            try:
+                finished = subprocess.run(command, capture_output=True, timeout=_CHILD_SECONDS, check=False)
+            except subprocess.TimeoutExpired as error:
+                took = f"took over {_CHILD_SECONDS} s on {len(texts)} texts in a process of its own"
+                raise ExportError(f"{self.path} {took}. Ask fewer texts, or on an idle machine.") from error
             if finished.returncode:
                 reason = finished.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
                 raise ExportError(f"{self.path} does not run in a process of its own: {' '.join(reason)}")

@@ -7,7 +7,7 @@ stdout carries the answer, stderr everything else. Exit codes: 0 done, 1 the use
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from switch_tf.export.parity import Comparison
-    from switch_tf.predict import Line, Predictor
+    from switch_tf.predict import Predictor
     from switch_tf.run import Run
 
 _INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
@@ -134,6 +134,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     """
     from switch_tf.progress import TrainingProgress
     from switch_tf.report import metrics_table
+    from switch_tf.run import read_metrics
     from switch_tf.train import train as train_run
 
     console = _console()
@@ -141,7 +142,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     console.print(f"Training on {request.data}; the run will be in {output}", highlight=False)
     with TrainingProgress(console) as progress:
         run = train_run(request, config, output, progress, resume=resume)
-    metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_metrics(run.path)
     if as_json:
         _echo_json({"run": str(run.path), **metrics})
         return
@@ -202,13 +203,15 @@ def predict(
     Any amount streams through. A line that cannot be decoded is answered by {"line", "error"} in its place, the others
     go on, and the exit code is 1 at the end.
     """
-    from switch_tf.predict import answer
+    from switch_tf.predict import answer, check_line, open_lines
 
     if bool(texts) == bool(source):
         received = "both texts and --input" if texts else "neither a text nor --input"
         raise UsageError(f"Received {received}. Expected one of the two: `switch-tf predict --help`.")
+    given = (check_line(number, text) for number, text in enumerate(texts, 1))
+    lines = given if source is None else open_lines(source, text_column)
     failed = 0
-    for row in answer(_predictor(model, threads), _lines(texts, source, text_column), top):
+    for row in answer(_predictor(model, threads), lines, top):
         failed += "error" in row
         if as_json:
             _echo_json(row)
@@ -348,7 +351,7 @@ def _predictor(model: Path, threads: int | None) -> "Predictor":
     from switch_tf.onnx_predictor import OnnxPredictor
     from switch_tf.predict import load_predictor
 
-    loaded = load_predictor(model) if threads is None else load_predictor(model, threads)
+    loaded = load_predictor(model, threads)
     if isinstance(loaded, OnnxPredictor):
         click.echo(f"ONNX Runtime, {loaded.provider}", err=True)
     return loaded
@@ -370,37 +373,6 @@ def _print_parity(comparisons: "Sequence[Comparison]") -> None:
     from switch_tf.report import parity_table
 
     _console(stderr=False).print(parity_table(comparisons))
-
-
-def _lines(texts: tuple[str, ...], source: str | None, column: str) -> "Iterable[Line]":
-    from switch_tf.data import iter_texts
-    from switch_tf.predict import Line, check_line, read_json_lines, read_lines
-
-    if source is None:
-        return (check_line(number, text) for number, text in enumerate(texts, 1))
-    if source == "-":
-        return read_lines(sys.stdin.buffer)
-    path = Path(source)
-    endings = [suffix for suffix in map(str.lower, path.suffixes) if suffix not in (".gz", ".xz")][-1:]
-    if endings in ([".csv"], [".tsv"], [".parquet"]):
-        return (Line(number, text) for number, text in enumerate(iter_texts(path, column), 1))
-    if not path.is_file():
-        raise DataError(f"There is no file {path}. Expected texts, one a line, or - for stdin.")
-    reader: Callable[[Any], Iterable[Line]] = read_lines
-    if endings in ([".jsonl"], [".ndjson"]):
-        reader = lambda stream: read_json_lines(stream, column)  # noqa: E731
-    return _reading(path, reader)
-
-
-def _reading(path: Path, reader: "Callable[[Any], Iterable[Line]]") -> "Iterable[Line]":
-    import gzip
-    import lzma
-
-    from switch_tf.readers import refusing_damage
-
-    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix.lower(), open)
-    with refusing_damage(path), opener(path, "rb") as stream:
-        yield from reader(stream)
 
 
 def _readable(row: dict[str, Any]) -> str:

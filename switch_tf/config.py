@@ -117,7 +117,9 @@ class TrainConfig:
     gradient_clip_norm: NonNegative = _setting(1.0, "global norm; 0 is off. Keeps a bad batch from ruining the router")
     label_smoothing: Share = _setting(0.1, "mass spread over all classes: keeps small data from being overtrusted")
     validation_share: Annotated[float, Field(gt=0, lt=0.9)] = _setting(0.1, "of the training data, stratified by label")
-    patience: Annotated[int, Field(ge=1)] = _setting(3, "epochs without a better validation loss before stopping")
+    patience: Annotated[int, Field(ge=1)] = _setting(
+        3, "epochs without a better validation accuracy (or loss, at the same) before stopping"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = _setting(0, "of the split, initial weights, shuffling and dropout")
     mixed_precision: bool = _setting(False, "experts and attention in bfloat16 while training; weights stay float32")
     jit_compile: bool = _setting(False, "compile the training step with XLA")
@@ -199,6 +201,11 @@ def read_toml(file: Path) -> dict[str, Any]:
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Nested dictionaries of plain values, ready for TOML or JSON."""
     return dataclasses.asdict(config)
+
+
+def dense_twin(config: Config) -> Config:
+    """The same computation per token with one set of feed-forward weights instead of experts."""
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_experts=0))
 
 
 def describe_settings() -> list[tuple[str, Any, str]]:

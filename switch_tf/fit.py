@@ -18,8 +18,8 @@ from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.model import PADDING_ID, SwitchClassifier, assign_weights, named_weights
+from switch_tf.run import WEIGHTS
 
-BEST = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 
 _EVALUATION_BATCH = 256
@@ -121,7 +121,7 @@ def fit(
         started = time.perf_counter()
         totals = Totals()
         progress.start_epoch(epoch + 1, settings.epochs, steps)
-        for number, rows in enumerate(epoch_batches(len(lengths), settings.batch_size, settings.seed, epoch)):
+        for number, rows in enumerate(epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)):
             batch = _padded(training, rows, lengths, settings.batch_size)
             totals.add(trainer.step(*batch, tf.constant(epoch * steps + number)))
             progress.step(totals, time.perf_counter() - started)
@@ -137,7 +137,7 @@ def fit(
         )
         is_best = best_epoch(history) == len(history) - 1
         if is_best:  # before the checkpoint: a kill in between repeats the epoch, with the same result
-            files.write_tensors(folder / BEST, trainer.weights())
+            files.write_tensors(folder / WEIGHTS, trainer.weights())
         trainer.save(folder / CHECKPOINT, history)
         progress.end_epoch(history[-1], is_best)
     return history

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from switch_tf.errors import DataError, ModelError
+from switch_tf.predict import checked_labels
 
 _BATCH = 64  # texts at a time where the batch is dynamic
 _SIZE_LIMIT = 2**31  # bytes: what a protobuf file can hold
@@ -79,9 +80,7 @@ def _labels(metadata: dict[str, Any], classes: int, path: Path) -> list[str]:
         labels = json.loads(metadata["labels"])
     except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} does not name its labels in its metadata. Export it again.") from error
-    if not isinstance(labels, list) or len(labels) != classes or not all(isinstance(name, str) for name in labels):
-        raise ModelError(f"{path}: its metadata does not name its {classes} classes. Export it again.")
-    return labels
+    return checked_labels(labels, classes, f"{path}: its metadata")
 
 
 def _decode(text: str | bytes) -> str:

@@ -1,18 +1,22 @@
 """Answers for texts, from whatever kind of model a path holds, one text or a stream of millions."""
 
+import gzip
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import lzma
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-from switch_tf.errors import ModelError, UsageError
+from switch_tf.errors import DataError, ModelError, UsageError
 from switch_tf.run import UNFINISHED, is_run, open_run
 
 BATCH = 256  # texts in memory at a time
 LINE_LIMIT = 16 * 2**20  # bytes: far above any text that one classifies
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 SAVED_MODEL_LABELS = "labels.json"  # among the assets of an exported SavedModel
 
 
@@ -53,10 +57,8 @@ class SavedModelPredictor:
                 f"{folder} has the signature {sorted(inputs)} -> {sorted(outputs)}. "
                 "Expected text -> probabilities, label, as `switch-tf export` writes it."
             )
-        classes = outputs["probabilities"].shape[-1]
-        if not isinstance(labels, list) or len(labels) != classes or not all(isinstance(name, str) for name in labels):
-            raise ModelError(f"{folder}: {SAVED_MODEL_LABELS} does not name its {classes} classes. Export it again.")
-        self.labels: list[str] = labels
+        where = f"{folder}: {SAVED_MODEL_LABELS}"
+        self.labels = checked_labels(labels, outputs["probabilities"].shape[-1], where)
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]."""
@@ -96,6 +98,17 @@ def load_predictor(path: Path, threads: int | None = None) -> Predictor:
     )
 
 
+def checked_labels(labels: object, classes: int, where: str) -> list[str]:
+    """The class names of an artifact, if they are `classes` strings.
+
+    Raises:
+        ModelError: they are something else.
+    """
+    if not isinstance(labels, list) or len(labels) != classes or not all(isinstance(name, str) for name in labels):
+        raise ModelError(f"{where} does not name its {classes} classes. Export it again.")
+    return labels
+
+
 def saved_model_versions(folder: Path) -> list[int]:
     """The version numbers under a SavedModel's folder, lowest first."""
     if not folder.is_dir():
@@ -127,6 +140,31 @@ def describe(probabilities: np.ndarray, labels: list[str], top: int | None = Non
     numbers = [float(str(value)) for value in probabilities.astype(np.float32)]
     best = int(order[0])
     return {"label": labels[best], "score": numbers[best], "probabilities": {labels[i]: numbers[i] for i in shown}}
+
+
+def open_lines(source: str, column: str) -> Iterator[Line]:
+    """Texts of a file, or of stdin for "-": those of a table or of JSON Lines by `column`, else one a line.
+
+    Raises:
+        DataError: there is no such file, it is damaged, or a row of a table cannot be used.
+    """
+    from switch_tf.data import iter_texts
+    from switch_tf.readers import refusing_damage
+
+    if source == "-":
+        yield from read_lines(sys.stdin.buffer)
+        return
+    path = Path(source)
+    endings = [suffix.lower() for suffix in path.suffixes]
+    kind = next((ending for ending in reversed(endings) if ending not in _OPENERS), "")
+    if kind in (".csv", ".tsv", ".parquet"):
+        for number, text in enumerate(iter_texts(path, column), 1):
+            yield Line(number, text)
+        return
+    if not path.is_file():
+        raise DataError(f"There is no file {path}. Expected texts, one a line, or - for stdin.")
+    with refusing_damage(path), _OPENERS.get(path.suffix.lower(), open)(path, "rb") as stream:
+        yield from read_json_lines(stream, column) if kind in (".jsonl", ".ndjson") else read_lines(stream)
 
 
 def check_line(number: int, text: str) -> Line:

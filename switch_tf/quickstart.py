@@ -5,17 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from switch_tf.config import load_config
+from switch_tf.config import Config, dense_twin, load_config
 from switch_tf.data import read_examples
-from switch_tf.evaluate import evaluate
 from switch_tf.export.proof import Proof
 from switch_tf.export.savedmodel_export import export_saved_model
-from switch_tf.inference import load_classifier
 from switch_tf.predict import describe, load_predictor
 from switch_tf.progress import TrainingProgress
 from switch_tf.report import linear_baseline, metrics_table, parity_table
-from switch_tf.run import Run, free_name, twin
-from switch_tf.train import DataRequest, prepare, train
+from switch_tf.run import Run, free_name, read_metrics
+from switch_tf.train import DataRequest, train
 
 TEXTS = (
     "A warm, funny and beautifully acted film.",
@@ -30,21 +28,22 @@ def quickstart(output: Path, console: Console) -> None:
     request, config = DataRequest("reviews"), load_config("tiny")
     output = free_name(output)
 
-    def trained(name: str, settings: object, folder: Path) -> Run:
+    def trained(name: str, settings: Config, folder: Path) -> Run:
         console.rule(name, align="left")
         with TrainingProgress(Console(stderr=True)) as progress:
-            return train(request, settings, folder, progress)  # type: ignore[arg-type]
+            return train(request, settings, folder, progress)
 
     run = trained(f"Switch classifier, {config.model.num_experts} experts", config, output)
-    dense = trained("Dense twin: the same work per token, no experts", twin(config), free_name(Path(f"{output}-dense")))
+    dense = trained(
+        "Dense twin: the same work per token, no experts", dense_twin(config), free_name(Path(f"{output}-dense"))
+    )
 
     console.rule("Linear baseline: TF-IDF of words and word pairs, logistic regression", align="left")
-    data = prepare(request, config)
-    test = read_examples("reviews", split="test")
+    training, test = read_examples("reviews"), read_examples("reviews", split="test")
     rows = [
-        ("switch-tf", evaluate(load_classifier(run), test)),
-        ("dense twin", evaluate(load_classifier(dense), test)),
-        ("TF-IDF + logistic regression", linear_baseline(read_examples("reviews"), test, data.labels)),
+        ("switch-tf", read_metrics(run.path)["test"]),
+        ("dense twin", read_metrics(dense.path)["test"]),
+        ("TF-IDF + logistic regression", linear_baseline(training, test, run.labels)),
     ]
     console.print(metrics_table("Test split of reviews, never trained on", rows))
 

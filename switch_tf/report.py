@@ -52,7 +52,7 @@ def _row(name: str, count: int, figures: dict[str, float], keys: tuple[str, ...]
     return f"| {' | '.join(cells)} |"
 
 
-def metrics_table(title: str, rows: list[tuple[str, dict[str, Any]]]) -> Table:
+def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     """Accuracy, macro-F1 and log loss, a row for each model or split."""
     table = Table(title=title, title_justify="left")
     table.add_column("")

@@ -14,7 +14,6 @@
 While training goes on, the folder has the name RUN.unfinished and holds a checkpoint; it is renamed when all is there.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +165,16 @@ def read_held_out(run: Run) -> list[str]:
     return list(iter_texts(run.path / HELD_OUT))
 
 
+def read_metrics(path: Path) -> dict[str, Any]:
+    """What training measured, of the run folder `path`: figures by split, and of the training itself.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    metrics: dict[str, Any] = files.read_json(path / METRICS)
+    return metrics
+
+
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
     """history.csv and history.png."""
     import csv
@@ -214,8 +223,3 @@ def _read_labels(path: Path) -> list[str]:
     if len(set(labels)) < len(labels) or any("\ud800" <= c <= "\udfff" for label in labels for c in label):
         raise RunError(f"{path / LABELS} has a name twice, or one that is not UTF-8. Restore it, or train again.")
     return labels
-
-
-def twin(config: Config) -> Config:
-    """The dense twin: the same computation per token with one set of feed-forward weights instead of experts."""
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_experts=0))

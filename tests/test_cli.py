@@ -144,7 +144,7 @@ class TestUsage:
         assert answer.err.splitlines()[-1].startswith("Error: ")
 
     def test_an_interruption_ends_with_130_and_a_word(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupt(_: Path) -> None:
+        def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("switch_tf.predict.load_predictor", interrupt)

@@ -11,7 +11,7 @@ import pytest
 from conftest import NEL_WORD, tiny_config
 
 from switch_tf import files, run
-from switch_tf.config import Config, load_config
+from switch_tf.config import Config, dense_twin, load_config
 from switch_tf.errors import DataError, RunError
 from switch_tf.inference import load_classifier
 from switch_tf.run import (
@@ -22,7 +22,6 @@ from switch_tf.run import (
     open_run,
     read_held_out,
     read_vocabulary,
-    twin,
     unfinished,
     write_held_out,
     write_settings,
@@ -238,8 +237,8 @@ class TestNames:
 
 def test_the_twin_differs_in_its_experts_alone() -> None:
     config = tiny_config()
-    assert dataclasses.asdict(twin(config).model) == dataclasses.asdict(config.model) | {"num_experts": 0}
-    assert (twin(config).text, twin(config).train) == (config.text, config.train)
+    assert dataclasses.asdict(dense_twin(config).model) == dataclasses.asdict(config.model) | {"num_experts": 0}
+    assert (dense_twin(config).text, dense_twin(config).train) == (config.text, config.train)
 
 
 def test_pictures_and_tables_of_history_hold_every_epoch(tmp_path: Path, trained_run: Path) -> None:

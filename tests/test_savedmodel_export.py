@@ -163,3 +163,10 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(run, proof, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot be written"):
         export_saved_model(run, proof, tmp_path / "file" / "saved_model")
+
+
+def test_a_process_that_takes_too_long_is_an_error_and_nothing_is_left(run, proof, tmp_path, monkeypatch):
+    monkeypatch.setattr(savedmodel_export, "_CHILD_SECONDS", 0.01)
+    with pytest.raises(ExportError, match=r"took over 0\.01 s on .* texts"):
+        export_saved_model(run, proof, tmp_path / "saved_model")
+    assert not list(tmp_path.rglob("saved_model.pb"))
