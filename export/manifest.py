@@ -1,7 +1,8 @@
-"""What an artifact is and how it was proven, written beside it: figures, checksums, labels, text specification."""
+"""What an artifact is and how it was proven, written beside it: figures, checksums, labels, signature, text."""
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,41 @@ from switch_tf.export.parity import Comparison
 from switch_tf.run import Run
 
 
-def write_manifest(path: Path, run: Run, comparison: Comparison, folder: Path) -> None:
-    """A JSON file about the artifact in `folder`; all files there but the manifest itself are listed."""
-    path.parent.mkdir(exist_ok=True)
-    contents: dict[str, Any] = {
+def manifest_path(artifact: Path) -> Path:
+    """Where the manifest of an artifact that is one file stands: model.onnx.manifest.json beside model.onnx."""
+    return artifact.with_name(f"{artifact.name}.manifest.json")
+
+
+def write_manifest(
+    path: Path, run: Run, comparison: Comparison, contents: Mapping[str, bytes | Path], signature: Mapping[str, Any]
+) -> None:
+    """A JSON file about an artifact.
+
+    Args:
+        contents: the artifact's files by name, each its bytes or where it is.
+        signature: inputs, outputs and operators, as the format has them.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    manifest: dict[str, Any] = {
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
         "labels": run.labels,
         "text": dataclasses.asdict(run.config.text) | {"words": len(run.vocabulary)},
+        **signature,
         "parity": {key: value for key, value in comparison.as_dict().items() if key not in ("path", "problems")},
-        "files": {
-            file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
-            for file in sorted(folder.rglob("*"))
-            if file.is_file() and file != path
-        },
+        "files": {name: _describe(content) for name, content in contents.items()},
     }
-    files.write_json(path, contents)
+    files.write_json(path, manifest)
 
 
 def sha256(file: Path) -> str:
     """The file's checksum, as hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _describe(content: bytes | Path) -> dict[str, Any]:
+    if isinstance(content, Path):
+        return {"bytes": content.stat().st_size, "sha256": sha256(content)}
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

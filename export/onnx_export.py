@@ -6,17 +6,19 @@ Inputs, by `inputs`:
     ids    ids: int32 [batch, length] -> probabilities: float32 [batch, classes], label: int64 [batch]
 
 `text` is the graph of `switch_tf.export.onnx_text` in front of the graph of `ids`, which tf2onnx converts; the value
-between them is named `ids`. Labels and text specification are in the file's metadata. Opset 20, ai.onnx.ml 2, IR 9.
+between them is named `ids`. Labels and text specification are in the file's metadata. Opset 20 and ai.onnx.ml 2 for
+`text`, opset 18 for `ids`; IR 9.
 """
 
 import dataclasses
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -26,57 +28,86 @@ from google.protobuf.message import DecodeError
 from switch_tf import files
 from switch_tf.errors import ExportError, ModelError, RunError
 from switch_tf.export import onnx_passes as passes
+from switch_tf.export.manifest import manifest_path, write_manifest
+from switch_tf.export.onnx_cuda import refuse_cpu_operators
 from switch_tf.export.onnx_text import IR_VERSION, OPSETS, build_text_front_end
-from switch_tf.export.parity import Answers, Comparison
+from switch_tf.export.onnx_weights import store_weights
+from switch_tf.export.parity import Answers, Comparison, Precision
 from switch_tf.export.proof import Proof
 from switch_tf.inference import TextClassifier
 from switch_tf.run import Run
 
 _TF2ONNX_OPSET = 18  # the newest it writes
+NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see onnx_cuda
 _ERRORS = 3  # of ONNX Runtime's log levels
 
 
 def export_onnx(
-    run: Run, proof: Proof, output: Path, inputs: str = "text", batch: int | None = None
+    run: Run,
+    proof: Proof,
+    output: Path,
+    inputs: str = "text",
+    batch: int | None = None,
+    precision: Precision = "float32",
 ) -> tuple[Path, Comparison]:
-    """Write the file `output` and return its path and how it compared; an earlier file is replaced in one step.
+    """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
 
     Args:
         inputs: "text" or "ids".
         batch: None for a dynamic batch, or its one size.
+        precision: that large weights are stored in; see `switch_tf.export.onnx_weights`.
 
     Raises:
         ParityError: it does not answer as the trained model does; an earlier file stays.
         ExportError: the graph cannot be converted or run; an earlier file stays.
+        DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
         RunError: the file cannot be written; an earlier file stays.
     """
-    model = build_onnx(run, proof.model, inputs, batch)
-    comparison = proof.check(OnnxRunner(model, str(output), proof.model), admits_invalid_utf8=inputs == "ids")
+    model = build_onnx(run, proof.model, inputs, batch, precision)
+    comparison = proof.check(OnnxRunner(model, str(output), proof.model))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
-    files.write_bytes(output, model.SerializeToString())
+    content = model.SerializeToString()
+    files.write_bytes(output, content)
+    write_manifest(manifest_path(output), run, comparison, {output.name: content}, _signature(model))
     return output, comparison
 
 
-def build_onnx(run: Run, model: TextClassifier, inputs: str = "text", batch: int | None = None) -> onnx.ModelProto:
+def default_name(inputs: str, precision: Precision) -> str:
+    """The file name of a kind of model, so that none replaces another: model.onnx, model-ids.onnx, model-int8.onnx."""
+    kinds = [*([] if inputs == "text" else [inputs]), *([] if precision == "float32" else [precision])]
+    return f"{'-'.join(['model', *kinds])}.onnx"
+
+
+def build_onnx(
+    run: Run,
+    model: TextClassifier,
+    inputs: str = "text",
+    batch: int | None = None,
+    precision: Precision = "float32",
+) -> onnx.ModelProto:
     """The ONNX model in memory, checked in full; `model` is the trained model of `run`.
 
     Raises:
-        ExportError: an operator has no standard ONNX counterpart, or a dimension besides the batch is dynamic.
+        ExportError: an operator has no standard ONNX counterpart, a dimension besides the batch is dynamic, or a model
+            for GPUs (ids in a fixed batch) would leave part of its work to the CPU.
     """
     converted = _convert_ids(model, run.config.text.sequence_length, batch)
     converted = passes.refuse_foreign_operators(converted)
-    converted = passes.to_opset(converted, OPSETS, IR_VERSION)
+    converted = passes.to_opset(converted, OPSETS if inputs == "text" else NUMERIC_OPSETS, IR_VERSION)
     converted = passes.name_batch(converted, batch)
+    converted = store_weights(converted, precision, kept=model.classifier.router_weights())
+    if inputs != "text" and batch is not None:
+        converted = refuse_cpu_operators(converted)
     if inputs == "text":
         converted = passes.rename_values(converted, {"ids": "classifier/ids"})
         front_end = build_text_front_end(run.config.text, run.vocabulary)
         converted = passes.merge(front_end, converted, ("ids", "classifier/ids"))
         converted = passes.spell_label(converted, run.labels)
         converted = passes.name_batch(converted, batch)
-    converted = passes.with_metadata(converted, _metadata(run))
+    converted = passes.with_metadata(converted, _metadata(run) | {"precision": precision})
     converted.producer_name, converted.producer_version = "switch-tf", version("switch-tf")
     try:
         onnx.checker.check_model(converted, full_check=True)
@@ -92,14 +123,18 @@ class OnnxRunner:
         """`reference` makes ids of texts for a model that takes ids.
 
         Raises:
+            ModelError: the model is in no precision of ours.
             ExportError: ONNX Runtime does not load the model.
         """
         import onnxruntime
 
         self.path = path
+        self.size = model.ByteSize()
+        self.precision: Precision = _precision(model, path)
         self._reference = reference
         (entry,) = model.graph.input
         self._takes_text = entry.name == "text"
+        self.admits_invalid_utf8 = not self._takes_text
         self._fixed: int | None = entry.type.tensor_type.shape.dim[0].dim_value or None
         if self._takes_text:
             model = passes.with_output(model, "ids", onnx.TensorProto.INT32)
@@ -149,8 +184,8 @@ class OnnxRunner:
         return ids[:count], probabilities[:count], label[:count]
 
 
-def open_onnx_runner(path: Path, reference: TextClassifier) -> tuple[OnnxRunner, bool]:
-    """A runner for an exported file, and whether it takes texts that are not UTF-8.
+def open_onnx_runner(path: Path, reference: TextClassifier) -> OnnxRunner:
+    """A runner for an exported file.
 
     Raises:
         ModelError: the file is not an ONNX model of ours, or one of another run.
@@ -166,7 +201,7 @@ def open_onnx_runner(path: Path, reference: TextClassifier) -> tuple[OnnxRunner,
         raise ModelError(f"{path} takes {names}. Expected text or ids, as `switch-tf export --format onnx` writes it.")
     if labels != reference.labels:
         raise ModelError(f"{path} is not of this run: its labels are {labels}. Expected {reference.labels}.")
-    return OnnxRunner(model, str(path), reference), names == ["ids"]
+    return OnnxRunner(model, str(path), reference)
 
 
 def _convert_ids(model: TextClassifier, length: int, batch: int | None) -> onnx.ModelProto:
@@ -191,6 +226,34 @@ def _quiet_tensorflow() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _precision(model: onnx.ModelProto, path: str) -> Precision:
+    received = next((each.value for each in model.metadata_props if each.key == "precision"), None)
+    for precision in get_args(Precision):
+        if received == precision:
+            return precision
+    expected = ", ".join(get_args(Precision))
+    raise ModelError(f"{path}: its metadata say precision = {received!r}. Expected one of {expected}. Export it again.")
+
+
+def _signature(model: onnx.ModelProto) -> dict[str, Any]:
+    """What goes in and out, and the operators in between, for the manifest."""
+
+    def describe(values: Iterable[onnx.ValueInfoProto]) -> dict[str, Any]:
+        return {
+            value.name: {
+                "type": onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),
+                "shape": [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim],
+            }
+            for value in values
+        }
+
+    return {
+        "inputs": describe(model.graph.input),
+        "outputs": describe(model.graph.output),
+        "operators": sorted({node.op_type for node in passes.nodes(model.graph)}),
+    }
 
 
 def _metadata(run: Run) -> dict[str, str]:

@@ -22,7 +22,8 @@ def to_opset(model: onnx.ModelProto, opsets: dict[str, int], ir_version: int) ->
         ExportError: an operator has no counterpart there.
     """
     try:
-        converted = version_converter.convert_version(model, opsets[""])
+        same = any(entry.domain == "" and entry.version == opsets[""] for entry in model.opset_import)
+        converted = model if same else version_converter.convert_version(model, opsets[""])
     except (RuntimeError, version_converter.ConvertError) as error:
         raise ExportError(f"The graph cannot be brought to opset {opsets['']}: {error}. Please report it.") from error
     converted.ir_version = ir_version

@@ -1,12 +1,17 @@
 """The gate every export passes: the trained model, the texts it is asked, its answers, and the verdict."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
+import numpy as np
+
+from switch_tf.data import Examples, encode_labels
 from switch_tf.errors import ParityError
 from switch_tf.export.corpus import adversarial_texts, invalid_utf8_texts
-from switch_tf.export.parity import Comparison, Reference, Runner, ask_reference, compare
+from switch_tf.export.parity import BATCH_SIZES, Comparison, Reference, Runner, ask_reference, compare, with_accuracy
 from switch_tf.inference import TextClassifier, load_classifier
 from switch_tf.run import Run, read_held_out
+from switch_tf.train import read_measured
 
 GATE_TEXTS = 256  # adversarial ones, beside the run's held-out sample: seconds for every export
 
@@ -14,30 +19,59 @@ GATE_TEXTS = 256  # adversarial ones, beside the run's held-out sample: seconds 
 class Proof:
     """The trained model's answers to a set of texts, asked once and compared with any number of artifacts."""
 
-    def __init__(self, run: Run, texts: int = GATE_TEXTS, seed: int = 0, held_out: Sequence[str] | None = None):
-        """`held_out` replaces the sample of held-out texts that the run carries."""
+    def __init__(
+        self,
+        run: Run,
+        texts: int = GATE_TEXTS,
+        seed: int = 0,
+        held_out: Sequence[str] | None = None,
+        measured_on: str | None = None,
+    ):
+        """`held_out` replaces the sample of held-out texts that the run carries.
+
+        `measured_on` is where the labelled data is that a quantized artifact is measured on; see `read_measured`.
+        """
         self.model: TextClassifier = load_classifier(run)
         valid = list(read_held_out(run) if held_out is None else held_out)
         valid += adversarial_texts(run.config.text, run.vocabulary, texts, seed)
         self.texts = [text.encode() for text in valid]
         self.invalid_texts = invalid_utf8_texts(run.vocabulary, max(1, texts // 16), seed)
         self._reference: dict[bool, Reference] = {}
+        self._run, self._measured_on = run, measured_on
 
-    def check(self, runner: Runner, admits_invalid_utf8: bool = True) -> Comparison:
+    def check(self, runner: Runner) -> Comparison:
         """How the artifact compared.
 
         Raises:
             ParityError: it is out of bounds.
+            DataError: it is quantized, and the labelled data to measure it on is not there.
         """
-        comparison = self.compare(runner, admits_invalid_utf8)
+        comparison = self.compare(runner)
         if not comparison.ok:
             problems = "; ".join(comparison.problems)
             raise ParityError(f"{runner.path} does not answer as the trained model does, and was not kept: {problems}.")
         return comparison
 
-    def compare(self, runner: Runner, admits_invalid_utf8: bool = True) -> Comparison:
+    def compare(self, runner: Runner) -> Comparison:
         """The same without a verdict."""
-        texts = self.texts + self.invalid_texts if admits_invalid_utf8 else self.texts
-        if admits_invalid_utf8 not in self._reference:
-            self._reference[admits_invalid_utf8] = ask_reference(self.model, texts)
-        return compare(runner, self._reference[admits_invalid_utf8], texts)
+        texts = self.texts + self.invalid_texts if runner.admits_invalid_utf8 else self.texts
+        if runner.admits_invalid_utf8 not in self._reference:
+            self._reference[runner.admits_invalid_utf8] = ask_reference(self.model, texts)
+        comparison = compare(runner, self._reference[runner.admits_invalid_utf8], texts)
+        if runner.precision == "float32":
+            return comparison
+        (answers,) = runner.answer([text.encode() for text in self._examples.texts.to_pylist()], BATCH_SIZES[:1])
+        return with_accuracy(comparison, self._accuracy(answers.probabilities), self._accuracy_of_trained_model)
+
+    @cached_property
+    def _examples(self) -> Examples:
+        """The run's whole test split, or else its validation split."""
+        return read_measured(self._run, self._measured_on)
+
+    @cached_property
+    def _accuracy_of_trained_model(self) -> float:
+        return self._accuracy(self.model.probabilities(self._examples.texts.to_pylist()))
+
+    def _accuracy(self, probabilities: np.ndarray) -> float:
+        expected = encode_labels(self._examples, self.model.labels)  # [n]
+        return float(np.mean(probabilities.argmax(axis=1) == expected))

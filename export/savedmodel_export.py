@@ -13,8 +13,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +24,7 @@ from switch_tf import files
 from switch_tf.errors import ExportError
 from switch_tf.export import saved_model_child
 from switch_tf.export.manifest import write_manifest
-from switch_tf.export.parity import Answers, Comparison
+from switch_tf.export.parity import Answers, Comparison, Precision
 from switch_tf.export.proof import Proof
 from switch_tf.inference import TextClassifier
 from switch_tf.predict import SAVED_MODEL_LABELS, saved_model_versions
@@ -45,16 +46,22 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, Comp
     with files.new_folder(destination) as folder:
         _save(proof.model, folder)
         comparison = proof.check(SavedModelRunner(folder, path=str(destination)))
-        write_manifest(folder / "assets.extra" / "manifest.json", run, comparison, folder)
+        written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+        (folder / "assets.extra").mkdir()
+        write_manifest(folder / "assets.extra" / "manifest.json", run, comparison, written, _describe(proof.model))
     return destination, comparison
 
 
 class SavedModelRunner:
     """Asks a SavedModel in a process of its own, which imports TensorFlow and NumPy and nothing of ours."""
 
+    precision: Precision = "float32"
+    admits_invalid_utf8 = True
+
     def __init__(self, folder: Path, path: str | None = None):
         self.folder = folder
         self.path = path or str(folder)
+        self.size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
         """Every signature on every text, once for each batch size.
@@ -101,9 +108,37 @@ def _save(model: TextClassifier, folder: Path) -> None:
         labels = Path(scratch, SAVED_MODEL_LABELS)
         files.write_json(labels, model.labels)
         module.labels = tf.saved_model.Asset(str(labels))
-        signatures = {
-            "serving_default": model.classify_text,
-            "ids": model.classify_ids,
-            "tokenize": model.tokenize,
+        tf.saved_model.save(module, str(folder), signatures=_signatures(model))
+
+
+def _signatures(model: TextClassifier) -> dict[str, Any]:
+    return {"serving_default": model.classify_text, "ids": model.classify_ids, "tokenize": model.tokenize}
+
+
+def _describe(model: TextClassifier) -> dict[str, Any]:
+    """What goes in and out of each signature, and the operators in between, for the manifest."""
+
+    def describe(specs: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: {"type": spec.dtype.name, "shape": ["batch", *spec.shape.as_list()[1:]]}
+            for name, spec in specs.items()
         }
-        tf.saved_model.save(module, str(folder), signatures=signatures)
+
+    concrete = {name: function.get_concrete_function() for name, function in _signatures(model).items()}
+    operators = {node.op for each in concrete.values() for node in _nodes(each.graph.as_graph_def())}
+    return {
+        "signatures": {
+            name: {
+                "inputs": describe({spec.name: spec for spec in each.structured_input_signature[0]}),
+                "outputs": describe(each.structured_outputs),
+            }
+            for name, each in concrete.items()
+        },
+        "operators": sorted(operators),
+    }
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def

@@ -43,8 +43,7 @@ def verify(
     comparisons = []
     for artifact in found:
         tell(f"Comparing {artifact} on {len(proof.texts):,} texts")
-        runner, admits_invalid_utf8 = open_runner(artifact, proof.model)
-        comparisons.append(proof.compare(runner, admits_invalid_utf8))
+        comparisons.append(proof.compare(open_runner(artifact, proof.model)))
     return comparisons
 
 
@@ -55,8 +54,8 @@ def find_artifacts(run: Run) -> list[Path]:
     return [*saved_models[-1:], *sorted(folder.glob("*.onnx"))]
 
 
-def open_runner(artifact: Path, model: TextClassifier) -> tuple[Runner, bool]:
-    """What asks this kind of artifact, and whether it takes texts that are not UTF-8.
+def open_runner(artifact: Path, model: TextClassifier) -> Runner:
+    """What asks this kind of artifact.
 
     Raises:
         ModelError: it is of no kind that we export.
@@ -68,7 +67,7 @@ def open_runner(artifact: Path, model: TextClassifier) -> tuple[Runner, bool]:
     if versions:
         artifact = artifact / str(versions[-1])
     if (artifact / "saved_model.pb").is_file():
-        return SavedModelRunner(artifact), True
+        return SavedModelRunner(artifact)
     if artifact.suffix == ".onnx" and artifact.is_file():
         return open_onnx_runner(artifact, model)
     raise ModelError(f"{artifact} is no artifact. Expected a SavedModel folder or an .onnx file of `switch-tf export`.")

@@ -152,6 +152,18 @@ def iter_texts(path: Path, text_column: str = "text") -> Iterator[str]:
         yield row.text
 
 
+def read_texts(data: str, text_column: str = "text") -> Iterator[str]:
+    """Texts of a table, or of the test split of an embedded set.
+
+    Raises:
+        DataError: there is no such data, or a row cannot be used.
+    """
+    if data in EMBEDDED and not Path(data).exists():
+        yield from _read_embedded(data, "test").texts.to_pylist()
+        return
+    yield from iter_texts(Path(data), text_column)
+
+
 def fingerprint(examples: Examples) -> str:
     """SHA-256 over texts and labels in order, as hexadecimal digits: equal for equal data, wherever it was read."""
     digest = hashlib.sha256()

@@ -82,6 +82,10 @@ class SwitchClassifier(keras.Model):
         logits = self.head(dropout(pooled, rate, training, seed, 2))  # [batch, classes]
         return ClassifierOutput(logits, tuple(reports))
 
+    def router_weights(self) -> list[np.ndarray]:
+        """The router of each Switch layer, float32 [d_model, experts]."""
+        return [variable.numpy() for name, variable in named_weights(self).items() if name.endswith("/router")]
+
     def _drop_tokens(self, ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Turn a share of the tokens into padding, as if the text lacked them.
 

@@ -1,6 +1,7 @@
 """Figures as a person reads them: the summary of a run, tables on the terminal, and the linear baseline beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,23 +66,41 @@ def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Tab
 
 
 def parity_table(comparisons: Sequence[Any]) -> Table:
-    """Artifacts beside the trained model: `switch_tf.export.parity.Comparison` each."""
-    table = Table(title="Compared with the trained model", title_justify="left")
-    table.add_column("artifact", overflow="fold")
-    for column in ("texts", "ids equal", "max |dp|", "labels equal", "routing ties", "batch invariance", ""):
-        table.add_column(column, justify="right")
-    for each in comparisons:
-        table.add_row(
-            each.path,
-            f"{each.texts:,}",
-            f"{each.ids_equal:,}",
-            f"{each.max_abs_diff:.1e}",
-            f"{each.labels_equal:,}",
-            f"{each.routing_ties:,}",
-            f"{each.batch_invariance:.1e}",
-            "✓" if each.ok else "✗",
-        )
+    """Artifacts beside the trained model, a column for each `switch_tf.export.parity.Comparison`.
+
+    Accuracies are shown where one was measured, which is of quantized artifacts alone.
+    """
+    table = Table()
+    table.add_column("Compared with the trained model")
+    for name in _short_names([Path(each.path) for each in comparisons]):
+        table.add_column(name, justify="right", overflow="fold")
+
+    def add(name: str, shown: Callable[[Any], str]) -> None:
+        table.add_row(name, *(shown(each) for each in comparisons))
+
+    add("bytes", lambda each: f"{each.size:,}")
+    add("texts", lambda each: f"{each.texts:,}")
+    add("ids equal", lambda each: f"{each.ids_equal:,}")
+    add("max |dp|", lambda each: f"{each.max_abs_diff:.1e}")
+    add("labels equal", lambda each: f"{each.labels_equal:,}")
+    add("routing ties", lambda each: f"{each.routing_ties:,}")
+    add("batch invariance", lambda each: f"{each.batch_invariance:.1e}")
+    if any(each.accuracy is not None for each in comparisons):
+        add("accuracy", lambda each: "" if each.accuracy is None else f"{each.accuracy:.4f}")
+        trained = lambda each: each.accuracy_of_trained_model  # noqa: E731
+        add("trained model's", lambda each: "" if trained(each) is None else f"{trained(each):.4f}")
+    add("", lambda each: "✓" if each.ok else "✗")
     return table
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """The ends of paths, as long as it takes to tell them apart; a version number takes its folder with it."""
+    names = [path.name for path in paths]
+    for length in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        names = [str(Path(*path.parts[-(length + path.name.isdigit()) :])) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def label_table(figures: dict[str, Any]) -> Table:

@@ -346,6 +346,8 @@ class TestExport:
         class Shortcut:
             """Answers as the export would, without a process of its own."""
 
+            size, precision, admits_invalid_utf8 = 1, "float32", True
+
             def __init__(self, folder: Path, path: str):
                 assert (folder / "saved_model.pb").is_file()
                 self.path = path

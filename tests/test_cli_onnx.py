@@ -42,6 +42,33 @@ def test_export_of_ids_with_a_fixed_batch_prints_a_table(run, tmp_path):
     assert (entry.name, entry.type.tensor_type.shape.dim[0].dim_value) == ("ids", 2)
 
 
+def test_export_of_int8_keeps_the_float_file_and_says_both_accuracies(exported, run):
+    before = exported[1].read_bytes()
+    answer = ask("export", run, "--format", "onnx", "--quantize", "int8")
+    assert answer.code == 0, answer.err
+    path = run / "export" / "model-int8.onnx"
+    assert "accuracy" in answer.out and "trained model's" in answer.out and f"Wrote {path}" in answer.out
+    assert path.is_file() and exported[1].read_bytes() == before
+    answer = ask("verify", run, path, "--texts", 4, "--json")
+    assert answer.code == 0, answer.err
+    (artifact,) = json.loads(answer.out)["artifacts"]
+    assert artifact["precision"] == "int8" and artifact["accuracy"] >= artifact["accuracy_of_trained_model"] - 0.01
+    path.unlink()
+
+
+def test_quantizing_where_the_test_data_moved_asks_for_it(run, data_folder, tmp_path):
+    moved = Path(shutil.copytree(run, tmp_path / "moved"))
+    facts = json.loads((moved / "data.json").read_text())
+    (moved / "data.json").write_text(json.dumps(facts | {"test": "gone.tsv"}))
+    words = ("export", moved, "--format", "onnx", "--quantize", "float16", "--output", tmp_path / "a.onnx")
+    answer = ask(*words)
+    assert (answer.code, answer.out) == (1, "")
+    assert "was measured on gone.tsv, which cannot be read" in answer.err and "--data" in answer.err
+    answer = ask(*words, "--data", data_folder / "made.tsv")
+    assert answer.code == 1 and "is not what" in answer.err and not (tmp_path / "a.onnx").exists()
+    assert ask(*words, "--data", data_folder / "made-test.tsv").code == 0
+
+
 @pytest.mark.parametrize("threads", [(), ("--threads", 1)])
 def test_predict_answers_as_on_the_run(exported, run, threads):
     answer = ask("predict", exported[1], "--json", *threads, "--", *TEXTS)
@@ -64,8 +91,9 @@ def test_evaluate_has_the_figures_of_the_run(exported, run, data_folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["export", "x", "--format", "saved_model", "--inputs", "ids"], "--inputs and --batch are for --format onnx"),
-        (["export", "x", "--format", "saved_model", "--batch", "1"], "--inputs and --batch are for --format onnx"),
+        (["export", "x", "--format", "saved_model", "--inputs", "ids"], "--inputs are for --format onnx"),
+        (["export", "x", "--format", "saved_model", "--quantize", "int8"], "--quantize are for --format onnx"),
+        (["export", "x", "--format", "onnx", "--quantize", "int4"], "Invalid value for '--quantize'"),
         (["export", "x", "--format", "onnx", "--batch", "0"], "Invalid value for '--batch'"),
         (["export", "x", "--format", "onnx", "--inputs", "words"], "Invalid value for '--inputs'"),
         (["export", "x", "--format", "onnx", "--output", "folder"], "Expected a file name that ends in .onnx"),

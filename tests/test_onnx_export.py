@@ -3,6 +3,7 @@
 That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside `export_onnx` asserts.
 """
 
+import hashlib
 import json
 import os
 import stat
@@ -17,8 +18,9 @@ import pytest
 import tensorflow as tf
 
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
-from switch_tf.export import onnx_export, onnx_passes
-from switch_tf.export.onnx_export import OnnxRunner, build_onnx, export_onnx, open_onnx_runner
+from switch_tf.export import onnx_export, onnx_passes, parity
+from switch_tf.export.manifest import manifest_path
+from switch_tf.export.onnx_export import OnnxRunner, build_onnx, default_name, export_onnx, open_onnx_runner
 from switch_tf.export.proof import Proof
 from switch_tf.onnx_predictor import OnnxPredictor
 from switch_tf.run import open_run
@@ -45,6 +47,7 @@ def exported(run, proof, tmp_path_factory):
         for batch in (None, 4):
             path, comparison = export_onnx(run, proof, folder / f"{inputs}-{batch}.onnx", inputs, batch)
             assert comparison.ok and comparison.ids_equal == comparison.texts > 60
+            assert comparison.size == path.stat().st_size
             made[inputs, batch] = path
     return made
 
@@ -74,7 +77,8 @@ def test_only_the_batch_is_dynamic_and_has_a_name(exported, run, inputs, batch):
 def test_the_file_is_valid_and_holds_standard_operators_alone(exported, inputs, batch):
     model = onnx.load(exported[inputs, batch])
     onnx.checker.check_model(model, full_check=True)
-    assert {(entry.domain, entry.version) for entry in model.opset_import} == {("", 20), ("ai.onnx.ml", 2)}
+    opsets = {"text": {("", 20), ("ai.onnx.ml", 2)}, "ids": {("", 18)}}[inputs]
+    assert {(entry.domain, entry.version) for entry in model.opset_import} == opsets
     assert {node.domain for node in onnx_passes.nodes(model.graph)} <= {"", "ai.onnx.ml"}
     assert model.ir_version == 9 and not model.functions
     assert not [tensor for tensor in model.graph.initializer if tensor.external_data]
@@ -85,6 +89,63 @@ def test_the_metadata_name_labels_text_and_producer(built, run):
     assert json.loads(metadata["labels"]) == run.labels
     assert json.loads(metadata["text"])["sequence_length"] == run.config.text.sequence_length
     assert metadata["producer"].startswith("switch-tf ") and built.producer_name == "switch-tf"
+
+
+def test_the_manifest_beside_it_has_signature_operators_checksum_and_figures(exported, run):
+    for (inputs, batch), path in exported.items():
+        manifest = json.loads((path.parent / f"{path.name}.manifest.json").read_text())
+        entry = {"text": {"type": "string", "shape": [batch or "batch"]}}
+        if inputs == "ids":
+            entry = {"ids": {"type": "int32", "shape": [batch or "batch", run.config.text.sequence_length]}}
+        assert manifest["inputs"] == entry and set(manifest["outputs"]) == {"probabilities", "label"}
+        assert ("StringSplit" in manifest["operators"]) == (inputs == "text") and "MatMul" in manifest["operators"]
+        content = path.read_bytes()
+        assert manifest["files"] == {path.name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
+        assert manifest["parity"]["ids_equal"] == manifest["parity"]["texts"] and manifest["labels"] == run.labels
+
+
+def test_weights_are_stored_once_and_the_front_end_keeps_to_its_size(exported, proof, run):
+    parameters = proof.model.classifier.count_params()
+    assert exported["text", None].stat().st_size <= 4 * parameters + 40 * len(run.vocabulary) + 140_000
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("inputs", ["text", "ids"])
+def test_a_quantized_model_passes_and_says_what_it_is(run, proof, tmp_path, inputs, precision):
+    path, comparison = export_onnx(run, proof, tmp_path / "a.onnx", inputs, None, precision)
+    assert comparison.ok and comparison.precision == precision and comparison.ids_equal == comparison.texts
+    assert comparison.accuracy >= comparison.accuracy_of_trained_model - 0.01
+    assert open_onnx_runner(path, proof.model).precision == precision
+    assert json.loads(manifest_path(path).read_text())["parity"]["accuracy"] == comparison.accuracy
+
+
+def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "ACCURACY_LOSS_BOUND", -1.0)
+    with pytest.raises(ParityError, match="below the trained model's"):
+        export_onnx(run, proof, tmp_path / "a.onnx", precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_kind_of_model_has_a_name_of_its_own():
+    names = [default_name(i, p) for i in ("text", "ids") for p in ("float32", "float16", "int8")]
+    assert names[0] == "model.onnx" and names[5] == "model-ids-int8.onnx" and len(set(names)) == 6
+
+
+@pytest.mark.parametrize(
+    ("feed", "message"),
+    [
+        (np.zeros([2], np.float32), "Unexpected input data type"),
+        (np.array([["a", "b"]], object), "Invalid rank for input: text"),
+        (np.array("a", object), "Invalid rank for input: text"),
+        (np.array(["half \ud83d"], object), "surrogates not allowed"),
+    ],
+    ids=["floats", "rank 2", "rank 0", "surrogate"],
+)
+def test_the_runtime_refuses_what_is_no_row_of_texts(exported, feed, message):
+    session = onnxruntime.InferenceSession(str(exported["text", None]), providers=["CPUExecutionProvider"])
+    with pytest.raises(Exception, match=message):
+        session.run(None, {"text": feed})
+    assert len(session.run(None, {"text": np.array(["fine"], object)})) == 2
 
 
 def test_the_value_between_front_end_and_classifier_is_named_ids(built, proof, run):
@@ -165,7 +226,7 @@ def test_wrong_weights_fail_and_leave_what_was_there(run, proof, tmp_path, monke
     with pytest.raises(ParityError, match="does not answer as the trained model") as caught:
         export_onnx(run, proof, output)
     assert caught.value.exit_code == 3
-    assert [(file.name, file.read_bytes()) for file in tmp_path.glob("export/*")] == (
+    assert [(file.name, file.read_bytes()) for file in tmp_path.glob("export/*")] == (  # and no manifest
         [("model.onnx", earlier)] if earlier else []
     )
     assert earlier or not output.parent.exists()
@@ -235,13 +296,26 @@ def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
         OnnxPredictor(exported["ids", None])
 
 
+@pytest.mark.parametrize("precision", [None, "int4"])
+def test_metadata_without_a_precision_of_ours_is_refused(built, proof, run, tmp_path, precision):
+    model = onnx.ModelProto()
+    model.CopyFrom(built)
+    del model.metadata_props[:]
+    onnx_passes.with_metadata(
+        model, {"labels": json.dumps(run.labels)} | ({} if precision is None else {"precision": precision})
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=f"precision = {precision!r}. Expected one of float32, float16, int8"):
+        open_onnx_runner(tmp_path / "model.onnx", proof.model)
+
+
 @pytest.mark.parametrize("labels", [None, "[", '["one"]', "[1, 2]"])
 def test_metadata_without_the_labels_is_refused(built, proof, tmp_path, labels):
     model = onnx.ModelProto()
     model.CopyFrom(built)
     del model.metadata_props[:]
     if labels is not None:
-        onnx_passes.with_metadata(model, {"labels": labels})
+        onnx_passes.with_metadata(model, {"labels": labels, "precision": "float32"})
     path = tmp_path / "model.onnx"
     onnx.save(model, path)
     with pytest.raises(ModelError, match="metadata"):

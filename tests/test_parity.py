@@ -12,6 +12,7 @@ from switch_tf.export.parity import (
     Reference,
     ask_reference,
     compare,
+    with_accuracy,
 )
 from switch_tf.inference import TextClassifier
 from switch_tf.model import SwitchClassifier
@@ -31,9 +32,12 @@ class FakeRunner:
     """Answers as the reference does, but for `change`, which gets the batch size and fresh copies."""
 
     path = "model.fake"
+    size = 5
+    admits_invalid_utf8 = True
 
-    def __init__(self, change):
+    def __init__(self, change, precision="float32"):
         self.change = change
+        self.precision = precision
 
     def answer(self, texts, batch_sizes):
         results = []
@@ -44,10 +48,10 @@ class FakeRunner:
         return results
 
 
-def compared(change, near_tie=()):
+def compared(change, near_tie=(), precision="float32"):
     ties = np.zeros(N, bool)
     ties[list(near_tie)] = True
-    return compare(FakeRunner(change), Reference(answers(), ties), TEXTS)
+    return compare(FakeRunner(change, precision), Reference(answers(), ties), TEXTS)
 
 
 def shift(row, by):
@@ -100,7 +104,10 @@ def test_a_probability_that_is_no_number_fails(value):
     def change(size, ids, probabilities, labels):
         probabilities[9] = value
 
-    assert not compared(change).ok
+    for precision in ("float32", "int8"):
+        comparison = compared(change, precision=precision)
+        assert not comparison.ok
+        assert comparison.as_dict()["max_abs_diff"] is None  # JSON knows no infinity
 
 
 def test_answers_that_depend_on_the_batch_size_fail():
@@ -136,6 +143,54 @@ def test_many_near_ties_over_the_bound_fail():
 
 def test_a_near_tie_within_the_bound_is_not_counted():
     assert compared(lambda *_: None, near_tie=range(100)).routing_ties == 0
+
+
+def test_a_near_tie_that_flips_between_batch_sizes_is_counted_too():
+    def flip(by):
+        def change(size, ids, probabilities, labels):
+            if size == 1:
+                probabilities[4] += np.float32([-by, by])
+
+        return change
+
+    comparison = compared(flip(3e-6), near_tie=[4])
+    assert comparison.ok and (comparison.routing_ties, comparison.batch_invariance) == (1, 0.0)
+    assert not compared(flip(3e-6), near_tie=[5]).ok
+    assert not compared(flip(2e-2), near_tie=[4]).ok
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_a_quantized_artifact_may_be_off_but_not_read_other_tokens_or_vary(precision):
+    def change_label(size, ids, probabilities, labels):
+        labels[5] = "neg"
+
+    def change_ids(size, ids, probabilities, labels):
+        ids[3, 2] += 1
+
+    def vary(by):
+        def change(size, ids, probabilities, labels):
+            if size == 7:
+                probabilities[4] += np.float32([-by, by])
+
+        return change
+
+    comparison = compared(shift(7, 0.03), precision=precision)
+    assert comparison.ok and comparison.max_abs_diff == pytest.approx(0.03, rel=1e-3)
+    comparison = compared(change_label, precision=precision)
+    assert comparison.ok and comparison.labels_equal == N - 1
+    assert compared(vary(9e-4), precision=precision).ok
+    assert not compared(vary(1.1e-3), precision=precision, near_tie=[4]).ok
+    assert not compared(change_ids, precision=precision).ok
+
+
+def test_a_quantized_artifact_may_lose_one_point_of_accuracy():
+    comparison = compared(lambda *_: None, precision="int8")
+    judged = with_accuracy(comparison, 0.7701, 0.78)
+    assert judged.ok and (judged.accuracy, judged.accuracy_of_trained_model) == (0.7701, 0.78)
+    assert with_accuracy(comparison, 0.9, 0.78).ok
+    judged = with_accuracy(comparison, 0.7699, 0.78)
+    assert judged.problems == ["accuracy 0.7699, over 0.01 below the trained model's 0.7800"]
+    assert not with_accuracy(comparison, float("nan"), 0.78).ok
 
 
 def test_the_batch_sizes_hold_a_text_alone():

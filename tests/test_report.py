@@ -84,10 +84,27 @@ def test_tables_hold_the_figures_and_the_names_as_they_are() -> None:
 
 @pytest.mark.parametrize(("ok", "sign"), [(True, "✓"), (False, "✗")])
 def test_parity_table_shows_the_verdict(ok: bool, sign: str) -> None:
-    compared = {"path": "a/1", "texts": 1024, "ids_equal": 1023, "max_abs_diff": 2.34e-7, "labels_equal": 1022}
-    compared |= {"routing_ties": 3, "batch_invariance": 0.0, "ok": ok}
-    cells = ["a/1", "1,024", "1,023", "2.3e-07", "1,022", "3", "0.0e+00", sign]
-    assert printed(parity_table([SimpleNamespace(**compared)])) == [cells]
+    compared = {"path": "x/a.onnx", "size": 4321, "texts": 1024, "ids_equal": 1023, "max_abs_diff": 2.34e-7}
+    compared |= {"labels_equal": 1022, "routing_ties": 3, "batch_invariance": 0.0, "ok": ok, "accuracy": None}
+    rows = printed(parity_table([SimpleNamespace(**compared)]))
+    names = ["bytes", "texts", "ids equal", "max |dp|", "labels equal", "routing ties", "batch invariance", ""]
+    assert [row[0] for row in rows] == names
+    assert [row[1] for row in rows] == ["4,321", "1,024", "1,023", "2.3e-07", "1,022", "3", "0.0e+00", sign]
+
+
+def test_parity_table_fits_a_terminal_and_shows_accuracies_of_those_that_have_one() -> None:
+    base = {"size": 1, "texts": 1, "ids_equal": 1, "max_abs_diff": 0.0, "labels_equal": 1, "routing_ties": 0}
+    base |= {"batch_invariance": 0.0, "ok": True, "accuracy": None, "accuracy_of_trained_model": None}
+    measured = base | {"accuracy": 0.77123, "accuracy_of_trained_model": 0.7722}
+    rows = [("runs/a/export/saved_model/12", base), ("runs/a/export/model.onnx", base), ("b/model.onnx", measured)]
+    table = parity_table([SimpleNamespace(path=path, **figures) for path, figures in rows])
+    assert [column.header for column in table.columns][1:] == [
+        "export/saved_model/12",
+        "export/model.onnx",
+        "b/model.onnx",
+    ]
+    assert printed(table)[-3:-1] == [["accuracy", "", "", "0.7712"], ["trained model's", "", "", "0.7722"]]
+    assert table.__rich_measure__(Console(width=80), Console(width=80).options).minimum <= 80
 
 
 def test_linear_baseline_learns_what_is_separable_by_pairs_and_single_letters() -> None:

@@ -98,6 +98,15 @@ def test_the_manifest_lists_every_file_with_its_checksum_and_the_figures(exporte
     assert manifest["labels"] == run.labels
     assert manifest["parity"]["ids_equal"] == manifest["parity"]["texts"] > 40
     assert manifest["parity"]["max_abs_diff"] <= 1e-5
+    length = run.config.text.sequence_length
+    assert manifest["signatures"]["ids"] == {
+        "inputs": {"ids": {"type": "int32", "shape": ["batch", length]}},
+        "outputs": {
+            "probabilities": {"type": "float32", "shape": ["batch", 2]},
+            "label": {"type": "int64", "shape": ["batch"]},
+        },
+    }
+    assert set(manifest["signatures"]) == {"serving_default", "ids", "tokenize"} and "Softmax" in manifest["operators"]
     for name, facts in manifest["files"].items():
         assert (exported / name).stat().st_size == facts["bytes"]
     assert {"saved_model.pb", "assets/labels.json"} <= set(manifest["files"])

@@ -60,7 +60,7 @@ def test_the_newest_version_of_a_saved_model_stands_for_it(run, tmp_path):
         (tmp_path / "export" / "saved_model" / version / "saved_model.pb").touch()
     found = find_artifacts(type("Run", (), {"path": tmp_path}))  # type: ignore[arg-type]
     assert found == [tmp_path / "export" / "saved_model" / "10"]
-    runner, _ = open_runner(tmp_path / "export" / "saved_model", Proof(run, 1).model)
+    runner = open_runner(tmp_path / "export" / "saved_model", Proof(run, 1).model)
     assert runner.path == str(found[0])
 
 
