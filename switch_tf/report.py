@@ -86,11 +86,14 @@ def parity_table(comparisons: Sequence[Any]) -> Table:
     add("routing ties", lambda each: f"{each.routing_ties:,}")
     add("batch invariance", lambda each: f"{each.batch_invariance:.1e}")
     if any(each.accuracy is not None for each in comparisons):
-        add("accuracy", lambda each: "" if each.accuracy is None else f"{each.accuracy:.4f}")
-        trained = lambda each: each.accuracy_of_trained_model  # noqa: E731
-        add("trained model's", lambda each: "" if trained(each) is None else f"{trained(each):.4f}")
+        add("accuracy", lambda each: _figure(each.accuracy))
+        add("trained model's", lambda each: _figure(each.accuracy_of_trained_model))
     add("", lambda each: "✓" if each.ok else "✗")
     return table
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

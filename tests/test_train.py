@@ -15,12 +15,12 @@ from conftest import Quiet, ask, made_up_rows, tiny_config, write_tsv
 
 from switch_tf import files
 from switch_tf import train as module
-from switch_tf.data import read_examples
+from switch_tf.data import fingerprint, read_examples
 from switch_tf.errors import DataError, RunError
 from switch_tf.evaluate import evaluate
 from switch_tf.inference import load_classifier
 from switch_tf.run import open_run, read_vocabulary
-from switch_tf.train import DataRequest, prepare, read_test, read_unfinished, train
+from switch_tf.train import DataRequest, prepare, read_measured, read_test, read_unfinished, train
 
 CONTENTS = [
     "config.toml",
@@ -142,6 +142,40 @@ class TestWhatIsHeldOut:
         held_out = pq.read_table(run.path / "held_out.parquet")["text"].to_pylist()
         assert held_out == prepared.validation.texts.to_pylist()
         assert (run.data["test_examples"], run.data["test_fingerprint"]) == (0, None)
+
+
+class TestWhatARunIsMeasuredOn:
+    def test_it_is_its_whole_test_set_wherever_that_is_now(
+        self, trained_run: Path, data_folder: Path, tmp_path: Path
+    ) -> None:
+        run, test = open_run(trained_run), read_examples(data_folder / "made-test.tsv")
+        assert read_measured(run).texts.to_pylist() == test.texts.to_pylist()
+        moved = shutil.copy(data_folder / "made-test.tsv", tmp_path / "moved.tsv")
+        assert read_measured(run, str(moved)).labels.to_pylist() == test.labels.to_pylist()
+
+    def test_without_a_test_set_it_is_the_validation_split(self, trained_run: Path, data_folder: Path) -> None:
+        run = open_run(trained_run)
+        run.data.update(test=None, test_fingerprint=None)
+        expected = prepare(made(data_folder, test=False), run.config).validation
+        assert read_measured(run).texts.to_pylist() == expected.texts.to_pylist()
+
+    def test_an_embedded_set_brings_its_own(self, trained_run: Path) -> None:
+        run, test = open_run(trained_run), read_examples("reviews", split="test")
+        run.data.update(data="reviews", test=None, test_fingerprint=fingerprint(test))
+        assert len(read_measured(run)) == len(test)
+
+    def test_other_or_missing_data_is_refused(self, trained_run: Path, data_folder: Path) -> None:
+        run = open_run(trained_run)
+        with pytest.raises(
+            DataError, match=r"made\.tsv is not what .* was measured on\. Say where that is with --data"
+        ):
+            read_measured(run, str(data_folder / "made.tsv"))
+        run.data["test"] = "gone.tsv"
+        with pytest.raises(DataError, match=r"measured on gone\.tsv, which cannot be read: There is no gone\.tsv"):
+            read_measured(run)
+        del run.data["test_fingerprint"]
+        with pytest.raises(RunError, match=r"data\.json does not say 'test_fingerprint'"):
+            read_measured(run)
 
 
 class TestRefusals:
