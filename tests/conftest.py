@@ -1,10 +1,13 @@
-"""What the tests of training and of the command line share: a made-up data set, tiny settings and one trained run."""
+"""What tests share: a made-up data set, tiny settings, one trained run, the command line, and what runs JavaScript."""
 
 import contextlib
 import io
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ TINY = (
     "train.batch_size=16",
     "train.learning_rate=0.01",
 )
+JAVASCRIPT = Path(__file__).parent / "js"
 NEL_WORD = "na\u0085ive"  # holds U+0085, which `str.splitlines` takes for the end of a line
 _PRAISE, _BLAME = ["lovely", "great", "warm", "witty"], ["dull", "awful", "cold", "slow"]
 _FILLING = ["film", "plot", "the", "cast", "story", "schön", NEL_WORD]
@@ -123,8 +127,6 @@ def trained_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     """A copy of `trained_run` to damage."""
-    import shutil
-
     return Path(shutil.copytree(trained_run, tmp_path / "copy", ignore=shutil.ignore_patterns("export")))
 
 
@@ -137,3 +139,33 @@ def no_file_left(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
 
     yield leftovers
     assert leftovers() == []
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node, with what tests/js needs installed as its lock says."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        _do_without("Node 20.11 or newer and npm")
+    lock, installed = JAVASCRIPT / "package-lock.json", JAVASCRIPT / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        finished = subprocess.run(command, cwd=JAVASCRIPT, capture_output=True, text=True, check=False)
+        if finished.returncode:
+            _do_without(f"what `npm ci` installs in {JAVASCRIPT}, but it failed:\n{finished.stderr}")
+    return node
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser that Playwright can drive."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found or _do_without("chromium, chromium-browser or google-chrome on the path")
+
+
+def _do_without(what: str) -> NoReturn:
+    """Skip the test, or fail it in CI, where nothing may be left out."""
+    reason = f"The JavaScript tests need {what}."
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
