@@ -1,6 +1,7 @@
-"""README is what a newcomer pastes: every command in it runs here, but the two set-up lines, which `.ci/run` runs."""
+"""README is what a newcomer pastes: commands and examples run here, but the two set-up lines, which `.ci/run` runs."""
 
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import JAVASCRIPT
+
+from switch_tf.onnx_predictor import OnnxPredictor
 
 README = Path(__file__).parents[1] / "README.md"
 CI = README.parent / ".ci" / "run"
@@ -16,6 +20,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(encoding="utf-8")
 COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
 SET_UP = [line for line in COMMANDS if "-m venv" in line]
 USE = [line for line in COMMANDS if line not in SET_UP]
+ONNX_EXAMPLES = {language: block for language, block in BLOCKS if "model.onnx" in block and language != "sh"}
+TEXT = "Raw text, any length."  # what the examples ask
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +37,12 @@ def folder(tmp_path_factory, trained_run):
     return folder
 
 
+@pytest.fixture(scope="module")
+def with_packages(folder, node):
+    """`folder` after `npm install`."""
+    (folder / "node_modules").symlink_to(JAVASCRIPT / "node_modules")
+
+
 def test_the_set_up_commands_are_two_lines_that_make_their_own_environment():
     assert len(SET_UP) == 2
     for line in SET_UP:
@@ -38,8 +50,9 @@ def test_the_set_up_commands_are_two_lines_that_make_their_own_environment():
     assert SET_UP[0].endswith("switch-tf quickstart") and SET_UP[1].endswith("pytest")
 
 
-def test_ci_runs_both_set_up_commands():
+def test_ci_runs_both_set_up_commands_and_skips_no_test():
     script = CI.read_text(encoding="utf-8")
+    assert "\nexport CI=true\n" in script
     for heading in ("Try it", "Work on it"):
         assert f"readme_command '{heading}'" in script
         assert f"\n## {heading}\n" in README.read_text(encoding="utf-8")
@@ -61,6 +74,43 @@ def test_the_python_examples_run_on_what_the_commands_made(folder, example):
     finished = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "probabilities" not in finished.stdout and "[" in finished.stdout
+
+
+def test_the_onnx_examples_ask_the_same_in_five_lines():
+    assert list(ONNX_EXAMPLES) == ["python", "js", "html"]
+    for example in ONNX_EXAMPLES.values():
+        lines = re.sub("<script type=.importmap.*?</script>|<.*?>", "", example, flags=re.DOTALL).split("\n")
+        assert len(list(filter(str.strip, lines))) == 5
+        assert f'["{TEXT}"]' in example and '"runs/mine/export/model.onnx"' in example
+
+
+def test_the_node_example_answers_as_python(folder, with_packages, node):
+    command, example = [node, "--input-type=module"], ONNX_EXAMPLES["js"]
+    finished = subprocess.run(command, input=example, cwd=folder, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    shown = re.fullmatch(r"\[ '(.*)' \] Float32Array\(2\) \[(.*)\]", finished.stdout.strip())
+    assert shown, finished.stdout
+    assert_is_the_answer(folder, *shown.groups())
+
+
+def test_the_page_shows_pythons_answer_and_fetches_the_wasm_runtime_alone(folder, with_packages, node, chromium):
+    (folder / "page.html").write_text(ONNX_EXAMPLES["html"], encoding="utf-8")
+    command = [node, JAVASCRIPT / "show.mjs", chromium, folder, "page.html"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    shown = json.loads(finished.stdout)
+    assert_is_the_answer(folder, *shown["text"].split())
+    runtime = "/node_modules/onnxruntime-web/dist/ort"
+    fetched = {"/runs/mine/export/model.onnx", f"{runtime}.wasm.bundle.min.mjs", f"{runtime}-wasm-simd-threaded.wasm"}
+    assert set(shown["fetched"]) - {"/favicon.ico"} == fetched
+
+
+def assert_is_the_answer(folder, label, probabilities):
+    """`probabilities` are numbers with commas between."""
+    predictor = OnnxPredictor(folder / "runs" / "mine" / "export" / "model.onnx")
+    (expected,) = predictor.probabilities([TEXT])
+    assert label == predictor.labels[expected.argmax()]
+    assert [float(number) for number in probabilities.split(",")] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def runnable(line: str) -> str:
