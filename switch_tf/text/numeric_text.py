@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from switch_tf.config import TextSpec
 from switch_tf.errors import ExportError
-from switch_tf.text.byte_codes import FIRST_LETTER, SPACE, is_reachable
+from switch_tf.text.byte_codes import FIRST_LETTER, SPACE, STRIPPED, is_reachable
 from switch_tf.text.keras_text import FIRST_WORD_ID, check_vocabulary
 from switch_tf.text.perfect_hash import KeyCollisionError, PerfectHash, build_perfect_hash
 from switch_tf.text.word_keys import WordKeys, choose_word_keys
@@ -63,66 +63,76 @@ class NumericText(tf.Module):
     def __call__(self, bytes_: tf.Tensor) -> tf.Tensor:
         """`bytes_` uint8 [batch, N], texts and zeros behind them -> ids int32 [batch, sequence_length]."""
         codes = tf.gather(self._keys.codes, tf.cast(bytes_, tf.int32))  # [batch, N]
-        letters, first = rank_space(codes, last_word_may_go_on=self._spec.truncation == "prefix")  # [batch, N + 1]
+        if self._spec.truncation == "drop":
+            codes = strip_last_word(codes)  # [batch, N]
+        letters, first = rank_space(codes)  # [batch, N + 1] both
         begins, ends = word_boundaries(first, self._spec.sequence_length)  # [batch, L] both
         keys = self._keys.of_spans(letters, begins, ends)  # each [batch, L]
         ids = look_up(self._table, keys)  # [batch, L]
         return tf.where(begins < self._spec.byte_length, ids, 0)
 
 
-def rank_space(codes: tf.Tensor, last_word_may_go_on: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Letters moved together, each at its rank: the number of letters before it.
+def strip_last_word(codes: tf.Tensor) -> tf.Tensor:
+    """Codes where letters are stripped that have no whitespace behind them: int32 [batch, N] -> int32 [batch, N]."""
+    spaces_behind = tf.cumsum(tf.cast(tf.equal(codes, SPACE), tf.int32), axis=1, reverse=True)  # [batch, N]
+    return tf.where(spaces_behind > 0, codes, STRIPPED)
+
+
+def rank_space(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Letters moved together, each to its rank: the number of letters before it.
 
     Args:
         codes: int32 [batch, N], of `byte_codes`.
-        last_word_may_go_on: whether letters with no whitespace behind them count.
 
     Returns:
         letters: int32 [batch, N + 1]. Codes at their ranks, then zeros.
-        first: bool [batch, N + 1]. True at the first letter of each word.
+        first: int32 [batch, N + 1]. 1 at the first letter of each word, else 0.
     """
     length = codes.shape[1]
-    is_space = tf.equal(codes, SPACE)  # [batch, N]
     is_letter = codes >= FIRST_LETTER  # [batch, N]
-    if not last_word_may_go_on:
-        spaces_behind = tf.cumsum(tf.cast(is_space, tf.int32), axis=1, reverse=True)  # [batch, N]
-        is_letter = tf.logical_and(is_letter, spaces_behind > 0)
     rank = tf.cumsum(tf.cast(is_letter, tf.int32), axis=1, exclusive=True)  # [batch, N]
 
-    # One scatter into two rows of N + 1: letters to their ranks in the first, whitespace to the rank of the next letter
-    # in the second. The rest goes to the last place of the first, which no rank reaches, and leaves a zero there.
-    # Only whitespace meets at one place, and a sum of it says as much as any one of it: that there is some.
+    # One scatter fills two rows of N + 1: letters go to their ranks in the first, whitespace to the rank of the next
+    # letter in the second, and what is stripped to the last place of the first, which no rank reaches: a zero.
+    # So only whitespace meets whitespace, and more than nothing is left of it, be it a sum or a single one.
     width = length + 1
-    place = tf.where(is_space, rank + width, tf.where(is_letter, rank, length))  # [batch, N]
-    value = tf.where(tf.logical_or(is_letter, is_space), codes, 0)  # [batch, N]
-    rows = scatter_rows(place, value, 2 * width)  # [batch, 2 (N + 1)]
-    letters, spaces = tf.unstack(tf.reshape(rows, [-1, 2, width]), axis=1)  # [batch, N + 1] both
-    begins = np.arange(width) == 0  # a text begins a word without whitespace
-    first = tf.logical_and(tf.logical_or(spaces > 0, begins), letters > 0)
-    return letters, first
+    place = tf.where(tf.equal(codes, SPACE), rank + width, tf.where(is_letter, rank, length))  # [batch, N]
+    rows = tf.reshape(scatter_rows(place, codes, 2 * width), [-1, 2, width])  # [batch, 2, N + 1]
+    letters, spaces = tf.unstack(rows, axis=1)  # [batch, N + 1] both
+    spaces += np.eye(1, width, dtype=np.int32)  # a text begins a word without whitespace
+    return letters, tf.cast(tf.where(letters > 0, spaces, 0) > 0, tf.int32)
 
 
-def word_boundaries(first: tf.Tensor, words: int) -> tf.Tensor:
-    """The ranks at which words begin: bool [batch, N + 1] -> int32 [batch, words + 1], N where there are no more."""
+def word_boundaries(first: tf.Tensor, words: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The ranks at which each word begins and at which the next one does, N where there is none.
+
+    Args:
+        first: int32 [batch, N + 1], of `rank_space`.
+        words: how many.
+
+    Returns:
+        Two int32 [batch, words].
+    """
     width = first.shape[1]
     length = width - 1
-    number = tf.cumsum(tf.cast(first, tf.int32), axis=1) - 1
-    nowhere = max(length, words + 1)
-    place = tf.where(first, number, nowhere)
-    to_end = tf.where(first, length - np.arange(width, dtype=np.int32), 0)
-    begin = length - scatter_rows(place, to_end, nowhere + 1)
-    return begin[:, :words], begin[:, 1 : words + 1]
+    number = tf.cumsum(first, axis=1, exclusive=True)  # [batch, N + 1], of words that began before
+    nowhere = max(length, words + 1)  # a place behind all that are read; only zeros go there
+    place = tf.where(first > 0, number, nowhere)  # [batch, N + 1]
+    from_end = scatter_rows(place, first * np.arange(length, -1, -1, dtype=np.int32), nowhere + 1)
+    begins = length - from_end  # [batch, nowhere + 1]; places without a word hold 0, and so give N
+    return begins[:, :words], begins[:, 1 : words + 1]
 
 
 def scatter_rows(place: tf.Tensor, value: tf.Tensor, width: int) -> tf.Tensor:
-    """Rows of zeros with each value added at its place: int32 [batch, n], int32 [batch, n] -> int32 [batch, width].
+    """Each value at its place in a row of zeros: int32 [batch, n], int32 [batch, n] -> int32 [batch, width].
 
-    Runtimes differ where places repeat (a sum, or the last value), so callers must not care.
+    Where places repeat, TensorFlow gives the sum of the values and ONNX one of them, so callers must not care.
     """
     batch = tf.shape(place)[0]
-    offset = tf.range(batch)[:, tf.newaxis] * width  # [batch, 1]
-    flat = tf.scatter_nd(tf.reshape(place + offset, [-1, 1]), tf.reshape(value, [-1]), [batch * width])
-    return tf.reshape(flat, [-1, width])  # [batch, width]
+    row_start = tf.range(batch)[:, tf.newaxis] * width  # [batch, 1]
+    places = tf.reshape(place + row_start, [-1, 1])  # [batch n, 1]
+    row = tf.scatter_nd(places, tf.reshape(value, [-1]), [batch * width])  # [batch width]
+    return tf.reshape(row, [-1, width])  # [batch, width]
 
 
 def look_up(table: PerfectHash, keys: Sequence[tf.Tensor]) -> tf.Tensor:
