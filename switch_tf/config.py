@@ -53,7 +53,7 @@ class TextSpec:
         0, "bytes read by the bytes input (N); 0 means 8 x sequence_length, rounded up to a multiple of 256"
     )
     truncation: Literal["prefix", "drop"] = _setting(
-        "prefix", "texts over byte_length bytes: keep a cut last word ('prefix') or leave it out ('drop')"
+        "prefix", "texts that fill byte_length: keep a last word that may be cut ('prefix') or leave it out ('drop')"
     )
 
     @model_validator(mode="after")
