@@ -109,6 +109,12 @@ def test_longer_rows_are_refused() -> None:
         choose_word_keys("none", MAX_BYTE_LENGTH + 1, 1, 1e-9)
 
 
+@pytest.mark.parametrize("rate", [0.0, 1e-200])
+def test_rates_out_of_reach_are_refused(rate: float) -> None:
+    with pytest.raises(ExportError, match=f"No keys reach a false-positive rate of {rate}"):
+        choose_word_keys("none", MAX_BYTE_LENGTH, 1, rate)
+
+
 def test_same_keys_every_time() -> None:
     first, second = (choose_word_keys("none", 1024, 20_000, 1e-9) for _ in range(2))
     assert (first.primes, first.roots) == (second.primes, second.roots)

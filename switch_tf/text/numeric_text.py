@@ -1,17 +1,21 @@
 """Turns rows of bytes into token ids without a string operator, for TFLite, XLA and accelerators.
 
-The ids are those of `switch_tf.text.keras_text.KerasText`, bit for bit. A row goes through four steps; here for the
-text "I'm  in!" under "lower_and_strip_punctuation", with letters for their codes:
+The ids are those of `switch_tf.text.keras_text.KerasText`, bit for bit, for what `kept_bytes` leaves of a text. Here
+for "I'm  in!" under "lower_and_strip_punctuation", with N = 10, L = 4 and letters for their codes:
 
-    bytes        I ' m _ _ i n ! 0 0      uint8 [batch, N]
-    letters      i m i n                  int32 [batch, N + 1], moved together
-    first        1 0 1 0                  true where a word begins
-    boundaries   0 2 N N                  int32 [batch, L + 1], where each word begins, and N behind the last
-    keys         (.,.) (.,.) 0 0          int32 [batch, L] each
-    ids          7 12 0 0                 int32 [batch, L]
+    row       I ' m _ _ i n ! 0 0    uint8 [batch, N]
+    codes     i - m _ _ i n - _ _    int32 [batch, N]: - is stripped, _ is whitespace; see `byte_codes`
+    letters   i m i n                int32 [batch, N + 1]: moved together by `rank_space`
+    first     1 0 1 0                int32 [batch, N + 1]: 1 where a word begins
+    begins    0 2 N N                int32 [batch, L]: by `word_boundaries`, N where there is no word
+    ends      2 N N N                int32 [batch, L]: where the next word begins
+    keys      (8, 5) (3, 9) - -      int32 [batch, L], two or more: see `word_keys`
+    ids       7 12 0 0               int32 [batch, L]: by `look_up` in the table of `perfect_hash`
 
-All shapes but the batch are static, and all values lie in [0, 2^31). The operators are gather, cumsum, scatter_nd,
-floormod, arithmetic, comparison and select.
+All shapes but the batch are static; the time grows with N and L, not with the vocabulary. The operators are gather,
+cumsum, scatter_nd, floormod, arithmetic, comparison and select. All values lie in [0, 2^31), for batches of fewer than
+2^30 / (N + 1) rows. Converted to ONNX, integers are ordered as float32, so only codes, counts and ranks are; keys are
+tested for being equal, which is exact.
 """
 
 from collections.abc import Sequence
@@ -34,10 +38,9 @@ class NumericText(tf.Module):
     """Bytes to ids; its constants are part of every graph it is traced into.
 
     Attributes:
-        false_positive_rate: of words out of vocabulary, the share taken for a word of it: for random words, its size
-            over the number of values that the keys can take.
-        dropped_words: words of the vocabulary that no text can produce; their ids go unused.
-        table_bytes: of the constants that grow with the vocabulary.
+        false_positive_rate: how likely a word out of vocabulary is taken for one of it; see `choose_word_keys`.
+        dropped_words: how many words of the vocabulary no text can produce; their ids go unused.
+        table_bytes: size of the constants that grow with the vocabulary.
         num_keys: integers that name a word.
     """
 
@@ -51,18 +54,17 @@ class NumericText(tf.Module):
         super().__init__(name="numeric_text")
         check_vocabulary(spec, vocabulary)
         encoded = [word.encode() for word in vocabulary]
-        ids = [id for id, word in enumerate(encoded, FIRST_WORD_ID) if is_reachable(spec, word)]
-        words = [encoded[id - FIRST_WORD_ID] for id in ids]
+        ids = {word: number for number, word in enumerate(encoded, FIRST_WORD_ID) if is_reachable(spec, word)}
         self._spec = spec
-        self._keys, self._table = _build_table(spec, words, np.array(ids, np.int64), max_false_positive_rate)
-        self.false_positive_rate = len(words) / self._keys.distinct
-        self.dropped_words = len(vocabulary) - len(words)
+        self._keys, self._table = _build_table(spec, ids, max_false_positive_rate)
+        self.false_positive_rate = len(ids) / self._keys.distinct
+        self.dropped_words = len(vocabulary) - len(ids)
         self.table_bytes = self._table.nbytes
         self.num_keys = len(self._keys.primes) // 2
 
-    def __call__(self, bytes_: tf.Tensor) -> tf.Tensor:
-        """`bytes_` uint8 [batch, N], texts and zeros behind them -> ids int32 [batch, sequence_length]."""
-        codes = tf.gather(self._keys.codes, tf.cast(bytes_, tf.int32))  # [batch, N]
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
+        codes = tf.gather(self._keys.codes, tf.cast(rows, tf.int32))  # [batch, N]
         if self._spec.truncation == "drop":
             codes = strip_last_word(codes)  # [batch, N]
         letters, first = rank_space(codes)  # [batch, N + 1] both
@@ -73,7 +75,7 @@ class NumericText(tf.Module):
 
 
 def strip_last_word(codes: tf.Tensor) -> tf.Tensor:
-    """Codes where letters are stripped that have no whitespace behind them: int32 [batch, N] -> int32 [batch, N]."""
+    """Strip what has no whitespace behind it, for its word may go on: int32 [batch, N] -> int32 [batch, N]."""
     spaces_behind = tf.cumsum(tf.cast(tf.equal(codes, SPACE), tf.int32), axis=1, reverse=True)  # [batch, N]
     return tf.where(spaces_behind > 0, codes, STRIPPED)
 
@@ -146,14 +148,13 @@ def look_up(table: PerfectHash, keys: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.where(found, tf.gather(table.values, slot), table.missing)
 
 
-def _build_table(
-    spec: TextSpec, words: Sequence[bytes], ids: np.ndarray, max_false_positive_rate: float
-) -> tuple[WordKeys, PerfectHash]:
-    """Keys under which no two of the words collide, and their table."""
+def _build_table(spec: TextSpec, ids: dict[bytes, int], max_false_positive_rate: float) -> tuple[WordKeys, PerfectHash]:
+    """Keys under which no two of the words collide, and the table from them to the ids."""
+    words, values = list(ids), np.array(list(ids.values()), np.int64)
     for seed in range(_SEEDS):
         keys = choose_word_keys(spec.standardize, spec.byte_length, len(words), max_false_positive_rate, seed)
         try:
-            return keys, build_perfect_hash(keys.of_words(words), ids, _OUT_OF_VOCABULARY_ID)
+            return keys, build_perfect_hash(keys.of_words(words), values, _OUT_OF_VOCABULARY_ID)
         except KeyCollisionError:
             continue
     raise ExportError(

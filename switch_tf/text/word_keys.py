@@ -114,26 +114,28 @@ def choose_word_keys(
         seed: which roots; the same arguments always give the same keys.
 
     Raises:
-        ExportError: `byte_length` is over `MAX_BYTE_LENGTH`.
+        ExportError: `byte_length` is over `MAX_BYTE_LENGTH`, or the rate cannot be reached.
     """
     if byte_length > MAX_BYTE_LENGTH:
         raise ExportError(
             f"The bytes input cannot read text.byte_length = {byte_length} bytes. Expected at most {MAX_BYTE_LENGTH}; "
-            "set it in the run's settings, or export an input other than bytes."
+            "train with fewer bytes, or export an input other than bytes."
         )
     codes = byte_codes(standardize)
     largest = min(math.isqrt(_INT32), _INT32 // (int(codes.max()) * byte_length) + 1)
     primes = _primes_down_from(largest)
     chosen = list(itertools.islice(primes, 2 * _FEWEST_KEYS))
     while vocabulary_size > max_false_positive_rate * math.prod(chosen):
-        chosen += itertools.islice(primes, 2)
+        if len(more := list(itertools.islice(primes, 2))) < 2:
+            raise ExportError(f"No keys reach a false-positive rate of {max_false_positive_rate}; raise it.")
+        chosen += more
     random = np.random.RandomState(seed)  # its numbers are the same in all versions of NumPy
     return WordKeys(byte_length, codes, tuple(chosen), tuple(_primitive_root(prime, random) for prime in chosen))
 
 
 def _primes_down_from(largest: int) -> Iterator[int]:
-    """The largest primes first."""
-    return (number for number in range(largest, 1, -1) if _prime_factors(number) == {number})
+    """The largest primes first, down to 5."""
+    return (number for number in range(largest, 4, -1) if _prime_factors(number) == {number})
 
 
 def _prime_factors(number: int) -> set[int]:
