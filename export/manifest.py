@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,16 @@ def manifest_path(artifact: Path) -> Path:
 
 
 def write_manifest(
-    path: Path, run: Run, comparison: Comparison, contents: Mapping[str, bytes | Path], signature: Mapping[str, Any]
+    path: Path,
+    run: Run,
+    comparisons: Sequence[Comparison],
+    contents: Mapping[str, bytes | Path],
+    signature: Mapping[str, Any],
 ) -> None:
     """A JSON file about an artifact.
 
     Args:
+        comparisons: how it compared, one for each kind of input.
         contents: the artifact's files by name, each its bytes or where it is.
         signature: inputs, outputs and operators, as the format has them.
 
@@ -34,7 +39,10 @@ def write_manifest(
         "labels": run.labels,
         "text": dataclasses.asdict(run.config.text) | {"words": len(run.vocabulary)},
         **signature,
-        "parity": {key: value for key, value in comparison.as_dict().items() if key not in ("path", "problems")},
+        "parity": {
+            each.door: {key: value for key, value in each.as_dict().items() if key not in ("path", "door", "problems")}
+            for each in comparisons
+        },
         "files": {name: _describe(content) for name, content in contents.items()},
     }
     files.write_json(path, manifest)

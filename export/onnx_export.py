@@ -2,12 +2,13 @@
 
 Inputs, by `inputs`:
 
-    text   text: string [batch]       -> probabilities: float32 [batch, classes], label: string [batch]
-    ids    ids: int32 [batch, length] -> probabilities: float32 [batch, classes], label: int64 [batch]
+    text    text: string [batch]       -> probabilities: float32 [batch, classes], label: string [batch]
+    ids     ids: int32 [batch, length] -> probabilities: float32 [batch, classes], label: int64 [batch]
+    bytes   bytes: uint8 [batch, N]    -> the same, from UTF-8 with zeros behind it
 
 `text` is the graph of `switch_tf.export.onnx_text` in front of the graph of `ids`, which tf2onnx converts; the value
-between them is named `ids`. Labels and text specification are in the file's metadata. Opset 20 and ai.onnx.ml 2 for
-`text`, opset 18 for `ids`; IR 9.
+between them is named `ids`, as it is behind `bytes`. Labels and text specification are in the file's metadata. Opset 20
+and ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
 """
 
 import dataclasses
@@ -32,10 +33,11 @@ from switch_tf.export.manifest import manifest_path, write_manifest
 from switch_tf.export.onnx_cuda import refuse_cpu_operators
 from switch_tf.export.onnx_text import IR_VERSION, OPSETS, build_text_front_end
 from switch_tf.export.onnx_weights import store_weights
-from switch_tf.export.parity import Answers, Comparison, Precision
+from switch_tf.export.parity import Answers, Comparison, Door, Precision, in_batches
 from switch_tf.export.proof import Proof
 from switch_tf.inference import TextClassifier
 from switch_tf.run import Run
+from switch_tf.text.byte_codes import pack
 
 _TF2ONNX_OPSET = 18  # the newest it writes
 NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see onnx_cuda
@@ -46,14 +48,14 @@ def export_onnx(
     run: Run,
     proof: Proof,
     output: Path,
-    inputs: str = "text",
+    inputs: Door = "text",
     batch: int | None = None,
     precision: Precision = "float32",
 ) -> tuple[Path, Comparison]:
     """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
 
     Args:
-        inputs: "text" or "ids".
+        inputs: what it takes.
         batch: None for a dynamic batch, or its one size.
         precision: that large weights are stored in; see `switch_tf.export.onnx_weights`.
 
@@ -71,20 +73,14 @@ def export_onnx(
         raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
     content = model.SerializeToString()
     files.write_bytes(output, content)
-    write_manifest(manifest_path(output), run, comparison, {output.name: content}, _signature(model))
+    write_manifest(manifest_path(output), run, [comparison], {output.name: content}, _signature(model))
     return output, comparison
-
-
-def default_name(inputs: str, precision: Precision) -> str:
-    """The file name of a kind of model, so that none replaces another: model.onnx, model-ids.onnx, model-int8.onnx."""
-    kinds = [*([] if inputs == "text" else [inputs]), *([] if precision == "float32" else [precision])]
-    return f"{'-'.join(['model', *kinds])}.onnx"
 
 
 def build_onnx(
     run: Run,
     model: TextClassifier,
-    inputs: str = "text",
+    inputs: Door = "text",
     batch: int | None = None,
     precision: Precision = "float32",
 ) -> onnx.ModelProto:
@@ -94,12 +90,12 @@ def build_onnx(
         ExportError: an operator has no standard ONNX counterpart, a dimension besides the batch is dynamic, or a model
             for GPUs (ids in a fixed batch) would leave part of its work to the CPU.
     """
-    converted = _convert_ids(model, run.config.text.sequence_length, batch)
+    converted = _convert(model, "bytes" if inputs == "bytes" else "ids", batch)
     converted = passes.refuse_foreign_operators(converted)
     converted = passes.to_opset(converted, OPSETS if inputs == "text" else NUMERIC_OPSETS, IR_VERSION)
     converted = passes.name_batch(converted, batch)
     converted = store_weights(converted, precision, kept=model.classifier.router_weights())
-    if inputs != "text" and batch is not None:
+    if inputs == "ids" and batch is not None:
         converted = refuse_cpu_operators(converted)
     if inputs == "text":
         converted = passes.rename_values(converted, {"ids": "classifier/ids"})
@@ -133,10 +129,10 @@ class OnnxRunner:
         self.precision: Precision = _precision(model, path)
         self._reference = reference
         (entry,) = model.graph.input
-        self._takes_text = entry.name == "text"
-        self.admits_invalid_utf8 = not self._takes_text
+        self.door: Door = entry.name  # as `open_onnx_runner` makes sure
+        self.admits_invalid_utf8 = self.door != "text"
         self._fixed: int | None = entry.type.tensor_type.shape.dim[0].dim_value or None
-        if self._takes_text:
+        if self.door != "ids":
             model = passes.with_output(model, "ids", onnx.TensorProto.INT32)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS
@@ -147,41 +143,29 @@ class OnnxRunner:
             raise ExportError(f"ONNX Runtime does not load {path}: {error}. Export it again.") from error
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
-        """The answers to all texts, once for each batch size; where the batch is fixed, in other places of it instead.
+        """The answers to all texts, as `in_batches` has it.
 
         Raises:
             ExportError: ONNX Runtime fails on them.
         """
-        if self._fixed is None:
-            return [self._answer(texts, size) for size in batch_sizes]
-        results = []
-        for shift in range(len(batch_sizes)):
-            moved = self._answer([*texts[-shift:], *texts[:-shift]], self._fixed)
-            ids, probabilities, labels = (np.roll(each, -shift, axis=0) for each in moved)
-            results.append(Answers(ids, probabilities, labels.tolist()))
-        return results
+        return in_batches(self._ask, texts, batch_sizes, self._fixed)
 
-    def _answer(self, texts: Sequence[bytes], size: int) -> Answers:
-        batches = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
-        parts = [self._ask(batch) for batch in batches]
-        ids, probabilities, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return Answers(ids, probabilities, labels.tolist())
-
-    def _ask(self, texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """ids int32 [texts, length], probabilities float32 [texts, classes] and labels, objects [texts]."""
-        count = len(texts)
-        texts = texts + [b""] * ((self._fixed or 0) - count)  # [batch]
+    def _ask(self, texts: list[bytes]) -> Answers:
+        reference = self._reference
         try:
-            if self._takes_text:
+            if self.door == "text":
                 feed = {"text": np.array([text.decode() for text in texts], object)}
-                ids, probabilities, label = self._session.run(["ids", "probabilities", "label"], feed)
+                ids, probabilities, labels = self._session.run(["ids", "probabilities", "label"], feed)
+                return Answers(ids, probabilities, labels.tolist())
+            if self.door == "bytes":
+                rows = pack(texts, reference.spec.byte_length)
+                ids, probabilities, index = self._session.run(["ids", "probabilities", "label"], {"bytes": rows})
             else:
-                ids = self._reference.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
+                ids = reference.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
                 probabilities, index = self._session.run(["probabilities", "label"], {"ids": ids})
-                label = np.array(self._reference.labels, object)[index]
         except Exception as error:  # as above
             raise ExportError(f"ONNX Runtime does not run {self.path}: {error}. Export it again.") from error
-        return ids[:count], probabilities[:count], label[:count]
+        return Answers(ids, probabilities, [reference.labels[i] for i in index])
 
 
 def open_onnx_runner(path: Path, reference: TextClassifier) -> OnnxRunner:
@@ -197,23 +181,32 @@ def open_onnx_runner(path: Path, reference: TextClassifier) -> OnnxRunner:
         labels = json.loads(next((each.value for each in model.metadata_props if each.key == "labels"), "null"))
     except (OSError, DecodeError, ValueError) as error:
         raise ModelError(f"{path} cannot be read as an ONNX model of ours: {error}. Export it again.") from error
-    if names not in (["text"], ["ids"]):
-        raise ModelError(f"{path} takes {names}. Expected text or ids, as `switch-tf export --format onnx` writes it.")
+    if names not in (["text"], ["ids"], ["bytes"]):
+        expected = "text, ids or bytes, as `switch-tf export --format onnx` writes it"
+        raise ModelError(f"{path} takes {names}. Expected {expected}.")
     if labels != reference.labels:
         raise ModelError(f"{path} is not of this run: its labels are {labels}. Expected {reference.labels}.")
     return OnnxRunner(model, str(path), reference)
 
 
-def _convert_ids(model: TextClassifier, length: int, batch: int | None) -> onnx.ModelProto:
-    """The classifier from ids, as tf2onnx writes it."""
+def _convert(model: TextClassifier, inputs: str, batch: int | None) -> onnx.ModelProto:
+    """The classifier from ids or bytes, as tf2onnx writes it; from bytes, the ids in between are a value named so."""
     os.environ.setdefault("TF2ONNX_LOG_LEVEL", "ERROR")  # read when it is imported
     import tf2onnx
 
-    signature = [tf.TensorSpec([batch, length], tf.int32, name="ids")]
-    function = tf.function(model.classify_ids.python_function, input_signature=signature, autograph=False)
+    def _classify_bytes(bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        read = model.tokenize_bytes.python_function(bytes)
+        return model.classify_ids.python_function(read["ids"]) | read
+
+    if inputs == "ids":
+        function, shape, kind = model.classify_ids.python_function, [batch, model.spec.sequence_length], tf.int32
+    else:
+        function, shape, kind = _classify_bytes, [batch, model.spec.byte_length], tf.uint8
+    signature = [tf.TensorSpec(shape, kind, name=inputs)]
+    traced = tf.function(function, input_signature=signature, autograph=False)
     with _quiet_tensorflow():
-        converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=_TF2ONNX_OPSET)
-    return converted
+        converted, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_TF2ONNX_OPSET)
+    return passes.without_output(converted, "ids")
 
 
 @contextmanager

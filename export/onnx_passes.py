@@ -94,6 +94,14 @@ def with_output(model: onnx.ModelProto, name: str, element_type: int) -> onnx.Mo
     return copy
 
 
+def without_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """The model without the output `name`, if it has it; the value stays inside."""
+    kept = [value for value in model.graph.output if value.name != name]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    return model
+
+
 def with_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
     """Set `metadata_props`, which every runtime hands out."""
     helper.set_model_props(model, metadata)

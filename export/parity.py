@@ -12,7 +12,7 @@ batch, and may lose one point of accuracy on labelled texts; how far its probabi
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -32,6 +32,7 @@ ACCURACY_LOSS_BOUND = 0.01  # of a quantized artifact
 BATCH_SIZES = (64, 7, 1)
 
 Precision = Literal["float32", "float16", "int8"]  # that weights are stored in
+Door = Literal["text", "ids", "bytes"]  # what goes in: strings, token ids, or bytes with zeros behind them
 
 
 class Answers(NamedTuple):
@@ -46,6 +47,7 @@ class Runner(Protocol):
     """Asks an artifact through its own runtime."""
 
     path: str
+    door: Door
     size: int  # bytes on disk
     precision: Precision
     admits_invalid_utf8: bool
@@ -67,6 +69,7 @@ class Comparison:
     """One artifact beside the trained model, and what was out of bounds; nothing was if `problems` is empty."""
 
     path: str
+    door: Door
     size: int  # bytes
     precision: Precision
     texts: int
@@ -106,6 +109,34 @@ def ask_reference(model: TextClassifier, texts: Sequence[bytes], batch_size: int
         ties.append(_near_ties(report(ids[-1]).reports, ids[-1] != 0, batch=len(text)))
     answers = Answers(np.concatenate([each.numpy() for each in ids]), np.concatenate(probabilities), labels)
     return Reference(answers, np.concatenate(ties))
+
+
+def in_batches(
+    ask: Callable[[list[bytes]], Answers], texts: Sequence[bytes], batch_sizes: Sequence[int], fixed: int | None
+) -> list[Answers]:
+    """Answers to all texts, once for each batch size; where it is `fixed`, once for each of several places in a batch.
+
+    `ask` gets at most as many texts as the size, and exactly as many where it is fixed: the last batch is filled up.
+    """
+
+    def answer(rows: Sequence[bytes], size: int) -> Answers:
+        ids, probabilities, labels = [], [], []
+        for start in range(0, len(rows), size):
+            batch = list(rows[start : start + size])
+            received = ask(batch + [b""] * ((fixed or 0) - len(batch)))
+            ids.append(received.ids[: len(batch)])
+            probabilities.append(received.probabilities[: len(batch)])
+            labels += received.labels[: len(batch)]
+        return Answers(np.concatenate(ids), np.concatenate(probabilities), labels)
+
+    if fixed is None:
+        return [answer(texts, size) for size in batch_sizes]
+    results = []
+    for shift in range(len(batch_sizes)):
+        ids, probabilities, labels = answer([*texts[-shift:], *texts[:-shift]] if shift else texts, fixed)
+        moved = np.roll(ids, -shift, axis=0), np.roll(probabilities, -shift, axis=0)
+        results.append(Answers(*moved, [*labels[shift:], *labels[:shift]]))
+    return results
 
 
 def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Comparison:
@@ -151,6 +182,7 @@ def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Com
         problems.append(_first(varies & ~ties, texts, bound))
     return Comparison(
         path=runner.path,
+        door=runner.door,
         size=runner.size,
         precision=runner.precision,
         texts=len(texts),

@@ -11,6 +11,7 @@ from switch_tf.export.corpus import adversarial_texts, invalid_utf8_texts
 from switch_tf.export.parity import BATCH_SIZES, Comparison, Reference, Runner, ask_reference, compare, with_accuracy
 from switch_tf.inference import TextClassifier, load_classifier
 from switch_tf.run import Run, read_held_out
+from switch_tf.text.byte_codes import kept_bytes
 from switch_tf.train import read_measured
 
 GATE_TEXTS = 256  # adversarial ones, beside the run's held-out sample: seconds for every export
@@ -36,7 +37,7 @@ class Proof:
         valid += adversarial_texts(run.config.text, run.vocabulary, texts, seed)
         self.texts = [text.encode() for text in valid]
         self.invalid_texts = invalid_utf8_texts(run.vocabulary, max(1, texts // 16), seed)
-        self._reference: dict[bool, Reference] = {}
+        self._reference: dict[tuple[bool, bool], Reference] = {}
         self._run, self._measured_on = run, measured_on
 
     def check(self, runner: Runner) -> Comparison:
@@ -55,9 +56,11 @@ class Proof:
     def compare(self, runner: Runner) -> Comparison:
         """The same without a verdict."""
         texts = self.texts + self.invalid_texts if runner.admits_invalid_utf8 else self.texts
-        if runner.admits_invalid_utf8 not in self._reference:
-            self._reference[runner.admits_invalid_utf8] = ask_reference(self.model, texts)
-        comparison = compare(runner, self._reference[runner.admits_invalid_utf8], texts)
+        kind = (runner.admits_invalid_utf8, runner.door == "bytes")
+        if kind not in self._reference:
+            read = [kept_bytes(self.model.spec, text) for text in texts] if runner.door == "bytes" else texts
+            self._reference[kind] = ask_reference(self.model, read)
+        comparison = compare(runner, self._reference[kind], texts)
         if runner.precision == "float32":
             return comparison
         (answers,) = runner.answer([text.encode() for text in self._examples.texts.to_pylist()], BATCH_SIZES[:1])

@@ -3,13 +3,15 @@
 Usage: python -I saved_model_child.py SAVED_MODEL REQUEST.npz RESPONSE.npz
 
 It stands for a user's program: TensorFlow and NumPy, nothing else. REQUEST holds `content` (uint8, all texts in a
-row), `lengths` (int64 [n]) and `batch_sizes`. RESPONSE gets, for each size S: `S/ids`, `S/probabilities`, `S/labels`
-(UTF-8 JSON), and `S/ids_probabilities` and `S/label_index` as the `ids` signature answers them.
+row), `lengths` (int64 [n]), `batch_sizes` and `byte_length`. RESPONSE gets, for each size S and each of D = text and
+bytes: `S/D/ids`, `S/D/probabilities` and `S/D/labels` (UTF-8 JSON) as that input answers, and `S/D/ids_probabilities`
+and `S/D/ids_label` as the `ids` signature answers those ids.
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -21,24 +23,36 @@ def main(saved_model: str, request: str, response: str) -> None:
 
     with np.load(request, allow_pickle=False) as arrays:
         content, lengths, batch_sizes = arrays["content"].tobytes(), arrays["lengths"], arrays["batch_sizes"].tolist()
+        byte_length = int(arrays["byte_length"])
     ends = np.cumsum(lengths)
     texts = [content[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    rows = np.zeros([len(texts), byte_length], np.uint8)
+    for row, text in zip(rows, texts, strict=True):
+        row[: len(text)] = np.frombuffer(text[:byte_length], np.uint8)
 
+    names = json.loads(Path(saved_model, "assets", "labels.json").read_text(encoding="utf-8"))
     signatures = tf.saved_model.load(saved_model).signatures
     answers: dict[str, Any] = {}
-    for size in batch_sizes:
-        batches = [tf.constant(texts[start : start + size], tf.string) for start in range(0, len(texts), size)]
-        ids = [signatures["tokenize"](text=text)["ids"] for text in batches]
-        spoken = [signatures["serving_default"](text=text) for text in batches]
+
+    def keep(name: str, ids: list[Any], said: list[Any], labels: list[str]) -> None:
         numeric = [signatures["ids"](ids=each) for each in ids]
-        labels = [label.decode() for answer in spoken for label in answer["label"].numpy()]
-        answers |= {
-            f"{size}/ids": np.concatenate(ids),
-            f"{size}/probabilities": np.concatenate([answer["probabilities"] for answer in spoken]),
-            f"{size}/labels": np.frombuffer(json.dumps(labels).encode(), np.uint8),
-            f"{size}/ids_probabilities": np.concatenate([answer["probabilities"] for answer in numeric]),
-            f"{size}/label_index": np.concatenate([answer["label"] for answer in numeric]),
-        }
+        answers[f"{name}/ids"] = np.concatenate(ids)
+        answers[f"{name}/probabilities"] = np.concatenate([answer["probabilities"] for answer in said])
+        answers[f"{name}/labels"] = np.frombuffer(json.dumps(labels).encode(), np.uint8)
+        answers[f"{name}/ids_probabilities"] = np.concatenate([answer["probabilities"] for answer in numeric])
+        answers[f"{name}/ids_label"] = np.concatenate([answer["label"] for answer in numeric])
+
+    for size in batch_sizes:
+        starts = range(0, len(texts), size)
+        strings = [tf.constant(texts[start : start + size], tf.string) for start in starts]
+        ids = [signatures["tokenize"](text=batch)["ids"] for batch in strings]
+        said = [signatures["serving_default"](text=batch) for batch in strings]
+        keep(f"{size}/text", ids, said, [label.decode() for answer in said for label in answer["label"].numpy()])
+
+        raw = [tf.constant(rows[start : start + size]) for start in starts]
+        ids = [signatures["tokenize_bytes"](bytes=batch)["ids"] for batch in raw]
+        said = [signatures["bytes"](bytes=batch) for batch in raw]
+        keep(f"{size}/bytes", ids, said, [names[index] for answer in said for index in answer["label"].numpy()])
 
     ours = sorted(name for name in sys.modules if name.split(".")[0] in ("switch_tf", "tf_keras"))
     if ours:

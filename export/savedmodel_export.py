@@ -4,9 +4,12 @@ Signatures (batch is the only dynamic dimension):
 
     serving_default   text: string [batch]        -> probabilities: float32 [batch, classes], label: string [batch]
     ids               ids: int32 [batch, length]  -> probabilities: float32 [batch, classes], label: int64 [batch]
+    bytes             bytes: uint8 [batch, N]     -> the same as ids, from UTF-8 with zeros behind it
     tokenize          text: string [batch]        -> ids: int32 [batch, length]
+    tokenize_bytes    bytes: uint8 [batch, N]     -> ids: int32 [batch, length]
 
-The class names are in `assets/labels.json`, figures and checksums in `assets.extra/manifest.json`.
+`ids` and `bytes` hold no string operator, so XLA compiles them. The class names are in `assets/labels.json`, figures
+and checksums in `assets.extra/manifest.json`.
 """
 
 import json
@@ -24,7 +27,7 @@ from switch_tf import files
 from switch_tf.errors import ExportError
 from switch_tf.export import saved_model_child
 from switch_tf.export.manifest import write_manifest
-from switch_tf.export.parity import Answers, Comparison, Precision
+from switch_tf.export.parity import Answers, Comparison, Door, Precision
 from switch_tf.export.proof import Proof
 from switch_tf.inference import TextClassifier
 from switch_tf.predict import SAVED_MODEL_LABELS, saved_model_versions
@@ -33,8 +36,8 @@ from switch_tf.run import Run
 _CHILD_SECONDS = 1800
 
 
-def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, Comparison]:
-    """Write the next version under the folder `output` and return its path and how it compared.
+def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list[Comparison]]:
+    """Write the next version under the folder `output`; return its path and how its strings and its bytes compared.
 
     Raises:
         ParityError: it does not answer as the trained model does; nothing of it is left.
@@ -45,36 +48,67 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, Comp
     destination = output / str(version)
     with files.new_folder(destination) as folder:
         _save(proof.model, folder)
-        comparison = proof.check(SavedModelRunner(folder, path=str(destination)))
+        runner = SavedModelRunner(folder, str(destination), run.config.text.byte_length)
+        comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         (folder / "assets.extra").mkdir()
-        write_manifest(folder / "assets.extra" / "manifest.json", run, comparison, written, _describe(proof.model))
-    return destination, comparison
+        write_manifest(folder / "assets.extra" / "manifest.json", run, comparisons, written, _describe(proof.model))
+    return destination, comparisons
 
 
 class SavedModelRunner:
-    """Asks a SavedModel in a process of its own, which imports TensorFlow and NumPy and nothing of ours."""
+    """Asks a SavedModel in a process of its own, which imports TensorFlow and NumPy and nothing of ours.
 
+    It answers for strings; `bytes_runner` gives what answers for bytes, from the same process.
+    """
+
+    door: Door = "text"
     precision: Precision = "float32"
     admits_invalid_utf8 = True
 
-    def __init__(self, folder: Path, path: str | None = None):
+    def __init__(self, folder: Path, path: str, byte_length: int):
+        """`path` is what messages call it, `byte_length` the width of its bytes input."""
         self.folder = folder
-        self.path = path or str(folder)
+        self.path = path
+        self.byte_length = byte_length
+        self._asked: tuple[list[bytes], list[int]] | None = None
+        self._answers: dict[Door, list[Answers]] = {}
         self.size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
+    def bytes_runner(self) -> "_BytesRunner":
+        """What asks the same SavedModel through its bytes input."""
+        return _BytesRunner(self)
+
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
-        """Every signature on every text, once for each batch size.
+        """`serving_default` and `tokenize` on every text, once for each batch size.
 
         Raises:
             ExportError: the process fails, or two signatures disagree.
         """
+        return self.answer_all(texts, batch_sizes)["text"]
+
+    def answer_all(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> dict[Door, list[Answers]]:
+        """Every signature on every text, by what it takes; asked again for the same texts, it remembers.
+
+        Raises:
+            ExportError: as above.
+        """
+        question = (list(texts), list(batch_sizes))
+        if question != self._asked:
+            received = self._run_child(texts, batch_sizes)
+            self._answers = {"text": [], "bytes": []}
+            for size in batch_sizes:
+                self._answers["text"].append(self._read(received, f"{size}/text"))
+                self._answers["bytes"].append(self._read(received, f"{size}/bytes"))
+            self._asked = question
+        return self._answers
+
+    def _run_child(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> dict[str, np.ndarray]:
         with tempfile.TemporaryDirectory() as exchange:
             request, response = Path(exchange, "request.npz"), Path(exchange, "response.npz")
             lengths = np.array([len(text) for text in texts], np.int64)
-            np.savez(
-                request, content=np.frombuffer(b"".join(texts), np.uint8), lengths=lengths, batch_sizes=batch_sizes
-            )
+            content = np.frombuffer(b"".join(texts), np.uint8)
+            np.savez(request, content=content, lengths=lengths, batch_sizes=batch_sizes, byte_length=self.byte_length)
             # -I: neither the environment nor the current folder can lend it our code.
             command = [sys.executable, "-I", saved_model_child.__file__, str(self.folder), str(request), str(response)]
             try:
@@ -86,17 +120,38 @@ class SavedModelRunner:
                 reason = finished.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
                 raise ExportError(f"{self.path} does not run in a process of its own: {' '.join(reason)}")
             with np.load(response, allow_pickle=False) as arrays:
-                answers = {name: arrays[name] for name in arrays.files}
+                return {name: arrays[name] for name in arrays.files}
+
+    def _read(self, received: dict[str, np.ndarray], name: str) -> Answers:
+        """The answers of one input, held together with those of `ids` to the same tokens."""
         labels = json.loads((self.folder / "assets" / SAVED_MODEL_LABELS).read_text(encoding="utf-8"))
-        results = []
-        for size in batch_sizes:
-            spoken = json.loads(answers[f"{size}/labels"].tobytes())
-            named = [labels[index] for index in answers[f"{size}/label_index"]]
-            probabilities = answers[f"{size}/probabilities"]
-            if named != spoken or not np.array_equal(probabilities, answers[f"{size}/ids_probabilities"]):
-                raise ExportError(f"{self.path}: the signatures serving_default and ids answer differently.")
-            results.append(Answers(answers[f"{size}/ids"], probabilities, spoken))
-        return results
+        spoken = json.loads(received[f"{name}/labels"].tobytes())
+        named = [labels[index] for index in received[f"{name}/ids_label"]]
+        probabilities = received[f"{name}/probabilities"]
+        if named != spoken or not np.array_equal(probabilities, received[f"{name}/ids_probabilities"]):
+            signature = "serving_default" if name.endswith("text") else "bytes"
+            raise ExportError(f"{self.path}: the signatures {signature} and ids answer differently.")
+        return Answers(received[f"{name}/ids"], probabilities, spoken)
+
+
+class _BytesRunner:
+    """The bytes input of a SavedModel."""
+
+    door: Door = "bytes"
+    precision: Precision = "float32"
+    admits_invalid_utf8 = True
+
+    def __init__(self, runner: SavedModelRunner):
+        self.path, self.size = runner.path, runner.size
+        self._runner = runner
+
+    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
+        """`bytes` and `tokenize_bytes` on every text, once for each batch size.
+
+        Raises:
+            ExportError: the process fails, or two signatures disagree.
+        """
+        return self._runner.answer_all(texts, batch_sizes)["bytes"]
 
 
 def _save(model: TextClassifier, folder: Path) -> None:
@@ -112,7 +167,13 @@ def _save(model: TextClassifier, folder: Path) -> None:
 
 
 def _signatures(model: TextClassifier) -> dict[str, Any]:
-    return {"serving_default": model.classify_text, "ids": model.classify_ids, "tokenize": model.tokenize}
+    return {
+        "serving_default": model.classify_text,
+        "ids": model.classify_ids,
+        "bytes": model.classify_bytes,
+        "tokenize": model.tokenize,
+        "tokenize_bytes": model.tokenize_bytes,
+    }
 
 
 def _describe(model: TextClassifier) -> dict[str, Any]:

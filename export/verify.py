@@ -43,31 +43,36 @@ def verify(
     comparisons = []
     for artifact in found:
         tell(f"Comparing {artifact} on {len(proof.texts):,} texts")
-        comparisons.append(proof.compare(open_runner(artifact, proof.model)))
+        comparisons += [proof.compare(runner) for runner in open_runners(artifact, proof.model)]
     return comparisons
 
 
 def find_artifacts(run: Run) -> list[Path]:
-    """The newest version of the SavedModel and every ONNX file under RUN/export."""
+    """The newest version of the SavedModel and every TFLite and ONNX file under RUN/export."""
     folder = run.path / "export"
     saved_models = [folder / "saved_model" / str(version) for version in saved_model_versions(folder / "saved_model")]
-    return [*saved_models[-1:], *sorted(folder.glob("*.onnx"))]
+    return [*saved_models[-1:], *sorted(folder.glob("*.tflite")), *sorted(folder.glob("*.onnx"))]
 
 
-def open_runner(artifact: Path, model: TextClassifier) -> Runner:
-    """What asks this kind of artifact.
+def open_runners(artifact: Path, model: TextClassifier) -> list[Runner]:
+    """What asks this kind of artifact, one for each kind of input that is compared on its own.
 
     Raises:
         ModelError: it is of no kind that we export.
     """
     from switch_tf.export.onnx_export import open_onnx_runner
     from switch_tf.export.savedmodel_export import SavedModelRunner
+    from switch_tf.export.tflite_export import open_tflite_runner
 
     versions = saved_model_versions(artifact)
     if versions:
         artifact = artifact / str(versions[-1])
     if (artifact / "saved_model.pb").is_file():
-        return SavedModelRunner(artifact)
+        runner = SavedModelRunner(artifact, str(artifact), model.spec.byte_length)
+        return [runner, runner.bytes_runner()]
     if artifact.suffix == ".onnx" and artifact.is_file():
-        return open_onnx_runner(artifact, model)
-    raise ModelError(f"{artifact} is no artifact. Expected a SavedModel folder or an .onnx file of `switch-tf export`.")
+        return [open_onnx_runner(artifact, model)]
+    if artifact.suffix == ".tflite" and artifact.is_file():
+        return [open_tflite_runner(artifact, model)]
+    expected = "a SavedModel folder, a .tflite or an .onnx file of `switch-tf export`"
+    raise ModelError(f"{artifact} is no artifact. Expected {expected}.")

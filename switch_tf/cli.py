@@ -7,30 +7,20 @@ stdout carries the answer, stderr everything else. Exit codes: 0 done, 1 the use
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.errors import DataError, ParityError, SwitchTFError, UsageError
+from switch_tf.cli_export import export, verify
+from switch_tf.cli_shared import as_json, console, echo_json, label_column, text_column, threads
+from switch_tf.errors import DataError, SwitchTFError, UsageError
 from switch_tf.version import __version__
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from switch_tf.export.parity import Comparison
     from switch_tf.predict import Predictor
-    from switch_tf.run import Run
 
 _INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
-
-as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
-text_column = click.option("--text-column", default="text", show_default=True, help="Column of the texts.")
-label_column = click.option("--label-column", default="label", show_default=True, help="Column of the labels.")
-threads = click.option(
-    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of one operator, for an .onnx file."
-)
 
 
 class _Commands(click.Group):
@@ -137,18 +127,18 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     from switch_tf.run import read_metrics
     from switch_tf.train import train as train_run
 
-    console = _console()
+    terminal = console()
     request, config, output = _resumed(ctx, options) if resume else _requested(options)
-    console.print(f"Training on {request.data}; the run will be in {output}", highlight=False)
-    with TrainingProgress(console) as progress:
+    terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False)
+    with TrainingProgress(terminal) as progress:
         run = train_run(request, config, output, progress, resume=resume)
     metrics = read_metrics(run.path)
     if as_json:
-        _echo_json({"run": str(run.path), **metrics})
+        echo_json({"run": str(run.path), **metrics})
         return
     rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
-    console.print(metrics_table(f"{run.path}", rows))
-    console.print(f'Next: switch-tf predict {run.path} "Your text here."', highlight=False)
+    terminal.print(metrics_table(f"{run.path}", rows))
+    terminal.print(f'Next: switch-tf predict {run.path} "Your text here."', highlight=False)
 
 
 @commands.command()
@@ -161,8 +151,8 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
 def evaluate(model: Path, data: str, text_column: str, label_column: str, threads: int | None, as_json: bool) -> None:
     """Measure MODEL on labelled DATA: accuracy, macro-F1, log loss and the figures of each label.
 
-    MODEL is a run folder, a SavedModel folder or an .onnx file that takes text; DATA is as for `train`, of which the
-    test part is read if it has one.
+    MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file that takes text or bytes; DATA is as for
+    `train`, of which the test part is read if it has one.
     """
     from switch_tf.data import read_examples
     from switch_tf.evaluate import evaluate as measure
@@ -171,11 +161,11 @@ def evaluate(model: Path, data: str, text_column: str, label_column: str, thread
     examples = read_examples(data, split="test", text_column=text_column, label_column=label_column)
     figures = measure(_predictor(model, threads), examples)
     if as_json:
-        _echo_json(figures)
+        echo_json(figures)
         return
-    console = _console(stderr=False)
-    console.print(metrics_table("", [(str(data), figures)]))
-    console.print(label_table(figures))
+    terminal = console(stderr=False)
+    terminal.print(metrics_table("", [(str(data), figures)]))
+    terminal.print(label_table(figures))
 
 
 @commands.command()
@@ -197,7 +187,7 @@ def predict(
 ) -> None:
     r"""Answer texts: arguments, the lines of a file, or stdin.
 
-    MODEL is a run folder, a SavedModel folder or an .onnx file that takes text.
+    MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file that takes text or bytes.
 
     A file is read as UTF-8, one text a line, split at \n alone; a csv, tsv, jsonl or parquet file by its text column.
     Any amount streams through. A line that cannot be decoded is answered by {"line", "error"} in its place, the others
@@ -214,104 +204,15 @@ def predict(
     for row in answer(_predictor(model, threads), lines, top):
         failed += "error" in row
         if as_json:
-            _echo_json(row)
+            echo_json(row)
         else:
             click.echo(_readable(row))
     if failed:
         raise DataError(f"{failed} line(s) could not be read; each is marked in its place.")
 
 
-@commands.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
-@click.option("--format", "kind", type=click.Choice(["saved_model", "onnx"]), required=True)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="[default: RUN/export/saved_model, a folder of versions, or RUN/export/model.onnx, model-ids-int8.onnx, ...]",
-)
-@click.option("--inputs", type=click.Choice(["text", "ids"]), help="What an ONNX model takes. [default: text]")
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Its one batch size. [default: any]")
-@click.option(
-    "--quantize",
-    "precision",
-    type=click.Choice(["none", "float16", "int8"]),
-    help="What its large weights are stored in: half or a quarter of the size. [default: none]",
-)
-@click.option("--data", metavar="DATA", help="Where the run's test data (else its training data) is now, to quantize.")
-@as_json
-def export(run: Path | None, kind: str, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Turn RUN (default: the newest under ./runs) into a model that needs none of this package.
-
-    The result is loaded by its own runtime, every signature is asked some hundred texts, hostile ones included, in
-    batches of 1, 7 and 64, and compared with the trained model. If any answer is off, the exit code is 3 and nothing is
-    left behind. Exporting a SavedModel again makes the next version and leaves the earlier ones alone; an ONNX file is
-    replaced. For a GPU, take `--inputs ids` and a fixed `--batch`.
-
-    A quantized model computes in float32 with rounded weights. It must read the same tokens, and may lose one point of
-    accuracy on the run's test data, which is read again from where it was.
-    """
-    given = [f"--{'quantize' if name == 'precision' else name}" for name, value in options.items() if value is not None]
-    if kind != "onnx" and given:
-        raise UsageError(f"{' and '.join(given)} are for --format onnx. Received --format {kind}: leave them out.")
-    if kind == "onnx" and output and output.suffix != ".onnx":
-        raise UsageError(f"Received --output {output}. Expected a file name that ends in .onnx.")
-    if options["precision"] == "none":
-        options["precision"] = None
-
-    from switch_tf.run import newest_run, open_run
-
-    opened = open_run(run or newest_run())
-    with _console().status("Asking the trained model, then the export"):
-        path, comparison = _export(opened, kind, output, **options)
-    if as_json:
-        _echo_json({"ok": True, "artifacts": [comparison.as_dict() | {"path": str(path)}]})
-    else:
-        _print_parity([comparison])
-        click.echo(f"Wrote {path}")
-
-
-@commands.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path), metavar="[ARTIFACT]...")
-@click.option(
-    "--data", metavar="DATA", help="Texts to ask instead of the run's own held-out ones: a table or `reviews`."
-)
-@click.option(
-    "--texts",
-    type=click.IntRange(min=1),
-    default=2000,
-    show_default=True,
-    metavar="N",
-    help="Hostile texts to make up.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="For making them.")
-@text_column
-@as_json
-def verify(
-    run: Path, artifacts: tuple[Path, ...], data: str | None, texts: int, seed: int, text_column: str, as_json: bool
-) -> None:
-    """Compare exported models with the trained one of RUN: the long form of what `export` does.
-
-    Each ARTIFACT (default: the newest SavedModel and the ONNX files under RUN/export) is asked the run's held-out texts
-    and hostile ones in batches of 1, 7 and 64. Token ids and labels must be equal, probabilities within 1e-5, and no
-    answer may depend on its batch. If one is out of bounds, the exit code is 3; the artifacts stay where they are.
-    """
-    from switch_tf.data import read_texts
-    from switch_tf.export.verify import verify as compare
-    from switch_tf.run import open_run
-
-    opened = open_run(run)
-    held_out = None if data is None else list(read_texts(data, text_column))
-    comparisons = compare(opened, artifacts, texts, seed, held_out, tell=lambda message: click.echo(message, err=True))
-    if as_json:
-        ok = all(each.ok for each in comparisons)
-        _echo_json({"ok": ok, "artifacts": [each.as_dict() for each in comparisons]})
-    else:
-        _print_parity(comparisons)
-    problems = [f"{each.path}: {'; '.join(each.problems)}" for each in comparisons if not each.ok]
-    if problems:
-        raise ParityError(f"Not as the trained model answers: {' '.join(problems)}. Export again.")
+commands.add_command(export)
+commands.add_command(verify)
 
 
 @commands.command()
@@ -325,7 +226,7 @@ def quickstart(output: Path) -> None:
     """
     from switch_tf.quickstart import quickstart as tour
 
-    tour(output, _console(stderr=False))
+    tour(output, console(stderr=False))
 
 
 def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
@@ -362,35 +263,12 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Pat
 
 def _predictor(model: Path, threads: int | None) -> "Predictor":
     """The model, after a word on stderr about what runs it where that is not TensorFlow."""
-    from switch_tf.onnx_predictor import OnnxPredictor
     from switch_tf.predict import load_predictor
 
     loaded = load_predictor(model, threads)
-    if isinstance(loaded, OnnxPredictor):
-        click.echo(f"ONNX Runtime, {loaded.provider}", err=True)
+    if loaded.runtime != "TensorFlow":
+        click.echo(loaded.runtime, err=True)
     return loaded
-
-
-def _export(
-    run: "Run", kind: str, output: Path | None, inputs: str | None, batch: int | None, precision: Any, data: str | None
-) -> "tuple[Path, Comparison]":
-    from switch_tf.export.proof import Proof
-
-    if kind == "onnx":
-        from switch_tf.export.onnx_export import default_name, export_onnx
-
-        inputs, precision = inputs or "text", precision or "float32"
-        output = output or run.path / "export" / default_name(inputs, precision)
-        return export_onnx(run, Proof(run, measured_on=data), output, inputs, batch, precision)
-    from switch_tf.export.savedmodel_export import export_saved_model
-
-    return export_saved_model(run, Proof(run), output or run.path / "export" / kind)
-
-
-def _print_parity(comparisons: "Sequence[Comparison]") -> None:
-    from switch_tf.report import parity_table
-
-    _console(stderr=False).print(parity_table(comparisons))
 
 
 def _readable(row: dict[str, Any]) -> str:
@@ -398,15 +276,3 @@ def _readable(row: dict[str, Any]) -> str:
         return f"line {row['line']}: {row['error']}"
     ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])
     return "  ".join([f"{row['label']}  {row['score']:.4f}", *(f"({label} {p:.4f})" for label, p in ranked[1:4])])
-
-
-def _echo_json(value: dict[str, Any]) -> None:
-    """One line of JSON in UTF-8, which JSON is, whatever the terminal's encoding."""
-    click.echo(json.dumps(value, ensure_ascii=False).encode() + b"\n", nl=False)
-
-
-def _console(stderr: bool = True) -> "Console":
-    """Prints names as they are: a label "[b]" or ":x:" is neither markup nor an emoji."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, markup=False, emoji=False)

@@ -4,6 +4,7 @@ This is what `predict` runs, what every export is made from and what it is compa
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,7 @@ from switch_tf.files import read_tensors
 from switch_tf.model import SwitchClassifier, assign_weights
 from switch_tf.run import VOCABULARY, WEIGHTS, Run
 from switch_tf.text.keras_text import FIRST_WORD_ID, KerasText
+from switch_tf.text.numeric_text import NumericText
 
 _BATCH = 64  # texts at a time: larger ones are no faster on a CPU
 
@@ -21,26 +23,42 @@ _BATCH = 64  # texts at a time: larger ones are no faster on a CPU
 class TextClassifier(tf.Module):
     """Raw text in, probabilities and label out.
 
-    Text inputs answer the label as a string, the `ids` input as an index, so that it holds no string operator and
-    compiles under XLA.
+    Text inputs answer the label as a string, the `ids` and `bytes` inputs as an index, so that they hold no string
+    operator and compile under XLA.
     """
+
+    runtime = "TensorFlow"
 
     def __init__(self, config: Config, vocabulary: Sequence[str], labels: Sequence[str], classifier: SwitchClassifier):
         super().__init__(name="text_classifier")
-        self._labels = list(labels)
+        self.spec = config.text
+        self._labels, self._vocabulary = list(labels), list(vocabulary)
         self.text = KerasText(config.text, vocabulary)
         self.classifier = classifier
         length = config.text.sequence_length
         text = tf.TensorSpec([None], tf.string, name="text")
         ids = tf.TensorSpec([None, length], tf.int32, name="ids")
+        raw = tf.TensorSpec([None, config.text.byte_length], tf.uint8, name="bytes")
         self.tokenize = tf.function(self._tokenize, input_signature=[text], autograph=False)
         self.classify_ids = tf.function(self._classify_ids, input_signature=[ids], autograph=False)
         self.classify_text = tf.function(self._classify_text, input_signature=[text], autograph=False)
+        self.tokenize_bytes = tf.function(self._tokenize_bytes, input_signature=[raw], autograph=False)
+        self.classify_bytes = tf.function(self._classify_bytes, input_signature=[raw], autograph=False)
 
     @property
     def labels(self) -> list[str]:
         """Class names, in the order of the probabilities; a plain list, where the module holds a tracked one."""
         return list(self._labels)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Words, the first of which has id 2."""
+        return list(self._vocabulary)
+
+    @cached_property
+    def numeric_text(self) -> NumericText:
+        """The front-end of the `bytes` input, made when it is first asked for: neither training nor `predict` does."""
+        return NumericText(self.spec, self._vocabulary)
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; any number of texts, in batches."""
@@ -52,6 +70,12 @@ class TextClassifier(tf.Module):
 
     def _tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"ids": self.text(text)}  # [batch, length]
+
+    def _tokenize_bytes(self, bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"ids": self.numeric_text(bytes)}  # [batch, length]
+
+    def _classify_bytes(self, bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._classify_ids(self.numeric_text(bytes))
 
     def _classify_ids(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = self.classifier(ids, training=False).logits  # [batch, classes]

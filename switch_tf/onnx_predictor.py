@@ -9,25 +9,28 @@ import numpy as np
 
 from switch_tf.errors import DataError, ModelError
 from switch_tf.predict import checked_labels
+from switch_tf.text.byte_codes import pack
 
 _BATCH = 64  # texts at a time where the batch is dynamic
 _SIZE_LIMIT = 2**31  # bytes: what a protobuf file can hold
 _ERRORS = 3  # of ONNX Runtime's log levels
+_INPUTS = ({"text": ("tensor(string)", 1)}, {"bytes": ("tensor(uint8)", 2)})  # name: type, rank
 
 
 class OnnxPredictor:
-    """An ONNX model of ours that takes `text`.
+    """An ONNX model of ours that takes `text` or `bytes`.
 
     Attributes:
         labels: class names, from the file's metadata.
         provider: the execution provider that ONNX Runtime chose.
+        runtime: what answers.
     """
 
     def __init__(self, path: Path, threads: int | None = None):
         """`threads` limits what one operator may use; None leaves it to ONNX Runtime.
 
         Raises:
-            ModelError: the file is not an ONNX model, or not one of ours with text inputs.
+            ModelError: the file is not an ONNX model, or not one of ours that takes texts.
         """
         import onnxruntime
 
@@ -46,15 +49,17 @@ class OnnxPredictor:
             raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
         self._session = session
         self.provider: str = session.get_providers()[0]
+        self.runtime = f"ONNX Runtime, {self.provider}"
         inputs = {each.name: (each.type, len(each.shape)) for each in session.get_inputs()}
         outputs = {each.name: each.shape for each in session.get_outputs()}
-        ours = inputs == {"text": ("tensor(string)", 1)} and {"probabilities", "label"} <= set(outputs)
+        ours = inputs in _INPUTS and {"probabilities", "label"} <= set(outputs)
         if not ours or len(outputs["probabilities"]) != 2:
             raise ModelError(
-                f"{path} has the signature {sorted(inputs)} -> {sorted(outputs)}. Expected text -> probabilities, "
-                "label, as `switch-tf export --format onnx` writes it."
+                f"{path} has the signature {sorted(inputs)} -> {sorted(outputs)}. Expected text (or bytes) -> "
+                "probabilities, label, as `switch-tf export --format onnx` writes it."
             )
-        (batch,) = session.get_inputs()[0].shape
+        batch, *width = session.get_inputs()[0].shape
+        self._byte_length: int | None = width[0] if width else None
         self._fixed: int | None = batch if isinstance(batch, int) else None
         self.labels = _labels(session.get_modelmeta().custom_metadata_map, outputs["probabilities"][1], path)
 
@@ -70,9 +75,13 @@ class OnnxPredictor:
         return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])
 
     def _ask(self, texts: list[str]) -> np.ndarray:
-        # Objects: an array of NumPy's own strings loses NULs at the end, and one of bytes would be read as "b'...'".
-        padded = np.array(texts + [""] * ((self._fixed or 0) - len(texts)), dtype=object)  # [batch]
-        return self._session.run(["probabilities"], {"text": padded})[0][: len(texts)]
+        filled = texts + [""] * ((self._fixed or 0) - len(texts))  # [batch]
+        if self._byte_length is not None:
+            feed = {"bytes": pack(filled, self._byte_length)}
+        else:
+            # Objects: an array of NumPy's own strings loses NULs at the end, and one of bytes is read as "b'...'".
+            feed = {"text": np.array(filled, dtype=object)}
+        return self._session.run(["probabilities"], feed)[0][: len(texts)]
 
 
 def _labels(metadata: dict[str, Any], classes: int, path: Path) -> list[str]:

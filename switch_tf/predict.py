@@ -24,6 +24,7 @@ class Predictor(Protocol):
     """A model that answers texts."""
 
     labels: list[str]
+    runtime: str  # what runs it
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]."""
@@ -40,6 +41,8 @@ class Line(NamedTuple):
 
 class SavedModelPredictor:
     """A SavedModel of ours, asked through its `serving_default` signature."""
+
+    runtime = "TensorFlow"
 
     def __init__(self, folder: Path):
         import tensorflow as tf
@@ -68,9 +71,9 @@ class SavedModelPredictor:
 
 
 def load_predictor(path: Path, threads: int | None = None) -> Predictor:
-    """The model at `path`: a run folder, a SavedModel, a folder of SavedModel versions (the newest) or an .onnx file.
+    """The model at `path`: a run folder, a SavedModel, a folder of its versions (the newest), a .tflite or .onnx file.
 
-    `threads` limits what one operator of an .onnx file may use.
+    `threads` limits what one operator of a file may use.
 
     Raises:
         UsageError: `threads` for another kind of model.
@@ -81,8 +84,12 @@ def load_predictor(path: Path, threads: int | None = None) -> Predictor:
         from switch_tf.onnx_predictor import OnnxPredictor
 
         return OnnxPredictor(path, threads)
+    if path.suffix == ".tflite" and path.is_file():
+        from switch_tf.tflite_predictor import TFLitePredictor
+
+        return TFLitePredictor(path, threads)
     if threads is not None:
-        raise UsageError(f"{path} is no .onnx file, to which alone a number of threads applies. Leave it out.")
+        raise UsageError(f"{path} is no .onnx or .tflite file, to which alone --threads applies. Leave it out.")
     if is_run(path) or path.name.endswith(UNFINISHED):
         from switch_tf.inference import load_classifier
 
@@ -94,7 +101,8 @@ def load_predictor(path: Path, threads: int | None = None) -> Predictor:
         return SavedModelPredictor(path / str(versions[-1]))
     problem = "is not a model" if path.exists() else "does not exist"
     raise ModelError(
-        f"{path} {problem}. Expected a run folder or a SavedModel folder of `switch-tf export`, or its .onnx file."
+        f"{path} {problem}. Expected a run folder, or what `switch-tf export` wrote: a SavedModel folder, a .tflite or "
+        "an .onnx file."
     )
 
 

@@ -48,8 +48,8 @@ def quickstart(output: Path, console: Console) -> None:
     console.print(metrics_table("Test split of reviews, never trained on", rows))
 
     console.rule("SavedModel", align="left")
-    path, comparison = export_saved_model(run, Proof(run), run.path / "export" / "saved_model")
-    console.print(parity_table([comparison]))
+    path, comparisons = export_saved_model(run, Proof(run), run.path / "export" / "saved_model")
+    console.print(parity_table(comparisons))
 
     console.rule("Three texts, answered by the SavedModel", align="left")
     model = load_predictor(path)

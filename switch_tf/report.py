@@ -72,8 +72,10 @@ def parity_table(comparisons: Sequence[Any]) -> Table:
     """
     table = Table()
     table.add_column("Compared with the trained model")
-    for name in _short_names([Path(each.path) for each in comparisons]):
-        table.add_column(name, justify="right", overflow="fold")
+    paths = [Path(each.path) for each in comparisons]
+    for name, path, each in zip(_short_names(paths), paths, comparisons, strict=True):
+        several = paths.count(path) > 1
+        table.add_column(f"{name}, {each.door}" if several else name, justify="right", overflow="fold")
 
     def add(name: str, shown: Callable[[Any], str]) -> None:
         table.add_row(name, *(shown(each) for each in comparisons))
@@ -101,7 +103,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     names = [path.name for path in paths]
     for length in range(1, max((len(path.parts) for path in paths), default=0) + 1):
         names = [str(Path(*path.parts[-(length + path.name.isdigit()) :])) for path in paths]
-        if len(set(names)) == len(names):
+        if len(set(names)) == len(set(paths)):
             break
     return names
 

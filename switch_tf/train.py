@@ -16,9 +16,10 @@ from switch_tf.data import EMBEDDED, Examples, encode_labels, fingerprint, label
 from switch_tf.errors import ConfigError, DataError, RunError
 from switch_tf.evaluate import evaluate
 from switch_tf.fit import CHECKPOINT, Encoded, Progress, best_epoch, fit
-from switch_tf.inference import load_classifier
+from switch_tf.inference import TextClassifier, load_classifier
 from switch_tf.report import write_summary
 from switch_tf.run import HELD_OUT_TEXTS, UNFINISHED, Run, newest_run, unfinished
+from switch_tf.text.byte_codes import changed_share
 from switch_tf.text.keras_text import FIRST_WORD_ID, KerasText, adapt_vocabulary
 
 _TEXT_BATCH = 1024
@@ -206,6 +207,10 @@ def _measure(finished: Run, prepared: Prepared, history: list[dict[str, Any]], s
     classifier = load_classifier(finished)
     held_out = {"validation": prepared.validation} | ({} if prepared.test is None else {"test": prepared.test})
     metrics: dict[str, Any] = {name: evaluate(classifier, examples) for name, examples in held_out.items()}
+    metrics["changed_by_byte_length"] = {
+        name: _changed_by_byte_length(classifier, examples)
+        for name, examples in {"training": prepared.training, **held_out}.items()
+    }
     metrics["training"] = {
         "epochs": len(history),
         "best_epoch": history[best_epoch(history)]["epoch"],
@@ -221,3 +226,16 @@ def _measure(finished: Run, prepared: Prepared, history: list[dict[str, Any]], s
     sample = last.take(np.sort(np.random.default_rng(0).permutation(len(last))[:HELD_OUT_TEXTS]))
     run.write_held_out(finished.path, sample.texts.to_pylist(), sample.labels.to_pylist())
     write_summary(finished, metrics)
+
+
+def _changed_by_byte_length(classifier: TextClassifier, examples: Examples) -> float:
+    """The share of texts that the bytes input reads otherwise than as a whole."""
+
+    def tokenize(texts: list[bytes]) -> np.ndarray:
+        return classifier.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
+
+    shares = [
+        changed_share(classifier.spec, tokenize, texts.tolist()) * len(texts)
+        for texts in examples.text_batches(_TEXT_BATCH)
+    ]
+    return float(sum(shares) / len(examples))

@@ -95,7 +95,10 @@ class TestUsage:
             (["predict", "MODEL", "a", "--top", "0"], "0 is not in the range x>=1"),
             (["evaluate", "MODEL"], "Missing argument 'DATA'"),
             (["export", "MODEL"], "Missing option '--format'"),
-            (["export", "MODEL", "--format", "tensorrt"], "'tensorrt' is not one of 'saved_model', 'onnx'"),
+            (
+                ["export", "MODEL", "--format", "tensorrt"],
+                "'tensorrt' is not one of 'saved_model', 'tflite', 'onnx', 'all'",
+            ),
             (["train", "--preset", "huge"], "'huge' is not one of 'tiny', 'base', 'large'"),
             (["train", "--epochs", "many"], "'many' is not a valid integer"),
             (["train", "a.tsv", "b.tsv"], "Got unexpected extra argument (b.tsv)"),
@@ -110,7 +113,10 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["predict", "none", "a"], "Error: none does not exist. Expected a run folder or a SavedModel folder"),
+            (
+                ["predict", "none", "a"],
+                "Error: none does not exist. Expected a run folder, or what `switch-tf export` wrote",
+            ),
             (["evaluate", "none", "none.csv"], "Error: There is no none.csv. Expected"),
             (["evaluate", "none", "reviews"], "Error: none does not exist. Expected a run folder"),
             (["export", "none", "--format", "saved_model"], "Error: There is no run folder none. `switch-tf train"),
@@ -329,11 +335,12 @@ class TestPredict:
 class TestExport:
     def test_json_says_what_was_compared_and_where_it_is(self, saved_model: tuple[Path, dict[str, Any]]) -> None:
         output, said = saved_model
-        (artifact,) = said["artifacts"]
-        assert (said["ok"], artifact["path"]) == (True, str(output / "1"))
-        assert artifact["ids_equal"] == artifact["texts"] == artifact["labels_equal"] > 256
-        assert artifact["max_abs_diff"] <= 1e-5
-        assert {"routing_ties", "batch_invariance"} <= set(artifact)
+        assert said["ok"] and [each["door"] for each in said["artifacts"]] == ["text", "bytes"]
+        for artifact in said["artifacts"]:
+            assert artifact["path"] == str(output / "1")
+            assert artifact["ids_equal"] == artifact["texts"] == artifact["labels_equal"] > 256
+            assert artifact["max_abs_diff"] <= 1e-5
+            assert {"routing_ties", "batch_invariance"} <= set(artifact)
         assert sorted(path.name for path in output.iterdir()) == ["1"]
 
     def test_an_export_that_answers_otherwise_ends_with_3_and_is_not_kept(
@@ -346,11 +353,14 @@ class TestExport:
         class Shortcut:
             """Answers as the export would, without a process of its own."""
 
-            size, precision, admits_invalid_utf8 = 1, "float32", True
+            door, size, precision, admits_invalid_utf8 = "text", 1, "float32", True
 
-            def __init__(self, folder: Path, path: str):
+            def __init__(self, folder: Path, path: str, byte_length: int):
                 assert (folder / "saved_model.pb").is_file()
                 self.path = path
+
+            def bytes_runner(self) -> Any:
+                return self
 
             def answer(self, texts: Any, batch_sizes: Any) -> Any:
                 import tensorflow as tf

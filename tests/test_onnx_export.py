@@ -20,7 +20,7 @@ import tensorflow as tf
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
 from switch_tf.export import onnx_export, onnx_passes, parity
 from switch_tf.export.manifest import manifest_path
-from switch_tf.export.onnx_export import OnnxRunner, build_onnx, default_name, export_onnx, open_onnx_runner
+from switch_tf.export.onnx_export import OnnxRunner, build_onnx, export_onnx, open_onnx_runner
 from switch_tf.export.proof import Proof
 from switch_tf.onnx_predictor import OnnxPredictor
 from switch_tf.run import open_run
@@ -43,7 +43,7 @@ def exported(run, proof, tmp_path_factory):
     """Files by (inputs, batch), each through the gate, which holds every text against the trained model."""
     folder = tmp_path_factory.mktemp("onnx")
     made = {}
-    for inputs in ("text", "ids"):
+    for inputs in ("text", "ids", "bytes"):
         for batch in (None, 4):
             path, comparison = export_onnx(run, proof, folder / f"{inputs}-{batch}.onnx", inputs, batch)
             assert comparison.ok and comparison.ids_equal == comparison.texts > 60
@@ -59,12 +59,16 @@ def built(exported):
 
 
 @pytest.mark.parametrize("batch", [None, 4])
-@pytest.mark.parametrize("inputs", ["text", "ids"])
+@pytest.mark.parametrize("inputs", ["text", "ids", "bytes"])
 def test_only_the_batch_is_dynamic_and_has_a_name(exported, run, inputs, batch):
     session = onnxruntime.InferenceSession(str(exported[inputs, batch]), providers=["CPUExecutionProvider"])
     first, length, classes = batch or "batch", run.config.text.sequence_length, len(run.labels)
-    entry = {"text": ("text", "tensor(string)", [first]), "ids": ("ids", "tensor(int32)", [first, length])}[inputs]
-    label = {"text": "tensor(string)", "ids": "tensor(int64)"}[inputs]
+    entry = {
+        "text": ("text", "tensor(string)", [first]),
+        "ids": ("ids", "tensor(int32)", [first, length]),
+        "bytes": ("bytes", "tensor(uint8)", [first, run.config.text.byte_length]),
+    }[inputs]
+    label = "tensor(string)" if inputs == "text" else "tensor(int64)"
     assert [(each.name, each.type, each.shape) for each in session.get_inputs()] == [entry]
     assert {each.name: (each.type, each.shape) for each in session.get_outputs()} == {
         "probabilities": ("tensor(float)", [first, classes]),
@@ -73,11 +77,11 @@ def test_only_the_batch_is_dynamic_and_has_a_name(exported, run, inputs, batch):
 
 
 @pytest.mark.parametrize("batch", [None, 4])
-@pytest.mark.parametrize("inputs", ["text", "ids"])
+@pytest.mark.parametrize("inputs", ["text", "ids", "bytes"])
 def test_the_file_is_valid_and_holds_standard_operators_alone(exported, inputs, batch):
     model = onnx.load(exported[inputs, batch])
     onnx.checker.check_model(model, full_check=True)
-    opsets = {"text": {("", 20), ("ai.onnx.ml", 2)}, "ids": {("", 18)}}[inputs]
+    opsets = {("", 20), ("ai.onnx.ml", 2)} if inputs == "text" else {("", 18)}
     assert {(entry.domain, entry.version) for entry in model.opset_import} == opsets
     assert {node.domain for node in onnx_passes.nodes(model.graph)} <= {"", "ai.onnx.ml"}
     assert model.ir_version == 9 and not model.functions
@@ -95,13 +99,16 @@ def test_the_manifest_beside_it_has_signature_operators_checksum_and_figures(exp
     for (inputs, batch), path in exported.items():
         manifest = json.loads((path.parent / f"{path.name}.manifest.json").read_text())
         entry = {"text": {"type": "string", "shape": [batch or "batch"]}}
+        if inputs == "bytes":
+            entry = {"bytes": {"type": "uint8", "shape": [batch or "batch", run.config.text.byte_length]}}
         if inputs == "ids":
             entry = {"ids": {"type": "int32", "shape": [batch or "batch", run.config.text.sequence_length]}}
         assert manifest["inputs"] == entry and set(manifest["outputs"]) == {"probabilities", "label"}
         assert ("StringSplit" in manifest["operators"]) == (inputs == "text") and "MatMul" in manifest["operators"]
         content = path.read_bytes()
         assert manifest["files"] == {path.name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
-        assert manifest["parity"]["ids_equal"] == manifest["parity"]["texts"] and manifest["labels"] == run.labels
+        (figures,) = manifest["parity"].values()
+        assert figures["ids_equal"] == figures["texts"] and manifest["labels"] == run.labels
 
 
 def test_weights_are_stored_once_and_the_front_end_keeps_to_its_size(exported, proof, run):
@@ -116,7 +123,7 @@ def test_a_quantized_model_passes_and_says_what_it_is(run, proof, tmp_path, inpu
     assert comparison.ok and comparison.precision == precision and comparison.ids_equal == comparison.texts
     assert comparison.accuracy >= comparison.accuracy_of_trained_model - 0.01
     assert open_onnx_runner(path, proof.model).precision == precision
-    assert json.loads(manifest_path(path).read_text())["parity"]["accuracy"] == comparison.accuracy
+    assert json.loads(manifest_path(path).read_text())["parity"][inputs]["accuracy"] == comparison.accuracy
 
 
 def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
@@ -124,11 +131,6 @@ def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, 
     with pytest.raises(ParityError, match="below the trained model's"):
         export_onnx(run, proof, tmp_path / "a.onnx", precision="int8")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_each_kind_of_model_has_a_name_of_its_own():
-    names = [default_name(i, p) for i in ("text", "ids") for p in ("float32", "float16", "int8")]
-    assert names[0] == "model.onnx" and names[5] == "model-ids-int8.onnx" and len(set(names)) == 6
 
 
 @pytest.mark.parametrize(
@@ -155,8 +157,9 @@ def test_the_value_between_front_end_and_classifier_is_named_ids(built, proof, r
 
 
 @pytest.mark.parametrize("batch", [None, 4])
-def test_the_predictor_answers_as_the_trained_model_in_any_number(exported, proof, batch):
-    predictor = OnnxPredictor(exported["text", batch], threads=1)
+@pytest.mark.parametrize("inputs", ["text", "bytes"])
+def test_the_predictor_answers_as_the_trained_model_in_any_number(exported, proof, inputs, batch):
+    predictor = OnnxPredictor(exported[inputs, batch], threads=1)
     assert predictor.labels == proof.model.labels and predictor.provider == "CPUExecutionProvider"
     for count in (0, 1, 3, 4, 6):
         expected = proof.model.probabilities(TEXTS[:count])
@@ -249,7 +252,7 @@ def test_an_operator_that_tf2onnx_leaves_as_it_was_is_refused(run):
         found = tf.searchsorted(tf.constant([[0.0, 1.0, 2.0]]) + 0.0 * values[:, :1], values)
         return {"probabilities": tf.nn.softmax(tf.cast(found, tf.float32)), "label": tf.argmax(values, axis=-1)}
 
-    model = types.SimpleNamespace(classify_ids=types.SimpleNamespace(python_function=classify))
+    model = types.SimpleNamespace(classify_ids=types.SimpleNamespace(python_function=classify), spec=run.config.text)
     with pytest.raises(ExportError, match="operators that are not standard ONNX"):
         build_onnx(run, model, "ids")
 
@@ -292,7 +295,7 @@ def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
             open_onnx_runner(path, proof.model)
     with pytest.raises(ModelError, match="cannot be"):
         OnnxPredictor(tmp_path / "none.onnx")
-    with pytest.raises(ModelError, match=r"\['ids'\].*Expected text -> probabilities, label"):
+    with pytest.raises(ModelError, match=r"\['ids'\].*Expected text \(or bytes\) -> probabilities"):
         OnnxPredictor(exported["ids", None])
 
 

@@ -12,6 +12,7 @@ from switch_tf.export.parity import (
     Reference,
     ask_reference,
     compare,
+    in_batches,
     with_accuracy,
 )
 from switch_tf.inference import TextClassifier
@@ -32,6 +33,7 @@ class FakeRunner:
     """Answers as the reference does, but for `change`, which gets the batch size and fresh copies."""
 
     path = "model.fake"
+    door = "text"
     size = 5
     admits_invalid_utf8 = True
 
@@ -191,6 +193,40 @@ def test_a_quantized_artifact_may_lose_one_point_of_accuracy():
     judged = with_accuracy(comparison, 0.7699, 0.78)
     assert judged.problems == ["accuracy 0.7699, over 0.01 below the trained model's 0.7800"]
     assert not with_accuracy(comparison, float("nan"), 0.78).ok
+
+
+def doubled(texts):
+    """Answers that tell each text, and the batch it stood in."""
+    numbers = [int(text or b"0") for text in texts]
+    return Answers(
+        np.array([[number, len(texts)] for number in numbers], np.int32),
+        np.array([[number / 100] for number in numbers], np.float32),
+        [f"label {number}" for number in numbers],
+    )
+
+
+def test_texts_are_asked_in_batches_of_each_size():
+    texts = [b"%d" % number for number in range(10)]
+    for answers, sizes in zip(in_batches(doubled, texts, (4, 1), None), ([4] * 8 + [2] * 2, [1] * 10), strict=True):
+        assert answers.ids.tolist() == [[number, size] for number, size in enumerate(sizes)]
+        assert answers.labels == [f"label {number}" for number in range(10)]
+
+
+def test_where_the_batch_is_fixed_texts_are_asked_in_several_places_of_it():
+    asked = []
+
+    def ask(texts):
+        asked.append(texts)
+        return doubled(texts)
+
+    texts = [b"%d" % number for number in range(1, 6)]
+    results = in_batches(ask, texts, (64, 7, 1), 2)
+    assert asked[:3] == [[b"1", b"2"], [b"3", b"4"], [b"5", b""]]
+    assert asked[3:6] == [[b"5", b"1"], [b"2", b"3"], [b"4", b""]]
+    assert asked[6:] == [[b"4", b"5"], [b"1", b"2"], [b"3", b""]]
+    for answers in results:
+        assert answers.ids.tolist() == [[number, 2] for number in range(1, 6)]
+        assert answers.labels == [f"label {number}" for number in range(1, 6)]
 
 
 def test_the_batch_sizes_hold_a_text_alone():

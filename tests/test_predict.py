@@ -199,7 +199,9 @@ class TestLoading:
         elif kind != "missing":
             (path / ("1" if kind == "folder of something" else "")).mkdir(parents=True)
         problem = "does not exist" if kind == "missing" else "is not a model"
-        with pytest.raises(ModelError, match=rf"model {problem}\. Expected a run folder or a SavedModel folder"):
+        with pytest.raises(
+            ModelError, match=rf"model {problem}\. Expected a run folder, or what `switch-tf export` wrote"
+        ):
             load_predictor(path)
 
     def test_an_unfinished_run_is_refused(self, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from switch_tf.export.savedmodel_export import SavedModelRunner, export_saved_mo
 from switch_tf.predict import load_predictor
 from switch_tf.run import open_run
 
+SIGNATURES = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes"}
+
 
 @pytest.fixture(scope="module")
 def run(trained_run):
@@ -31,14 +33,15 @@ def proof(run):
 @pytest.fixture(scope="module")
 def exported(run, proof, tmp_path_factory):
     output = tmp_path_factory.mktemp("exports") / "saved_model"
-    path, comparison = export_saved_model(run, proof, output)
-    assert path == output / "1" and comparison.ok
+    path, comparisons = export_saved_model(run, proof, output)
+    assert path == output / "1" and [each.door for each in comparisons] == ["text", "bytes"]
+    assert all(each.ok and each.ids_equal == each.texts > 60 for each in comparisons)
     return path
 
 
 def test_every_signature_has_a_dynamic_batch_and_nothing_else_dynamic(exported, run):
     signatures = tf.saved_model.load(str(exported)).signatures
-    assert set(signatures) == {"serving_default", "ids", "tokenize"}
+    assert set(signatures) == SIGNATURES
     length, classes = run.config.text.sequence_length, len(run.labels)
     expected = {
         "serving_default": (
@@ -49,7 +52,15 @@ def test_every_signature_has_a_dynamic_batch_and_nothing_else_dynamic(exported, 
             {"ids": ([None, length], tf.int32)},
             {"probabilities": ([None, classes], tf.float32), "label": ([None], tf.int64)},
         ),
+        "bytes": (
+            {"bytes": ([None, run.config.text.byte_length], tf.uint8)},
+            {"probabilities": ([None, classes], tf.float32), "label": ([None], tf.int64)},
+        ),
         "tokenize": ({"text": ([None], tf.string)}, {"ids": ([None, length], tf.int32)}),
+        "tokenize_bytes": (
+            {"bytes": ([None, run.config.text.byte_length], tf.uint8)},
+            {"ids": ([None, length], tf.int32)},
+        ),
     }
     for name, (inputs, outputs) in expected.items():
         received = signatures[name].structured_input_signature[1]
@@ -96,8 +107,9 @@ def test_exporting_again_makes_the_next_version_and_leaves_the_first_alone(run, 
 def test_the_manifest_lists_every_file_with_its_checksum_and_the_figures(exported, run):
     manifest = json.loads((exported / "assets.extra" / "manifest.json").read_text())
     assert manifest["labels"] == run.labels
-    assert manifest["parity"]["ids_equal"] == manifest["parity"]["texts"] > 40
-    assert manifest["parity"]["max_abs_diff"] <= 1e-5
+    for door in ("text", "bytes"):
+        figures = manifest["parity"][door]
+        assert figures["ids_equal"] == figures["texts"] > 40 and figures["max_abs_diff"] <= 1e-5
     length = run.config.text.sequence_length
     assert manifest["signatures"]["ids"] == {
         "inputs": {"ids": {"type": "int32", "shape": ["batch", length]}},
@@ -106,7 +118,7 @@ def test_the_manifest_lists_every_file_with_its_checksum_and_the_figures(exporte
             "label": {"type": "int64", "shape": ["batch"]},
         },
     }
-    assert set(manifest["signatures"]) == {"serving_default", "ids", "tokenize"} and "Softmax" in manifest["operators"]
+    assert set(manifest["signatures"]) == SIGNATURES and "Softmax" in manifest["operators"]
     for name, facts in manifest["files"].items():
         assert (exported / name).stat().st_size == facts["bytes"]
     assert {"saved_model.pb", "assets/labels.json"} <= set(manifest["files"])
@@ -160,12 +172,12 @@ def test_signatures_that_disagree_are_refused(run, proof, tmp_path):
         answer = proof.model.classify_ids(ids)
         return answer | {"probabilities": tf.reverse(answer["probabilities"], [1])}
 
-    signatures = {"serving_default": proof.model.classify_text, "ids": other, "tokenize": proof.model.tokenize}
+    signatures = savedmodel_export._signatures(proof.model) | {"ids": other}
     tf.saved_model.save(module, str(tmp_path / "bad"), signatures=signatures)
     (tmp_path / "bad" / "assets").mkdir(exist_ok=True)
     (tmp_path / "bad" / "assets" / "labels.json").write_text(json.dumps(run.labels))
     with pytest.raises(ExportError, match="answer differently"):
-        SavedModelRunner(tmp_path / "bad").answer([b"good film", b"bad"], [2])
+        SavedModelRunner(tmp_path / "bad", "bad", run.config.text.byte_length).answer([b"good film", b"bad"], [2])
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(run, proof, tmp_path):

@@ -10,7 +10,8 @@ from switch_tf.errors import ModelError
 from switch_tf.export.onnx_export import export_onnx
 from switch_tf.export.proof import Proof
 from switch_tf.export.savedmodel_export import export_saved_model
-from switch_tf.export.verify import find_artifacts, open_runner, verify
+from switch_tf.export.tflite_export import export_tflite
+from switch_tf.export.verify import find_artifacts, open_runners, verify
 from switch_tf.run import open_run
 
 
@@ -21,6 +22,7 @@ def run(trained_run, tmp_path_factory):
     run = open_run(Path(shutil.copytree(trained_run, folder, ignore=shutil.ignore_patterns("export"))))
     proof = Proof(run, texts=20)
     export_saved_model(run, proof, folder / "export" / "saved_model")
+    export_tflite(run, proof, folder / "export" / "model.tflite")
     export_onnx(run, proof, folder / "export" / "model.onnx")
     export_onnx(run, proof, folder / "export" / "ids.onnx", "ids", 4)
     return run
@@ -43,14 +45,16 @@ def test_all_artifacts_of_a_run_are_found_and_compared_on_the_same_texts(run):
     comparisons = verify(run, texts=30, seed=3, tell=messages.append)
     assert [each.path for each in comparisons] == [
         str(folder / "saved_model" / "1"),
+        str(folder / "saved_model" / "1"),
+        str(folder / "model.tflite"),
         str(folder / "ids.onnx"),
         str(folder / "model.onnx"),
     ]
     assert all(each.ok and each.ids_equal == each.labels_equal == each.texts for each in comparisons)
     valid = len(Proof(run, 30, 3).texts)
-    assert [each.texts - valid > 0 for each in comparisons] == [True, True, False]  # the last takes UTF-8 alone
-    assert len(messages) == 4 and all(
-        each.path in message for each, message in zip(comparisons, messages[1:], strict=True)
+    assert [each.texts - valid > 0 for each in comparisons] == [True] * 4 + [False]  # the last takes UTF-8 alone
+    assert len(messages) == 5 and all(
+        each.path in message for each, message in zip(comparisons[1:], messages[1:], strict=True)
     )
 
 
@@ -60,8 +64,8 @@ def test_the_newest_version_of_a_saved_model_stands_for_it(run, tmp_path):
         (tmp_path / "export" / "saved_model" / version / "saved_model.pb").touch()
     found = find_artifacts(type("Run", (), {"path": tmp_path}))  # type: ignore[arg-type]
     assert found == [tmp_path / "export" / "saved_model" / "10"]
-    runner = open_runner(tmp_path / "export" / "saved_model", Proof(run, 1).model)
-    assert runner.path == str(found[0])
+    runner, bytes_runner = open_runners(tmp_path / "export" / "saved_model", Proof(run, 1).model)
+    assert runner.path == bytes_runner.path == str(found[0]) and (runner.door, bytes_runner.door) == ("text", "bytes")
 
 
 def test_a_wrong_artifact_is_told_from_a_right_one(run, wrong):
@@ -92,7 +96,9 @@ def test_a_missing_artifact_is_named(run, name, tmp_path):
 
 
 def test_a_file_that_is_no_artifact_is_refused(run):
-    with pytest.raises(ModelError, match=r"is no artifact\. Expected a SavedModel folder or an \.onnx file"):
+    with pytest.raises(
+        ModelError, match=r"is no artifact\. Expected a SavedModel folder, a \.tflite or an \.onnx file"
+    ):
         verify(run, [run.path / "config.toml"], texts=5)
 
 

@@ -1,0 +1,97 @@
+"""`switch-tf export` as a function: which format, what it takes, where it goes, and whether its byte limit is fair."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tensorflow as tf
+
+from switch_tf.errors import ExportError
+from switch_tf.export.parity import Comparison, Door, Precision
+from switch_tf.export.proof import Proof
+from switch_tf.inference import TextClassifier
+from switch_tf.run import Run, read_held_out, read_metrics
+from switch_tf.text.byte_codes import changed_share
+
+Format = Literal["saved_model", "tflite", "onnx"]
+CHANGED_SHARE_BOUND = 0.01  # of texts that the bytes input may read otherwise than as a whole
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for beyond the format; None is the format's default."""
+
+    output: Path | None = None  # RUN/export/...
+    inputs: Door | None = None  # of ONNX: text
+    batch: int | None = None  # any
+    precision: Precision = "float32"
+    allow_truncation: bool = False
+
+
+def export_format(run: Run, proof: Proof, kind: Format, wish: Wish) -> tuple[Path, list[Comparison]]:
+    """Write one artifact and say where it is and how each of its inputs compared.
+
+    Raises:
+        ParityError: it does not answer as the trained model does; nothing of it is left.
+        ExportError: it cannot be made or run, or its bytes input would cut too many texts.
+        DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
+        RunError: it cannot be written.
+    """
+    folder = run.path / "export"
+    if kind != "onnx" or wish.inputs == "bytes":
+        refuse_truncation(run, proof.model, wish.allow_truncation)
+    if kind == "saved_model":
+        from switch_tf.export.savedmodel_export import export_saved_model
+
+        return export_saved_model(run, proof, wish.output or folder / "saved_model")
+    if kind == "tflite":
+        from switch_tf.export.tflite_export import export_tflite
+
+        output = wish.output or folder / default_name("bytes", wish.precision, "tflite")
+        path, comparison = export_tflite(run, proof, output, wish.batch, wish.precision)
+        return path, [comparison]
+    from switch_tf.export.onnx_export import export_onnx
+
+    inputs = wish.inputs or "text"
+    output = wish.output or folder / default_name(inputs, wish.precision, "onnx")
+    path, comparison = export_onnx(run, proof, output, inputs, wish.batch, wish.precision)
+    return path, [comparison]
+
+
+def default_name(inputs: Door, precision: Precision, kind: Literal["tflite", "onnx"]) -> str:
+    """The file name of a kind of model, so that none replaces another: model.onnx, model-ids-int8.onnx."""
+    usual = "bytes" if kind == "tflite" else "text"
+    parts = ["model", *([] if inputs == usual else [inputs]), *([] if precision == "float32" else [precision])]
+    return f"{'-'.join(parts)}.{kind}"
+
+
+def changed_shares(run: Run, model: TextClassifier) -> dict[str, float]:
+    """The shares of texts that the bytes input reads otherwise than as a whole, by split, as training measured them.
+
+    A run that was trained before they were measured has that of its sample of held-out texts.
+    """
+    measured = read_metrics(run.path).get("changed_by_byte_length")
+    if isinstance(measured, dict) and all(isinstance(share, float) for share in measured.values()):
+        return measured
+
+    def tokenize(texts: Sequence[bytes]) -> tf.Tensor:
+        return model.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
+
+    return {"held-out sample": changed_share(run.config.text, tokenize, read_held_out(run))}
+
+
+def refuse_truncation(run: Run, model: TextClassifier, allowed: bool) -> None:
+    """
+    Raises:
+        ExportError: the byte limit changes over one text in a hundred, and that is not `allowed`.
+    """
+    shares = changed_shares(run, model)
+    if allowed or max(shares.values()) <= CHANGED_SHARE_BOUND:
+        return
+    said = " and ".join(f"{share:.1%} of the {split}" for split, share in shares.items())
+    raise ExportError(
+        f"Cut at text.byte_length = {run.config.text.byte_length} bytes, {said} texts are read otherwise than as a "
+        f"whole. Expected at most {CHANGED_SHARE_BOUND:.0%}. Train with a larger text.byte_length, or take it as it is "
+        "with --allow-truncation."
+    )

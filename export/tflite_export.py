@@ -1,0 +1,226 @@
+"""A trained run as ONE TFLite file for LiteRT on phones, in browsers and on small machines: builtin operators only.
+
+Signatures, of which `bytes` is the first and so the default:
+
+    bytes      bytes: uint8 [batch, N]     -> probabilities: float32 [batch, classes], label: int64 [batch]
+    ids        ids: int32 [batch, length]  -> the same
+    tokenize   bytes: uint8 [batch, N]     -> ids: int32 [batch, length]
+
+`bytes` is UTF-8, cut at N bytes, with zeros behind it: all that a caller has to do in any language. The weights are
+stored once. A quantized file holds matrices in int8 or float16, as the converter writes them: activations are scaled
+token by token, so that no answer depends on the batch.
+"""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf import files
+from switch_tf.errors import ExportError, ModelError, RunError
+from switch_tf.export import tflite_file
+from switch_tf.export.manifest import manifest_path, write_manifest
+from switch_tf.export.parity import Answers, Comparison, Door, Precision, in_batches
+from switch_tf.export.proof import Proof
+from switch_tf.inference import TextClassifier
+from switch_tf.run import Run
+from switch_tf.text.byte_codes import pack
+from switch_tf.tflite_predictor import read_labels
+
+SIGNATURES = ("bytes", "ids", "tokenize")
+
+
+def export_tflite(
+    run: Run, proof: Proof, output: Path, batch: int | None = None, precision: Precision = "float32"
+) -> tuple[Path, Comparison]:
+    """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
+
+    Args:
+        batch: None for a dynamic batch, or its one size, which LiteRT.js needs.
+        precision: that matrices are stored in.
+
+    Raises:
+        ParityError: it does not answer as the trained model does; an earlier file stays.
+        ExportError: the graph cannot be converted or run; an earlier file stays.
+        DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
+        RunError: the file cannot be written; an earlier file stays.
+    """
+    content = build_tflite(run, proof.model, batch, precision)
+    comparison = proof.check(TFLiteRunner(content, str(output), proof.model))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
+    files.write_bytes(output, content)
+    write_manifest(manifest_path(output), run, [comparison], {output.name: content}, _describe(content, proof.model))
+    return output, comparison
+
+
+def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, precision: Precision = "float32") -> bytes:
+    """The file in memory; `model` is the trained model of `run`.
+
+    Raises:
+        ExportError: an operator is not built into TFLite, or the converter fails.
+    """
+    facts = {
+        "labels": json.dumps(run.labels, ensure_ascii=False),
+        "text": json.dumps(dataclasses.asdict(run.config.text)),
+        "precision": precision,
+        "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
+    }
+    converted = tflite_file.unpack(_convert(model, batch, precision))
+    tflite_file.refuse_foreign_operators(converted)
+    if precision == "int8":
+        tflite_file.store_constants_in_int8(converted)
+    tflite_file.shed(converted)
+    tflite_file.describe(converted, _description(run, batch), facts)
+    lines = "".join(f"{label}\n" for label in run.labels)
+    return tflite_file.pack(
+        converted, {"labels.json": facts["labels"], "labels.txt": lines, "text.json": facts["text"]}
+    )
+
+
+class TFLiteRunner:
+    """Asks a TFLite model in memory through LiteRT."""
+
+    door: Door = "bytes"
+    admits_invalid_utf8 = True
+
+    def __init__(self, content: bytes, path: str, reference: TextClassifier):
+        """
+        Raises:
+            ModelError: the model is in no precision of ours, or lacks a signature of ours.
+            ExportError: LiteRT does not load the model.
+        """
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.path, self.size = path, len(content)
+        self.precision = _precision(content, path)
+        self._reference = reference
+        try:
+            self._interpreter = Interpreter(model_content=content)
+            found = self._interpreter.get_signature_list()
+            if set(found) != set(SIGNATURES):
+                raise ModelError(f"{path} has the signatures {sorted(found)}. Expected {sorted(SIGNATURES)}.")
+            self._signatures = {name: self._interpreter.get_signature_runner(name) for name in SIGNATURES}
+        except (ValueError, RuntimeError) as error:
+            raise ExportError(f"LiteRT does not load {path}: {error}. Export it again.") from error
+        entry = self._signatures["bytes"].get_input_details()["bytes"]
+        self._fixed: int | None = None if entry["shape_signature"][0] == -1 else int(entry["shape"][0])
+
+    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
+        """The answers of every signature to all texts, as `in_batches` has it.
+
+        Raises:
+            ExportError: LiteRT fails on them, or two signatures disagree.
+        """
+        return in_batches(self._ask, texts, batch_sizes, self._fixed)
+
+    def _ask(self, texts: list[bytes]) -> Answers:
+        rows = pack(texts, self._reference.spec.byte_length)
+        try:
+            ids = self._signatures["tokenize"](bytes=rows)["ids"]
+            answer = self._signatures["bytes"](bytes=rows)
+            numeric = self._signatures["ids"](ids=ids)
+        except (ValueError, RuntimeError) as error:
+            raise ExportError(f"LiteRT does not run {self.path}: {error}. Export it again.") from error
+        if any(not np.array_equal(answer[name], numeric[name]) for name in answer):
+            raise ExportError(f"{self.path}: the signatures bytes and ids answer differently.")
+        labels = self._reference.labels
+        return Answers(ids, answer["probabilities"], [labels[index] for index in answer["label"]])
+
+
+def open_tflite_runner(path: Path, reference: TextClassifier) -> TFLiteRunner:
+    """A runner for an exported file.
+
+    Raises:
+        ModelError: the file is not a TFLite model of ours, or one of another run.
+        ExportError: LiteRT does not load it.
+    """
+    labels = read_labels(path)
+    if labels != reference.labels:
+        raise ModelError(f"{path} is not of this run: its labels are {labels}. Expected {reference.labels}.")
+    return TFLiteRunner(path.read_bytes(), str(path), reference)
+
+
+def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> bytes:
+    """The three signatures, as TensorFlow's converter writes them."""
+    length, size = model.spec.sequence_length, model.spec.byte_length
+    ids, raw = tf.TensorSpec([batch, length], tf.int32, "ids"), tf.TensorSpec([batch, size], tf.uint8, "bytes")
+    functions = {
+        "bytes": (model.classify_bytes, raw),
+        "ids": (model.classify_ids, ids),
+        "tokenize": (model.tokenize_bytes, raw),
+    }
+    module = tf.Module()
+    module.weights = model.classifier.trainable_variables
+    signatures = {
+        name: tf.function(function.python_function, input_signature=[spec], autograph=False)
+        for name, (function, spec) in functions.items()
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        tf.saved_model.save(module, scratch, signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=list(SIGNATURES))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # the converter's exceptions share no narrower base
+            reason = str(error).strip().splitlines()[:1]
+            raise ExportError(f"The converter to TFLite fails: {' '.join(reason)}. Please report it.") from error
+
+
+def _description(run: Run, batch: int | None) -> str:
+    labels = ", ".join(run.labels[:20]) + (", ..." if len(run.labels) > 20 else "")
+    takes = f"UTF-8 with zeros behind it, uint8 [{batch or 'batch'}, {run.config.text.byte_length}]"
+    return f"Text classifier from switch-tf. In: {takes}. Out: the probabilities of {labels}."
+
+
+def _precision(content: bytes, path: str) -> Precision:
+    try:
+        received = tflite_file.read_facts(content).get("precision")
+    except (ValueError, TypeError, IndexError) as error:
+        raise ModelError(f"{path} cannot be read as a TFLite model: {error}. Export it again.") from error
+    for precision in get_args(Precision):
+        if received == precision:
+            return precision
+    expected = ", ".join(get_args(Precision))
+    raise ModelError(f"{path}: its metadata say precision = {received!r}. Expected one of {expected}. Export it again.")
+
+
+def _describe(content: bytes, model: TextClassifier) -> dict[str, Any]:
+    """Signatures and operators, for the manifest."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+
+    def describe(details: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: {
+                "type": np.dtype(each["dtype"]).name,
+                "shape": ["batch" if size == -1 else int(size) for size in each["shape_signature"]],
+            }
+            for name, each in details.items()
+        }
+
+    runners = {name: interpreter.get_signature_runner(name) for name in SIGNATURES}
+    return {
+        "signatures": {
+            name: {"inputs": describe(each.get_input_details()), "outputs": describe(each.get_output_details())}
+            for name, each in runners.items()
+        },
+        "operators": tflite_file.operators(tflite_file.unpack(content)),
+        "word_keys": {
+            "false_positive_rate": model.numeric_text.false_positive_rate,
+            "dropped_words": model.numeric_text.dropped_words,
+        },
+    }

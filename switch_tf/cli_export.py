@@ -1,0 +1,141 @@
+"""The commands around artifacts: `export` writes and proves them, `verify` proves them again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from switch_tf.cli_shared import as_json, console, echo_json, text_column
+from switch_tf.errors import ParityError, UsageError
+
+if TYPE_CHECKING:
+    from switch_tf.export.parity import Comparison
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.option("--format", "kind", type=click.Choice(["saved_model", "tflite", "onnx", "all"]), required=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="[default: RUN/export/saved_model, a folder of versions; RUN/export/model.tflite, model-ids-int8.onnx, ...]",
+)
+@click.option("--inputs", type=click.Choice(["text", "ids", "bytes"]), help="What ONNX takes. [default: text]")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="The one batch size of a file. [default: any]")
+@click.option(
+    "--quantize",
+    "precision",
+    type=click.Choice(["none", "float16", "int8"]),
+    help="What large weights of a file are stored in: half or a quarter of the size. [default: none]",
+)
+@click.option("--data", metavar="DATA", help="Where the run's test data (else its training data) is now, to quantize.")
+@click.option("--allow-truncation", is_flag=True, help="Even where over 1% of texts are too long for the bytes input.")
+@as_json
+def export(
+    run: Path | None, kind: str, data: str | None, allow_truncation: bool, as_json: bool, **options: Any
+) -> None:
+    """Turn RUN (default: the newest under ./runs) into a model that needs none of this package.
+
+    The result is loaded by its own runtime, every signature is asked some hundred texts, hostile ones included, in
+    batches of 1, 7 and 64, and compared with the trained model. If any answer is off, the exit code is 3 and nothing is
+    left behind. Exporting a SavedModel again makes the next version and leaves the earlier ones alone; a file is
+    replaced.
+
+    ONNX takes strings, TFLite takes UTF-8 bytes, a SavedModel both. For a GPU, take ONNX with `--inputs ids` and a
+    fixed `--batch`; for LiteRT.js, TFLite with `--batch 1`.
+
+    A quantized model may lose one point of accuracy on the run's test data, which is read again from where it was.
+    """
+    if options["precision"] == "none":
+        options["precision"] = None
+    _check_export(kind, options["output"], {"inputs": "onnx", "batch": "file", "precision": "file"}, options)
+
+    from switch_tf.export.formats import Wish, changed_shares, export_format
+    from switch_tf.export.proof import Proof
+    from switch_tf.run import newest_run, open_run
+
+    opened = open_run(run or newest_run())
+    wish = Wish(
+        **{name: value for name, value in options.items() if value is not None}, allow_truncation=allow_truncation
+    )
+    kinds: list[Any] = ["saved_model", "tflite", "onnx"] if kind == "all" else [kind]
+    with console().status("Asking the trained model, then the export") as status:
+        proof = Proof(opened, measured_on=data)
+        written = []
+        for each in kinds:
+            status.update(f"Asking the trained model, then the export: {each}")
+            written.append(export_format(opened, proof, each, wish))
+    comparisons = [comparison for _, each in written for comparison in each]
+    if as_json:
+        echo_json({"ok": True, "artifacts": [each.as_dict() for each in comparisons]})
+        return
+    _print_parity(comparisons)
+    if any(each.door == "bytes" for each in comparisons):
+        shares = ", ".join(f"{share:.2%} of {name}" for name, share in changed_shares(opened, proof.model).items())
+        click.echo(f"Read otherwise at {opened.config.text.byte_length} bytes than as a whole: {shares}")
+    for path, _ in written:
+        click.echo(f"Wrote {path}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path), metavar="[ARTIFACT]...")
+@click.option(
+    "--data", metavar="DATA", help="Texts to ask instead of the run's own held-out ones: a table or `reviews`."
+)
+@click.option(
+    "--texts",
+    type=click.IntRange(min=1),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Hostile texts to make up.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="For making them.")
+@text_column
+@as_json
+def verify(
+    run: Path, artifacts: tuple[Path, ...], data: str | None, texts: int, seed: int, text_column: str, as_json: bool
+) -> None:
+    """Compare exported models with the trained one of RUN: the long form of what `export` does.
+
+    Each ARTIFACT (default: the newest SavedModel and all files under RUN/export) is asked the run's held-out texts and
+    hostile ones in batches of 1, 7 and 64. Token ids and labels must be equal, probabilities within 1e-5, and no answer
+    may depend on its batch. If one is out of bounds, the exit code is 3; the artifacts stay where they are.
+    """
+    from switch_tf.data import read_texts
+    from switch_tf.export.verify import verify as compare
+    from switch_tf.run import open_run
+
+    opened = open_run(run)
+    held_out = None if data is None else list(read_texts(data, text_column))
+    comparisons = compare(opened, artifacts, texts, seed, held_out, tell=lambda message: click.echo(message, err=True))
+    if as_json:
+        ok = all(each.ok for each in comparisons)
+        echo_json({"ok": ok, "artifacts": [each.as_dict() for each in comparisons]})
+    else:
+        _print_parity(comparisons)
+    problems = [f"{each.path}: {'; '.join(each.problems)}" for each in comparisons if not each.ok]
+    if problems:
+        raise ParityError(f"Not as the trained model answers: {' '.join(problems)}. Export again.")
+
+
+def _check_export(kind: str, output: Path | None, fits: dict[str, str], options: dict[str, Any]) -> None:
+    """Refuse words that say nothing about the format. `fits` names the formats of each: "onnx" alone or any "file"."""
+    for name, format in fits.items():
+        formats = ("onnx",) if format == "onnx" else ("onnx", "tflite")
+        if options[name] is not None and kind not in formats:
+            word = "--quantize" if name == "precision" else f"--{name}"
+            raise UsageError(f"{word} is for --format {' or '.join(formats)}. Received --format {kind}: leave it out.")
+    if output and kind == "all":
+        raise UsageError("Received --output with --format all. Expected one format, or the default places.")
+    if output and kind in ("onnx", "tflite") and output.suffix != f".{kind}":
+        raise UsageError(f"Received --output {output}. Expected a file name that ends in .{kind}.")
+
+
+def _print_parity(comparisons: "Sequence[Comparison]") -> None:
+    from switch_tf.report import parity_table
+
+    console(stderr=False).print(parity_table(comparisons))

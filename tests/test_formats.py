@@ -1,0 +1,67 @@
+"""Names of files, and that a bytes input which would cut too many texts is not shipped unasked."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from switch_tf.errors import ExportError
+from switch_tf.export.formats import Wish, changed_shares, default_name, export_format, refuse_truncation
+from switch_tf.export.proof import Proof
+from switch_tf.inference import load_classifier
+from switch_tf.run import open_run
+
+
+def test_each_kind_of_file_has_a_name_of_its_own():
+    precisions = ("float32", "float16", "int8")
+    names = [default_name(i, p, "onnx") for i, p in itertools.product(("text", "ids", "bytes"), precisions)]
+    names += [default_name("bytes", p, "tflite") for p in precisions]
+    assert names[0] == "model.onnx" and names[5] == "model-ids-int8.onnx" and len(set(names)) == 12
+    assert names[-3:] == ["model.tflite", "model-float16.tflite", "model-int8.tflite"]
+
+
+@pytest.fixture
+def run(trained_run, tmp_path):
+    return open_run(Path(shutil.copytree(trained_run, tmp_path / "made", ignore=shutil.ignore_patterns("export"))))
+
+
+def test_the_shares_are_those_of_training(run):
+    shares = changed_shares(run, load_classifier(run))
+    assert shares == {"training": 0.0, "validation": 0.0, "test": 0.0}
+    assert json.loads((run.path / "metrics.json").read_text())["changed_by_byte_length"] == shares
+
+
+def test_a_run_without_them_measures_its_sample(run):
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    del metrics["changed_by_byte_length"]
+    (run.path / "metrics.json").write_text(json.dumps(metrics))
+    assert changed_shares(run, load_classifier(run)) == {"held-out sample": 0.0}
+    config = (run.path / "config.toml").read_text()
+    (run.path / "config.toml").write_text(config.replace("byte_length = 256", "byte_length = 20"))
+    short = open_run(run.path)
+    assert short.config.text.byte_length == 20
+    assert changed_shares(short, load_classifier(short))["held-out sample"] > 0.5
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.0100, False), (0.0101, True)])
+def test_over_one_text_in_a_hundred_is_refused_unless_allowed(run, tmp_path, share, refused):
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    metrics["changed_by_byte_length"] = {"training": 0.0, "test": share}
+    (run.path / "metrics.json").write_text(json.dumps(metrics))
+    model = load_classifier(run)
+    refuse_truncation(run, model, allowed=True)
+    if not refused:
+        refuse_truncation(run, model, allowed=False)
+        return
+    with pytest.raises(ExportError, match=r"256 bytes, 0\.0% of the training and 1\.0% of the test texts are read"):
+        refuse_truncation(run, model, allowed=False)
+    proof = Proof(run, texts=4)
+    for kind, inputs in (("tflite", None), ("saved_model", None), ("onnx", "bytes")):
+        with pytest.raises(ExportError, match="--allow-truncation"):
+            export_format(run, proof, kind, Wish(output=tmp_path / "x.onnx", inputs=inputs))
+    assert not (tmp_path / "x.onnx").exists()
+    path, (comparison,) = export_format(run, proof, "onnx", Wish(output=tmp_path / "x.onnx"))
+    assert comparison.ok and path.exists()  # strings are read whole
+    export_format(run, proof, "tflite", Wish(output=tmp_path / "x.tflite", allow_truncation=True))
