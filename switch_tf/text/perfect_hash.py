@@ -23,7 +23,7 @@ import numpy as np
 
 _FILLED = 0.97  # share of the slots in use: more makes the search for shifts long, less the table large
 _KEYS_PER_GROUP = 4  # on average: more makes the search long, less the list of shifts
-_ATTEMPTS = 1000  # sizes tried. About one in eight does, since the keys of a group must have different homes
+_ATTEMPTS = 500  # sizes tried; about one in eight will do, since the keys of a group must have different homes
 _SHIFTS_AT_A_TIME = 256
 
 
@@ -78,13 +78,14 @@ def build_perfect_hash(keys: np.ndarray, values: np.ndarray, missing: int) -> Pe
     if len(np.unique(places)) < len(keys):
         raise KeyCollisionError("Two keys have the same first two integers, which decide their slot.")
     smallest = max(1, int(np.ceil(len(keys) / _FILLED)))
-    groups = max(1, len(keys) // _KEYS_PER_GROUP)
-    for slots in range(smallest, smallest + _ATTEMPTS):
+    fewest = max(1, len(keys) // _KEYS_PER_GROUP)
+    for extra in range(_ATTEMPTS):  # both grow, so that keys of one home come apart as well as keys of one group
+        slots, groups = smallest + extra, fewest + extra
         home, group = _home_and_group(keys, slots, groups)
         shifts = _find_shifts(home, group, slots, groups)
         if shifts is not None:
             return _fill(keys, values, shifts, slots, missing)
-    raise KeyCollisionError(f"No table of {smallest} to {smallest + _ATTEMPTS - 1} slots keeps the keys apart.")
+    raise KeyCollisionError(f"No table of {smallest} to {slots} slots keeps the keys apart.")
 
 
 def _home_and_group(keys: np.ndarray, slots: int, groups: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,11 +104,12 @@ def _find_shifts(home: np.ndarray, group: np.ndarray, slots: int, groups: int) -
     used = np.zeros(slots, bool)
     for number in np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]:
         homes = by_group[ends[number] - sizes[number] : ends[number]]
-        shift = _first_free_shift(used, homes)
-        if shift is None:
+        start = number * slots // groups  # if all began at 0, keys would crowd where homes do
+        further = _first_free_shift(used, homes + start)
+        if further is None:
             return None
-        shifts[number] = shift
-        used[(homes + shift) % slots] = True
+        shifts[number] = (start + further) % slots
+        used[(homes + shifts[number]) % slots] = True
     return shifts
 
 
