@@ -48,7 +48,9 @@ def test_every_key_is_found_and_no_other(count: int, columns: int) -> None:
     slots = table.slot(known)
     assert len(set(slots.tolist())) == count
     assert table.keys[slots].tolist() == known.tolist()
-    assert all(array.dtype == np.int32 for array in (table.shifts, table.keys, table.values))
+    assert table.keys.dtype == np.int32
+    assert table.shifts.dtype == (np.int16 if len(table.values) < 2**15 else np.int32)
+    assert table.values.dtype == (np.int16 if table.values.max() < 2**15 else np.int32)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -87,6 +89,12 @@ def test_fifty_thousand_keys_in_seconds_and_little_room() -> None:
     assert time.perf_counter() - started < 10
     assert table.nbytes < 14 * len(keys)
     assert table.find(keys).tolist() == list(range(2, 50_002))
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(2**15 - 1, np.int16), (2**15, np.int32)])
+def test_values_take_two_bytes_where_they_fit(largest: int, kind: type) -> None:
+    table = build_perfect_hash(np.array([[1, 2], [3, 4]]), np.array([2, largest]), missing=1)
+    assert table.values.dtype == kind and table.find(np.array([[3, 4], [1, 2], [1, 4]])).tolist() == [largest, 2, 1]
 
 
 def test_homes_that_crowd_find_room() -> None:

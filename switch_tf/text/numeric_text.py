@@ -98,7 +98,9 @@ def rank_space(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     # letter in the second, and what is stripped to the last place of the first, which no rank reaches: a zero.
     # So only whitespace meets whitespace, and more than nothing is left of it, be it a sum or a single one.
     width = length + 1
-    place = tf.where(tf.equal(codes, SPACE), rank + width, tf.where(is_letter, rank, length))  # [batch, N]
+    # The last place as a whole row: LiteRT lets a caller resize the input, and this refuses rows that are not N wide.
+    last = np.full([1, length], length, np.int32)
+    place = tf.where(tf.equal(codes, SPACE), rank + width, tf.where(is_letter, rank, last))  # [batch, N]
     rows = tf.reshape(scatter_rows(place, codes, 2 * width), [-1, 2, width])  # [batch, 2, N + 1]
     letters, spaces = tf.unstack(rows, axis=1)  # [batch, N + 1] both
     spaces += np.eye(1, width, dtype=np.int32)  # a text begins a word without whitespace
@@ -140,12 +142,12 @@ def scatter_rows(place: tf.Tensor, value: tf.Tensor, width: int) -> tf.Tensor:
 def look_up(table: PerfectHash, keys: Sequence[tf.Tensor]) -> tf.Tensor:
     """`table.find` in a graph: int32 [...] for each integer of a key -> int32 [...]."""
     slots, groups = len(table.values), len(table.shifts)
-    shift = tf.gather(table.shifts, tf.math.floormod(keys[1], groups))
+    shift = tf.cast(tf.gather(table.shifts, tf.math.floormod(keys[1], groups)), tf.int32)
     slot = tf.math.floormod(tf.math.floormod(keys[0], slots) + shift, slots)
     found = tf.equal(tf.gather(table.keys[:, 0], slot), keys[0])
     for column in range(1, len(keys)):
         found = tf.logical_and(found, tf.equal(tf.gather(table.keys[:, column], slot), keys[column]))
-    return tf.where(found, tf.gather(table.values, slot), table.missing)
+    return tf.where(found, tf.cast(tf.gather(table.values, slot), tf.int32), table.missing)
 
 
 def _build_table(spec: TextSpec, ids: dict[bytes, int], max_false_positive_rate: float) -> tuple[WordKeys, PerfectHash]:

@@ -36,9 +36,10 @@ class PerfectHash:
     """A finished table; all integers are in [0, 2^31).
 
     Attributes:
-        shifts: int32 [groups]. How far the keys of a group stand behind their homes.
+        shifts: int16 or int32 [groups]. How far the keys of a group stand behind their homes.
         keys: int32 [slots, integers]. The key in each slot, zeros where there is none.
-        values: int32 [slots]. Its value, and in empty slots the one for missing keys, so that their zeros are harmless.
+        values: int16 or int32 [slots]. Its value, and in empty slots the one for missing keys, so that their zeros are
+            harmless.
         missing: the value of all other keys.
     """
 
@@ -125,14 +126,16 @@ def _first_free_shift(used: np.ndarray, homes: np.ndarray) -> int | None:
 
 def _fill(keys: np.ndarray, values: np.ndarray, shifts: np.ndarray, slots: int, missing: int) -> PerfectHash:
     """The finished table, after a look for every key."""
-    table = PerfectHash(
-        shifts,
-        keys=np.zeros([slots, keys.shape[1]], np.int32),
-        values=np.full(slots, missing, np.int32),
-        missing=missing,
-    )
+    empty = np.full(slots, missing, _narrowest(max(missing, values.max(initial=0))))
+    shifts = shifts.astype(_narrowest(slots))
+    table = PerfectHash(shifts, np.zeros([slots, keys.shape[1]], np.int32), empty, missing)
     slot = table.slot(keys)  # [n]
     table.keys[slot], table.values[slot] = keys, values
     if not np.array_equal(table.find(keys), values):
         raise KeyCollisionError("The table does not find its own keys.")  # would be a mistake of this module
     return table
+
+
+def _narrowest(largest: int) -> type[np.signedinteger]:
+    """What holds 0 to `largest`; half the bytes for most vocabularies, and runtimes gather either."""
+    return np.int16 if largest < 2**15 else np.int32
