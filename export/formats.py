@@ -27,6 +27,7 @@ class Wish:
     batch: int | None = None  # any
     precision: Precision = "float32"
     allow_truncation: bool = False
+    name: str = ""  # part of the default file name
 
 
 def export_format(run: Run, proof: Proof, kind: Format, wish: Wish) -> tuple[Path, list[Comparison]]:
@@ -48,21 +49,25 @@ def export_format(run: Run, proof: Proof, kind: Format, wish: Wish) -> tuple[Pat
     if kind == "tflite":
         from switch_tf.export.tflite_export import export_tflite
 
-        output = wish.output or folder / default_name("bytes", wish.precision, "tflite")
+        output = wish.output or folder / default_name("bytes", wish.precision, "tflite", wish.name)
         path, comparison = export_tflite(run, proof, output, wish.batch, wish.precision)
         return path, [comparison]
     from switch_tf.export.onnx_export import export_onnx
 
     inputs = wish.inputs or "text"
-    output = wish.output or folder / default_name(inputs, wish.precision, "onnx")
+    output = wish.output or folder / default_name(inputs, wish.precision, "onnx", wish.name)
     path, comparison = export_onnx(run, proof, output, inputs, wish.batch, wish.precision)
     return path, [comparison]
 
 
-def default_name(inputs: Door, precision: Precision, kind: Literal["tflite", "onnx"]) -> str:
-    """The file name of a kind of model, so that none replaces another: model.onnx, model-ids-int8.onnx."""
+def default_name(inputs: Door, precision: Precision, kind: Literal["tflite", "onnx"], name: str = "") -> str:
+    """The file name of a kind of model, so that none replaces another: model.onnx, model-ids-int8.onnx.
+
+    `name` stands for the precision where it is given.
+    """
     usual = "bytes" if kind == "tflite" else "text"
-    parts = ["model", *([] if inputs == usual else [inputs]), *([] if precision == "float32" else [precision])]
+    storage = name or ("" if precision == "float32" else precision)
+    parts = ["model", *([] if inputs == usual else [inputs]), *([storage] if storage else [])]
     return f"{'-'.join(parts)}.{kind}"
 
 

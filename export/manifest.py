@@ -9,7 +9,7 @@ from typing import Any
 
 from switch_tf import files
 from switch_tf.export.parity import Comparison
-from switch_tf.run import Run
+from switch_tf.inference import TextClassifier
 
 
 def manifest_path(artifact: Path) -> Path:
@@ -19,7 +19,7 @@ def manifest_path(artifact: Path) -> Path:
 
 def write_manifest(
     path: Path,
-    run: Run,
+    model: TextClassifier,
     comparisons: Sequence[Comparison],
     contents: Mapping[str, bytes | Path],
     signature: Mapping[str, Any],
@@ -36,8 +36,8 @@ def write_manifest(
     """
     manifest: dict[str, Any] = {
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
-        "labels": run.labels,
-        "text": dataclasses.asdict(run.config.text) | {"words": len(run.vocabulary)},
+        "labels": model.labels,
+        "text": dataclasses.asdict(model.spec) | {"words": len(model.vocabulary)},
         **signature,
         "parity": {
             each.door: {key: value for key, value in each.as_dict().items() if key not in ("path", "door", "problems")}

@@ -73,7 +73,7 @@ def export_onnx(
         raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
     content = model.SerializeToString()
     files.write_bytes(output, content)
-    write_manifest(manifest_path(output), run, [comparison], {output.name: content}, _signature(model))
+    write_manifest(manifest_path(output), proof.model, [comparison], {output.name: content}, _signature(model))
     return output, comparison
 
 
@@ -99,11 +99,11 @@ def build_onnx(
         converted = refuse_cpu_operators(converted)
     if inputs == "text":
         converted = passes.rename_values(converted, {"ids": "classifier/ids"})
-        front_end = build_text_front_end(run.config.text, run.vocabulary)
+        front_end = build_text_front_end(run.config.text, model.vocabulary)
         converted = passes.merge(front_end, converted, ("ids", "classifier/ids"))
         converted = passes.spell_label(converted, run.labels)
         converted = passes.name_batch(converted, batch)
-    converted = passes.with_metadata(converted, _metadata(run) | {"precision": precision})
+    converted = passes.with_metadata(converted, _metadata(run, len(model.vocabulary), precision))
     converted.producer_name, converted.producer_version = "switch-tf", version("switch-tf")
     try:
         onnx.checker.check_model(converted, full_check=True)
@@ -166,6 +166,18 @@ class OnnxRunner:
         except Exception as error:  # as above
             raise ExportError(f"ONNX Runtime does not run {self.path}: {error}. Export it again.") from error
         return Answers(ids, probabilities, [reference.labels[i] for i in index])
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file says about itself.
+
+    Raises:
+        ValueError: it is no ONNX file.
+    """
+    try:
+        return {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
 
 
 def open_onnx_runner(path: Path, reference: TextClassifier) -> OnnxRunner:
@@ -249,9 +261,10 @@ def _signature(model: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
-def _metadata(run: Run) -> dict[str, str]:
+def _metadata(run: Run, words: int, precision: Precision) -> dict[str, str]:
     return {
         "labels": json.dumps(run.labels, ensure_ascii=False),
-        "text": json.dumps(dataclasses.asdict(run.config.text)),
+        "text": json.dumps(dataclasses.asdict(run.config.text) | {"words": words}),
+        "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
     }

@@ -27,12 +27,14 @@ class Proof:
         seed: int = 0,
         held_out: Sequence[str] | None = None,
         measured_on: str | None = None,
+        words: int | None = None,
     ):
         """`held_out` replaces the sample of held-out texts that the run carries.
 
         `measured_on` is where the labelled data is that a quantized artifact is measured on; see `read_measured`.
+        `words` is the size of the vocabulary that artifacts have, if it is not all of the run's.
         """
-        self.model: TextClassifier = load_classifier(run)
+        self.model: TextClassifier = load_classifier(run, words)
         valid = list(read_held_out(run) if held_out is None else held_out)
         valid += adversarial_texts(run.config.text, run.vocabulary, texts, seed)
         self.texts = [text.encode() for text in valid]
@@ -65,6 +67,10 @@ class Proof:
             return comparison
         (answers,) = runner.answer([text.encode() for text in self._examples.texts.to_pylist()], BATCH_SIZES[:1])
         return with_accuracy(comparison, self._accuracy(answers.probabilities), self._accuracy_of_trained_model)
+
+    def accuracy(self) -> float:
+        """The trained model's own on the run's whole test split, or else its validation split."""
+        return self._accuracy_of_trained_model
 
     @cached_property
     def _examples(self) -> Examples:

@@ -52,7 +52,9 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         (folder / "assets.extra").mkdir()
-        write_manifest(folder / "assets.extra" / "manifest.json", run, comparisons, written, _describe(proof.model))
+        write_manifest(
+            folder / "assets.extra" / "manifest.json", proof.model, comparisons, written, _describe(proof.model)
+        )
     return destination, comparisons
 
 

@@ -58,7 +58,9 @@ def export_tflite(
     except OSError as error:
         raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
     files.write_bytes(output, content)
-    write_manifest(manifest_path(output), run, [comparison], {output.name: content}, _describe(content, proof.model))
+    write_manifest(
+        manifest_path(output), proof.model, [comparison], {output.name: content}, _describe(content, proof.model)
+    )
     return output, comparison
 
 
@@ -70,7 +72,7 @@ def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, prec
     """
     facts = {
         "labels": json.dumps(run.labels, ensure_ascii=False),
-        "text": json.dumps(dataclasses.asdict(run.config.text)),
+        "text": json.dumps(dataclasses.asdict(run.config.text) | {"words": len(model.vocabulary)}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
     }

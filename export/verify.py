@@ -1,5 +1,6 @@
 """The long form of the gate: any artifacts of a run, on as many texts as one has patience for."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -39,12 +40,37 @@ def verify(
             f"{run.path / 'export'} holds no artifact. Make one with `switch-tf export {run.path} --format onnx`."
         )
     tell(f"Loading the trained model of {run.path}")
-    proof = Proof(run, texts, seed, held_out)
+    proofs: dict[int, Proof] = {}  # by words of the vocabulary, which `export --max-size` may have cut
     comparisons = []
     for artifact in found:
+        words = words_of(artifact, len(run.vocabulary))
+        if words not in proofs:
+            proofs[words] = Proof(run, texts, seed, held_out, words=words)
+        proof = proofs[words]
         tell(f"Comparing {artifact} on {len(proof.texts):,} texts")
         comparisons += [proof.compare(runner) for runner in open_runners(artifact, proof.model)]
     return comparisons
+
+
+def words_of(artifact: Path, whole: int) -> int:
+    """How many words of the run's vocabulary a file knows, as it says itself; all of them where it says nothing.
+
+    Raises:
+        ModelError: it says what cannot be.
+    """
+    from switch_tf.export.onnx_export import read_metadata
+    from switch_tf.export.tflite_file import read_facts
+
+    if not artifact.is_file() or artifact.suffix not in (".onnx", ".tflite"):
+        return whole
+    try:
+        facts = read_metadata(artifact) if artifact.suffix == ".onnx" else read_facts(artifact.read_bytes())
+        words = json.loads(facts.get("text", "{}")).get("words", whole)
+    except (OSError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise ModelError(f"{artifact} cannot be read as a model of ours: {error}. Export it again.") from error
+    if not isinstance(words, int) or not 0 < words <= whole:
+        raise ModelError(f"{artifact} is not of this run: it has {words} words. Expected 1 to {whole}.")
+    return words
 
 
 def find_artifacts(run: Run) -> list[Path]:

@@ -30,11 +30,20 @@ if TYPE_CHECKING:
     type=click.Choice(["none", "float16", "int8"]),
     help="What large weights of a file are stored in: half or a quarter of the size. [default: none]",
 )
+@click.option(
+    "--max-size", metavar="BYTES", help="Fit a file into so many (800000, 800K, 1M = 1,000,000) at the least loss."
+)
 @click.option("--data", metavar="DATA", help="Where the run's test data (else its training data) is now, to quantize.")
 @click.option("--allow-truncation", is_flag=True, help="Even where over 1% of texts are too long for the bytes input.")
 @as_json
 def export(
-    run: Path | None, kind: str, data: str | None, allow_truncation: bool, as_json: bool, **options: Any
+    run: Path | None,
+    kind: str,
+    max_size: str | None,
+    data: str | None,
+    allow_truncation: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Turn RUN (default: the newest under ./runs) into a model that needs none of this package.
 
@@ -47,31 +56,42 @@ def export(
     fixed `--batch`; for LiteRT.js, TFLite with `--batch 1`.
 
     A quantized model may lose one point of accuracy on the run's test data, which is read again from where it was.
+    --max-size tries float32, float16 and int8, and then leaves out the rarest words; it says what that costs.
     """
-    if options["precision"] == "none":
-        options["precision"] = None
-    _check_export(kind, options["output"], {"inputs": "onnx", "batch": "file", "precision": "file"}, options)
+    _check_export(kind, options | {"max_size": max_size})
+    precision = options.pop("precision")
 
     from switch_tf.export.formats import Wish, changed_shares, export_format
     from switch_tf.export.proof import Proof
+    from switch_tf.export.size import Fit, fit_cost, fit_size, measure_with, parse_size
     from switch_tf.run import newest_run, open_run
 
     opened = open_run(run or newest_run())
-    wish = Wish(
-        **{name: value for name, value in options.items() if value is not None}, allow_truncation=allow_truncation
-    )
+    given = {name: value for name, value in options.items() if value is not None}
+    fit = Fit({None: "float32", "none": "float32"}.get(precision, precision), len(opened.vocabulary), 0)
     kinds: list[Any] = ["saved_model", "tflite", "onnx"] if kind == "all" else [kind]
     with console().status("Asking the trained model, then the export") as status:
-        proof = Proof(opened, measured_on=data)
+        if max_size is not None:
+            build = measure_with(kinds[0], opened, options["inputs"] or "text", options["batch"])
+            tried: Any = {} if precision is None else {"precisions": (fit.precision,)}
+            fit = fit_size(opened, build, parse_size(max_size), **tried, tell=status.update)
+        wish = Wish(**given, precision=fit.precision, allow_truncation=allow_truncation, name=max_size or "")
+        proof = Proof(opened, measured_on=data, words=fit.words)
         written = []
         for each in kinds:
             status.update(f"Asking the trained model, then the export: {each}")
             written.append(export_format(opened, proof, each, wish))
-    comparisons = [comparison for _, each in written for comparison in each]
+        comparisons = [comparison for _, each in written for comparison in each]
+        cost = None if max_size is None else fit_cost(opened, proof, fit, comparisons[0])
     if as_json:
-        echo_json({"ok": True, "artifacts": [each.as_dict() for each in comparisons]})
+        echo_json({"ok": True, "artifacts": [each.as_dict() for each in comparisons]} | ({"fit": cost} if cost else {}))
         return
     _print_parity(comparisons)
+    if cost:
+        click.echo(
+            f"In {max_size}: {cost['precision']}, {cost['words']:,} of {cost['words_of_run']:,} words, accuracy "
+            f"{cost['accuracy']:.4f} where the trained model has {cost['accuracy_of_trained_model']:.4f}"
+        )
     if any(each.door == "bytes" for each in comparisons):
         shares = ", ".join(f"{share:.2%} of {name}" for name, share in changed_shares(opened, proof.model).items())
         click.echo(f"Read otherwise at {opened.config.text.byte_length} bytes than as a whole: {shares}")
@@ -122,16 +142,17 @@ def verify(
         raise ParityError(f"Not as the trained model answers: {' '.join(problems)}. Export again.")
 
 
-def _check_export(kind: str, output: Path | None, fits: dict[str, str], options: dict[str, Any]) -> None:
-    """Refuse words that say nothing about the format. `fits` names the formats of each: "onnx" alone or any "file"."""
-    for name, format in fits.items():
-        formats = ("onnx",) if format == "onnx" else ("onnx", "tflite")
-        if options[name] is not None and kind not in formats:
-            word = "--quantize" if name == "precision" else f"--{name}"
+def _check_export(kind: str, options: dict[str, Any]) -> None:
+    """Refuse words that say nothing about the format."""
+    files = ("onnx", "tflite")
+    for name, formats in {"inputs": ("onnx",), "batch": files, "precision": files, "max_size": files}.items():
+        if options[name] not in (None, "none") and kind not in formats:
+            word = {"precision": "--quantize", "max_size": "--max-size"}.get(name, f"--{name}")
             raise UsageError(f"{word} is for --format {' or '.join(formats)}. Received --format {kind}: leave it out.")
+    output: Path | None = options["output"]
     if output and kind == "all":
         raise UsageError("Received --output with --format all. Expected one format, or the default places.")
-    if output and kind in ("onnx", "tflite") and output.suffix != f".{kind}":
+    if output and kind in files and output.suffix != f".{kind}":
         raise UsageError(f"Received --output {output}. Expected a file name that ends in .{kind}.")
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from switch_tf.config import Config
 from switch_tf.errors import DataError, RunError
 from switch_tf.files import read_tensors
-from switch_tf.model import SwitchClassifier, assign_weights
+from switch_tf.model import EMBEDDINGS, SwitchClassifier, assign_weights
 from switch_tf.run import VOCABULARY, WEIGHTS, Run
 from switch_tf.text.keras_text import FIRST_WORD_ID, KerasText
 from switch_tf.text.numeric_text import NumericText
@@ -86,17 +86,24 @@ class TextClassifier(tf.Module):
         return answer | {"label": tf.gather(tf.constant(self.labels), answer["label"])}  # [batch]
 
 
-def load_classifier(run: Run) -> TextClassifier:
+def load_classifier(run: Run, words: int | None = None) -> TextClassifier:
     """The trained model of a run folder, in float32.
+
+    Args:
+        words: keep that many of the most frequent words; the others become out of vocabulary.
 
     Raises:
         RunError: the weights or the vocabulary are missing, damaged or of another model.
     """
-    classifier = SwitchClassifier(run.config, len(run.vocabulary) + FIRST_WORD_ID, len(run.labels))
-    classifier.initialize()
+    vocabulary = run.vocabulary[:words]
     weights, _ = read_tensors(run.path / WEIGHTS)
+    table = weights.get(EMBEDDINGS, np.zeros([0]))
+    if len(table) == len(run.vocabulary) + FIRST_WORD_ID:
+        weights[EMBEDDINGS] = table[: len(vocabulary) + FIRST_WORD_ID]
+    classifier = SwitchClassifier(run.config, len(vocabulary) + FIRST_WORD_ID, len(run.labels))
+    classifier.initialize()
     assign_weights(classifier, weights, str(run.path / WEIGHTS))
     try:
-        return TextClassifier(run.config, run.vocabulary, run.labels, classifier)
+        return TextClassifier(run.config, vocabulary, run.labels, classifier)
     except DataError as error:  # of the vocabulary
         raise RunError(f"{run.path / VOCABULARY} is damaged: {error} Restore the file, or train again.") from error

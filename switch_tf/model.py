@@ -16,6 +16,7 @@ from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.layers import EncoderBlock, RouterReport, dropout
 
+EMBEDDINGS = "classifier/tokens/embeddings"  # the weight that has a row for each id
 PADDING_ID = 0
 
 

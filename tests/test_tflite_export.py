@@ -220,6 +220,7 @@ def test_an_operator_that_is_not_built_in_is_refused(run, proof):
 
     model = types.SimpleNamespace(
         spec=proof.model.spec,
+        vocabulary=proof.model.vocabulary,
         classifier=proof.model.classifier,
         tokenize_bytes=proof.model.tokenize_bytes,
         classify_bytes=proof.model.classify_bytes,
