@@ -65,7 +65,7 @@ def export_onnx(
         DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
         RunError: the file cannot be written; an earlier file stays.
     """
-    model = build_onnx(run, proof.model, inputs, batch, precision)
+    model = build_onnx(run, proof.exported, inputs, batch, precision)
     comparison = proof.check(OnnxRunner(model, str(output), proof.model))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

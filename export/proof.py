@@ -1,10 +1,12 @@
 """The gate every export passes: the trained model, the texts it is asked, its answers, and the verdict."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
+from switch_tf.config import Dispatch
 from switch_tf.data import Examples, encode_labels
 from switch_tf.errors import ParityError
 from switch_tf.export.corpus import adversarial_texts, invalid_utf8_texts
@@ -28,13 +30,20 @@ class Proof:
         held_out: Sequence[str] | None = None,
         measured_on: str | None = None,
         words: int | None = None,
+        dispatch: Dispatch | None = None,
     ):
         """`held_out` replaces the sample of held-out texts that the run carries.
 
         `measured_on` is where the labelled data is that a quantized artifact is measured on; see `read_measured`.
-        `words` is the size of the vocabulary that artifacts have, if it is not all of the run's.
+        `words` is the size of the vocabulary that artifacts have, if it is not all of the run's; `dispatch` how tokens
+        reach experts in them, if it is not as in the run.
         """
         self.model: TextClassifier = load_classifier(run, words)
+        self.exported = self.model  # what artifacts are made of
+        if dispatch is not None and dispatch != run.config.model.dispatch:
+            model = dataclasses.replace(run.config.model, dispatch=dispatch)
+            config = dataclasses.replace(run.config, model=model)
+            self.exported = load_classifier(dataclasses.replace(run, config=config), words)
         valid = list(read_held_out(run) if held_out is None else held_out)
         valid += adversarial_texts(run.config.text, run.vocabulary, texts, seed)
         self.texts = [text.encode() for text in valid]

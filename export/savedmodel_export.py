@@ -47,13 +47,13 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
     version = max(saved_model_versions(output), default=0) + 1
     destination = output / str(version)
     with files.new_folder(destination) as folder:
-        _save(proof.model, folder)
+        _save(proof.exported, folder)
         runner = SavedModelRunner(folder, str(destination), run.config.text.byte_length)
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         (folder / "assets.extra").mkdir()
         write_manifest(
-            folder / "assets.extra" / "manifest.json", proof.model, comparisons, written, _describe(proof.model)
+            folder / "assets.extra" / "manifest.json", proof.model, comparisons, written, _describe(proof.exported)
         )
     return destination, comparisons
 

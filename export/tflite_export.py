@@ -51,7 +51,7 @@ def export_tflite(
         DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
         RunError: the file cannot be written; an earlier file stays.
     """
-    content = build_tflite(run, proof.model, batch, precision)
+    content = build_tflite(run, proof.exported, batch, precision)
     comparison = proof.check(TFLiteRunner(content, str(output), proof.model))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     help="What large weights of a file are stored in: half or a quarter of the size. [default: none]",
 )
 @click.option(
+    "--dispatch",
+    type=click.Choice(["gather", "einsum"]),
+    help="How tokens reach experts; einsum is for accelerators without gathers. [default: as trained]",
+)
+@click.option(
     "--max-size", metavar="BYTES", help="Fit a file into so many (800000, 800K, 1M = 1,000,000) at the least loss."
 )
 @click.option("--data", metavar="DATA", help="Where the run's test data (else its training data) is now, to quantize.")
@@ -40,6 +45,7 @@ def export(
     run: Path | None,
     kind: str,
     max_size: str | None,
+    dispatch: Any,
     data: str | None,
     allow_truncation: bool,
     as_json: bool,
@@ -76,7 +82,7 @@ def export(
             tried: Any = {} if precision is None else {"precisions": (fit.precision,)}
             fit = fit_size(opened, build, parse_size(max_size), **tried, tell=status.update)
         wish = Wish(**given, precision=fit.precision, allow_truncation=allow_truncation, name=max_size or "")
-        proof = Proof(opened, measured_on=data, words=fit.words)
+        proof = Proof(opened, measured_on=data, words=fit.words, dispatch=dispatch)
         written = []
         for each in kinds:
             status.update(f"Asking the trained model, then the export: {each}")

@@ -24,6 +24,7 @@ from switch_tf.errors import ConfigError
 _STRICT = ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 Standardize = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation", "none"]
+Dispatch = Literal["gather", "einsum"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -79,6 +80,9 @@ class ModelConfig:
     eval_capacity_factor: Positive = _setting(1.25, "the same outside training and in every export")
     min_capacity: Annotated[int, Field(ge=1)] = _setting(1, "slots an expert has at least")
     drop_tokens: bool = _setting(True, "false gives every expert a slot for every token: nothing dropped, more memory")
+    dispatch: Dispatch = _setting(
+        "gather", "how tokens reach experts; einsum is slower, for accelerators that refuse gathers. Same answers"
+    )
     scale_by_gate: bool = _setting(
         True, "multiply by the router's probability p; false multiplies by p / stop_gradient(p), which is 1"
     )

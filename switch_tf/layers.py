@@ -79,15 +79,22 @@ class SwitchFFN(keras.layers.Layer):
         capacity = min(self.capacity(training), x.shape[1])  # no expert is chosen more often than there are tokens
         logits = self._router_logits(x, training, seed)  # [batch, length, experts]
         routed = routing.route(logits, mask, capacity)
-        slots = routing.assign_slots(routed, experts, capacity)
-
-        tokens = tf.reshape(tf.cast(x, self.expert_dtype), [-1, config.d_model])  # [batch * length, d_model]
-        hidden = routing.dispatch(tokens, slots, experts, training)  # [experts, batch * capacity, d_model]
+        tokens = tf.cast(x, self.expert_dtype)  # [batch, length, d_model]
+        if config.dispatch == "gather":
+            slots = routing.assign_slots(routed, experts, capacity)
+            rows = tf.reshape(tokens, [-1, config.d_model])  # [batch * length, d_model]
+            hidden = routing.dispatch(rows, slots, experts, training)  # [experts, batch * capacity, d_model]
+        else:
+            matrix = routing.one_hot_slots(routed, experts, capacity, tokens.dtype)
+            hidden = routing.dispatch_by_product(tokens, matrix, experts)  # [experts, batch * capacity, d_model]
         hidden = tf.matmul(hidden, self._weight(self.w_in)) + self._weight(self.b_in)  # [..., d_ff]
         hidden = activation(config.activation)(hidden)
         hidden = dropout(hidden, config.expert_dropout, training, seed, 1)
         hidden = tf.matmul(hidden, self._weight(self.w_out)) + self._weight(self.b_out)  # [..., d_model]
-        y = routing.combine(hidden, slots, training)  # [batch * length, d_model]
+        if config.dispatch == "gather":
+            y = routing.combine(hidden, slots, training)  # [batch * length, d_model]
+        else:
+            y = routing.combine_by_product(hidden, matrix, experts)  # [batch, length, d_model]
         y = tf.reshape(tf.cast(y, tf.float32), [-1, *x.shape[1:]])  # [batch, length, d_model]
 
         gate = routed.gate if config.scale_by_gate else routed.gate / tf.stop_gradient(routed.gate)

@@ -103,6 +103,7 @@ def arrays_of(layer: SwitchFFN, x: tf.Tensor) -> Arrays:
         {},
         {"activation": "gelu"},
         {"scale_by_gate": False},
+        {"dispatch": "einsum"},
         {"drop_tokens": False},
         {"num_experts": 1},
         {"capacity_factor": 0.1, "eval_capacity_factor": 0.1},

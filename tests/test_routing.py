@@ -21,9 +21,12 @@ from switch_tf.routing import (
     Slots,
     assign_slots,
     combine,
+    combine_by_product,
     dispatch,
+    dispatch_by_product,
     expert_capacity,
     load_balancing_loss,
+    one_hot_slots,
     position_in_expert,
     route,
     router_z_loss,
@@ -310,6 +313,26 @@ def test_dispatch_and_combine_by_hand(training: bool) -> None:
     answers = 10.0 * placed + 100.0  # the empty slot answers, too, and nobody must hear it
     returned = combine(answers, slots, training)
     assert returned[:, 0].numpy().tolist() == [110, 130, 150, 170, 190, 210, 0, 250, 270, 290, 310, 330]
+
+
+def test_the_matrix_of_slots_by_hand_with_overflow() -> None:
+    routing = route(logits_choosing(EXPERTS), tf.constant(MASK), 2)
+    slots = one_hot_slots(routing, 2, 2, tf.float32)  # columns: expert 0's two slots, then expert 1's
+    places = [[int(np.argmax(row)) if row.any() else None for row in each] for each in slots.numpy()]
+    assert places == [[0, 1, 2, None, 3, None], [None, 2, 3, 0, 1, None]]
+    assert slots.numpy().sum() == 8 and slots.dtype == tf.float32
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 5, 12])
+def test_products_move_tokens_as_gathers_do(capacity: int) -> None:
+    logits, mask = random_case(5, 12, 4, seed=20 + capacity)
+    routing = route(logits, mask, capacity)
+    slots, matrix = assign_slots(routing, 4, capacity), one_hot_slots(routing, 4, capacity, tf.float32)
+    x = tf.random.stateless_normal([5, 12, 3], [4, 5])
+    placed = dispatch_by_product(x, matrix, 4)
+    assert_same(placed, dispatch(tf.reshape(x, [60, 3]), slots, 4))
+    answers = tf.random.stateless_normal([4, 5 * capacity, 3], [2, 2])
+    assert_same(tf.reshape(combine_by_product(answers, matrix, 4), [60, 3]), combine(answers, slots))
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 5, 12])
