@@ -101,6 +101,10 @@ def export(
     if any(each.door == "bytes" for each in comparisons):
         shares = ", ".join(f"{share:.2%} of {name}" for name, share in changed_shares(opened, proof.model).items())
         click.echo(f"Read otherwise at {opened.config.text.byte_length} bytes than as a whole: {shares}")
+        left = proof.exported.numeric_text.dropped_words
+        if left:
+            words, them = ("1 word", "it") if left == 1 else (f"{left:,} words", "them")
+            click.echo(f"{words} of the vocabulary can stand in no text; the bytes input leaves {them} out")
     for path, _ in written:
         click.echo(f"Wrote {path}")
 
