@@ -111,7 +111,7 @@ def fit(
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings.seed)
     steps = -(-len(training.ids) // settings.batch_size)
-    trainer = _Trainer(config, num_ids, num_classes, total_steps=steps * settings.epochs)
+    trainer = Trainer(config, num_ids, num_classes, total_steps=steps * settings.epochs)
     history = trainer.restore(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else []
     lengths = np.maximum(np.sum(training.ids != PADDING_ID, axis=1), 1)
 
@@ -176,7 +176,7 @@ def best_epoch(history: list[dict[str, Any]]) -> int:
     return max(range(len(history)), key=lambda i: (history[i]["validation_accuracy"], -history[i]["validation_loss"]))
 
 
-class _Trainer:
+class Trainer:
     """The model, its optimizer and the compiled step."""
 
     def __init__(self, config: Config, num_ids: int, num_classes: int, total_steps: int):

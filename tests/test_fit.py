@@ -45,7 +45,7 @@ def fitted(folder: Path, *changes: str, progress: Quiet | None = None) -> tuple[
 def trainer(*changes: str) -> Any:
     config = tiny_config(*changes)
     keras.utils.set_random_seed(config.train.seed)
-    return fit._Trainer(config, NUM_IDS, 2, total_steps=4)
+    return fit.Trainer(config, NUM_IDS, 2, total_steps=4)
 
 
 def after_steps(made: Any, *steps: tuple[Encoded, int]) -> tuple[dict[str, np.ndarray], list[Any]]:
@@ -139,7 +139,7 @@ class TestBestEpoch:
             seen.append(self.weights())
             return next(figures)
 
-        monkeypatch.setattr(fit._Trainer, "evaluate", evaluate)
+        monkeypatch.setattr(fit.Trainer, "evaluate", evaluate)
         progress = Quiet()
         weights, history = fitted(tmp_path, "train.epochs=9", "train.patience=1", progress=progress)
         assert largest_difference(weights, seen[1]) == 0.0
@@ -151,7 +151,7 @@ class TestBestEpoch:
 
     def test_patience_counts_epochs_since_the_best(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         figures = iter([(0.9, 0.5), (0.9, 0.4), (0.9, 0.6), (0.9, 0.5), (0.9, 0.4), (0.9, 0.4), (0.9, 0.4)])
-        monkeypatch.setattr(fit._Trainer, "evaluate", lambda self, _: next(figures))
+        monkeypatch.setattr(fit.Trainer, "evaluate", lambda self, _: next(figures))
         _, history = fitted(tmp_path, "train.epochs=9", "train.patience=3")
         assert len(history) == 6
         assert fitted(tmp_path, "train.epochs=9", "train.patience=3")[1] == history  # resuming has nothing to do
@@ -189,7 +189,7 @@ class TestRepeating:
         write, written = files.write_bytes, list[str]()
         # One figure after the other, so that every epoch is the best and writes both files.
         figures = iter([(0.5, 0.1), (0.5, 0.2), (0.5, 0.2)])
-        monkeypatch.setattr(fit._Trainer, "evaluate", lambda self, _: next(figures))
+        monkeypatch.setattr(fit.Trainer, "evaluate", lambda self, _: next(figures))
 
         def cut_off(path: Path, content: bytes) -> None:
             written.append(path.name)
@@ -218,13 +218,13 @@ class TestRepeating:
 import sys, time
 from pathlib import Path
 from switch_tf import fit
-save = fit._Trainer.save
+save = fit.Trainer.save
 def save_and_wait(self, path, history):
     save(self, path, history)
     path.with_name(".weights.safetensors.0a_b1c2d").write_bytes(b"half")
     print("saved", flush=True)
     time.sleep(600)
-fit._Trainer.save = save_and_wait
+fit.Trainer.save = save_and_wait
 from switch_tf.cli import main
 main()
 """
@@ -277,7 +277,7 @@ class TestSteps:
                 numbers.append(int(number))
                 return fit.StepResult(*map(tf.constant, (1.0, 1.0, float(sum(weights)), 1.0, [1.0, 1.0], 0.0)))
 
-        monkeypatch.setattr(fit, "_Trainer", Counting)
+        monkeypatch.setattr(fit, "Trainer", Counting)
         with pytest.raises(KeyboardInterrupt):
             fitted(tmp_path, "train.epochs=4")
         history = fitted(tmp_path, "train.epochs=4")[1]
@@ -342,7 +342,7 @@ class TestPrecision:
         assert history[0]["loss"] == pytest.approx(plain[1][0]["loss"], abs=0.05)
 
         made = trainer("train.mixed_precision=true")
-        exact = fit._Trainer(tiny_config(), NUM_IDS, 2, total_steps=4)
+        exact = fit.Trainer(tiny_config(), NUM_IDS, 2, total_steps=4)
         fit.assign_weights(exact.model, made.weights(), "test")
         assert made.evaluate(encoded(16)) == exact.evaluate(encoded(16))
         ids = tf.constant(encoded(16).ids)
@@ -456,7 +456,7 @@ class TestLoss:
     def test_weights_that_the_very_last_step_ruined_are_not_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fit._Trainer, "evaluate", lambda self, _: (float("nan"), 0.5))
+        monkeypatch.setattr(fit.Trainer, "evaluate", lambda self, _: (float("nan"), 0.5))
         with pytest.raises(RunError, match=r"nan on validation"):
             fitted(tmp_path)
         assert list(tmp_path.iterdir()) == []
