@@ -32,6 +32,9 @@ GROWTH = (4, 8, 16, 64)  # experts
 JAX = ("jax[tpu]==0.10.2", "tensorflow>=2.21", "tf-keras>=2.21")
 GENERATIONS = ("v5e:2x2", "v5p:2x2x1", "v6e:2x2")
 
+environment_option = click.option(
+    "--environment", type=click.Path(path_type=Path), help="Keep the virtual environment there, and use it if it is."
+)
 run_argument = click.argument("run", type=click.Path(path_type=Path, exists=True))
 
 
@@ -106,17 +109,16 @@ def onnx(run: Path) -> None:
 
 
 @main.command()
-def growth() -> None:
+@environment_option
+def growth(environment: Path | None) -> None:
     """Count what one block of the base preset computes for 4 to 64 experts, by XLA's cost analysis.
 
     Three formulations: gathers, one-hot products, and every expert on every token. The counts are those of the
     compiled module's matrix products and elementwise operations, as JAX reports XLA's analysis.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = _environment(Path(folder), JAX)
-        finished = subprocess.run(
-            [environment, __file__, "count-flops"], capture_output=True, text=True, check=False, env=_jax_environment()
-        )
+        words = [_environment(environment or Path(folder, "venv"), JAX), __file__, "count-flops"]
+        finished = subprocess.run(words, capture_output=True, text=True, check=False, env=_jax_environment())
     if finished.returncode:
         raise click.ClickException(finished.stderr.strip()[-2000:])
     counts = json.loads(finished.stdout.splitlines()[-1])
@@ -133,7 +135,8 @@ def growth() -> None:
 
 @main.command()
 @run_argument
-def tpu(run: Path) -> None:
+@environment_option
+def tpu(run: Path, environment: Path | None) -> None:
     """Compile the SavedModel's ids signature for three TPU generations, in a virtual environment with jax[tpu].
 
     It downloads about 1.5 GB. libtpu, which compiles, has a licence of its own.
@@ -145,8 +148,8 @@ def tpu(run: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         opened = open_run(run)
         saved_model, _ = export_saved_model(opened, Proof(opened, texts=8), Path(folder, "saved_model"))
-        environment = _environment(Path(folder), JAX)
-        words = [environment, __file__, "compile-for-tpu", saved_model, str(opened.config.text.sequence_length)]
+        python = _environment(environment or Path(folder, "venv"), JAX)
+        words = [python, __file__, "compile-for-tpu", str(saved_model), str(opened.config.text.sequence_length)]
         finished = subprocess.run(words, capture_output=True, text=True, check=False, env=_jax_environment())
     if finished.returncode:
         raise click.ClickException(finished.stderr.strip()[-2000:])
@@ -282,10 +285,11 @@ def _formulations(experts: int) -> dict[str, Any]:
 
 
 def _environment(folder: Path, packages: tuple[str, ...]) -> str:
-    """The Python of a new virtual environment with packages and this project's files on its path."""
-    click.echo(f"Making a virtual environment with {', '.join(packages)}", err=True)
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    python = str(folder / "venv" / "bin" / "python")
+    """The Python of a virtual environment with packages and this project, made if it is not there."""
+    python = str(folder.absolute() / "bin" / "python")
+    if not Path(python).exists():
+        click.echo(f"Making a virtual environment with {', '.join(packages)}", err=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     project = str(Path(__file__).parents[1])
     subprocess.run([python, "-m", "pip", "install", "--quiet", *packages, "-e", project], check=True)
     return python
