@@ -2,19 +2,20 @@
 
 Signatures, of which `bytes` is the first and so the default:
 
-    bytes      bytes: uint8 [batch, N]     -> probabilities: float32 [batch, classes], label: int64 [batch]
+    bytes      bytes: uint8 [batch, N]     -> probabilities: float32 [batch, classes], label: int32 [batch]
     ids        ids: int32 [batch, length]  -> the same
     tokenize   bytes: uint8 [batch, N]     -> ids: int32 [batch, length]
 
-`bytes` is UTF-8, cut at N bytes, with zeros behind it: all that a caller has to do in any language. The weights are
-stored once. A quantized file holds matrices in int8 or float16, as the converter writes them: activations are scaled
-token by token, so that no answer depends on the batch.
+`bytes` is UTF-8, cut at N bytes, with zeros behind it: all that a caller has to do in any language. The label is int32,
+where other formats have int64, since LiteRT.js loads no model that has an int64 output. The weights are stored once. A
+quantized file holds matrices in int8 or float16, as the converter writes them: activations are scaled token by token,
+so that no answer depends on the batch.
 """
 
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -156,14 +157,14 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
     length, size = model.spec.sequence_length, model.spec.byte_length
     ids, raw = tf.TensorSpec([batch, length], tf.int32, "ids"), tf.TensorSpec([batch, size], tf.uint8, "bytes")
     functions = {
-        "bytes": (model.classify_bytes, raw),
-        "ids": (model.classify_ids, ids),
-        "tokenize": (model.tokenize_bytes, raw),
+        "bytes": (_with_int32_label(model.classify_bytes.python_function), raw),
+        "ids": (_with_int32_label(model.classify_ids.python_function), ids),
+        "tokenize": (model.tokenize_bytes.python_function, raw),
     }
     module = tf.Module()
     module.weights = model.classifier.trainable_variables
     signatures = {
-        name: tf.function(function.python_function, input_signature=[spec], autograph=False)
+        name: tf.function(function, input_signature=[spec], autograph=False)
         for name, (function, spec) in functions.items()
     }
     with tempfile.TemporaryDirectory() as scratch:
@@ -179,6 +180,14 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
         except Exception as error:  # the converter's exceptions share no narrower base
             reason = str(error).strip().splitlines()[:1]
             raise ExportError(f"The converter to TFLite fails: {' '.join(reason)}. Please report it.") from error
+
+
+def _with_int32_label(classify: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Callable[..., dict[str, tf.Tensor]]:
+    def answer(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        answered = classify(rows)
+        return answered | {"label": tf.cast(answered["label"], tf.int32)}
+
+    return answer
 
 
 def _description(run: Run, batch: int | None) -> str:
