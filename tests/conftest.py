@@ -1,4 +1,4 @@
-"""What tests share: a made-up data set, tiny settings, one trained run, the command line, and what runs JavaScript."""
+"""What tests share: a made-up data set, tiny settings, one trained run, the command line, JavaScript and C++."""
 
 import contextlib
 import io
@@ -163,9 +163,15 @@ def chromium() -> str:
     return found or _do_without("chromium, chromium-browser or google-chrome on the path")
 
 
+@pytest.fixture(scope="session")
+def compiler() -> str:
+    """A C++ compiler that the device kit names."""
+    return shutil.which("g++") or _do_without("g++")
+
+
 def _do_without(what: str) -> NoReturn:
     """Skip the test, or fail it in CI, where nothing may be left out."""
-    reason = f"The JavaScript tests need {what}."
+    reason = f"This test needs {what}."
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
