@@ -22,7 +22,8 @@
 namespace {
 
 void Check(int status, const std::string& what) {
-  if (status != kLiteRtStatusOk) throw std::runtime_error(what + " fails with LiteRT's status " + std::to_string(status));
+  if (status == kLiteRtStatusOk) return;
+  throw std::runtime_error(what + " fails with LiteRT's status " + std::to_string(status));
 }
 
 template <auto destroy>
