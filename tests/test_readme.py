@@ -13,6 +13,7 @@ import pytest
 from conftest import JAVASCRIPT
 
 from switch_tf.onnx_predictor import OnnxPredictor
+from switch_tf.tflite_predictor import TFLitePredictor
 
 README = Path(__file__).parents[1] / "README.md"
 CI = README.parent / ".ci" / "run"
@@ -20,6 +21,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(encoding="utf-8")
 COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
 SET_UP = [line for line in COMMANDS if "-m venv" in line]
 USE = [line for line in COMMANDS if line not in SET_UP]
+(TFLITE_EXAMPLE,) = (block for language, block in BLOCKS if "model.tflite" in block and language == "python")
 ONNX_EXAMPLES = {language: block for language, block in BLOCKS if "model.onnx" in block and language != "sh"}
 TEXT = "Raw text, any length."  # what the examples ask
 
@@ -105,9 +107,23 @@ def test_the_page_shows_pythons_answer_and_fetches_the_wasm_runtime_alone(folder
     assert set(shown["fetched"]) - {"/favicon.ico"} == fetched
 
 
-def assert_is_the_answer(folder, label, probabilities):
+def test_the_tflite_example_is_five_lines_and_needs_numpy_and_litert_alone(folder):
+    lines = [line for line in TFLITE_EXAMPLE.splitlines() if line and not re.match("import|from", line)]
+    assert len(lines) == 5 and f'"{TEXT}"' in TFLITE_EXAMPLE
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'tf_keras', 'switch_tf', 'onnxruntime']))\n"
+    command = [sys.executable, "-I", "-c", blocked + TFLITE_EXAMPLE]
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    shown = re.fullmatch(r"\[(\d)\] \[\[(.*)\]\]", finished.stdout.strip())
+    assert shown, finished.stdout
+    predictor = TFLitePredictor(folder / "runs" / "mine" / "export" / "model.tflite")
+    label, probabilities = predictor.labels[int(shown[1])], ",".join(shown[2].split())
+    assert_is_the_answer(folder, label, probabilities, predictor)
+
+
+def assert_is_the_answer(folder, label, probabilities, predictor=None):
     """`probabilities` are numbers with commas between."""
-    predictor = OnnxPredictor(folder / "runs" / "mine" / "export" / "model.onnx")
+    predictor = predictor or OnnxPredictor(folder / "runs" / "mine" / "export" / "model.onnx")
     (expected,) = predictor.probabilities([TEXT])
     assert label == predictor.labels[expected.argmax()]
     assert [float(number) for number in probabilities.split(",")] == pytest.approx(expected.tolist(), abs=1e-5)
