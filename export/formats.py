@@ -49,25 +49,30 @@ def export_format(run: Run, proof: Proof, kind: Format, wish: Wish) -> tuple[Pat
     if kind == "tflite":
         from switch_tf.export.tflite_export import export_tflite
 
-        output = wish.output or folder / default_name("bytes", wish.precision, "tflite", wish.name)
+        output = wish.output or folder / default_name("tflite", "bytes", wish)
         path, comparison = export_tflite(run, proof, output, wish.batch, wish.precision)
         return path, [comparison]
     from switch_tf.export.onnx_export import export_onnx
 
     inputs = wish.inputs or "text"
-    output = wish.output or folder / default_name(inputs, wish.precision, "onnx", wish.name)
+    output = wish.output or folder / default_name("onnx", inputs, wish)
     path, comparison = export_onnx(run, proof, output, inputs, wish.batch, wish.precision)
     return path, [comparison]
 
 
-def default_name(inputs: Door, precision: Precision, kind: Literal["tflite", "onnx"], name: str = "") -> str:
-    """The file name of a kind of model, so that none replaces another: model.onnx, model-ids-int8.onnx.
+def default_name(kind: Literal["tflite", "onnx"], inputs: Door, wish: Wish) -> str:
+    """The file name of a kind of model, so that none replaces another.
 
-    `name` stands for the precision where it is given.
+    >>> default_name("onnx", "text", Wish()), default_name("onnx", "ids", Wish(batch=64, precision="int8"))
+    ('model.onnx', 'model-ids-batch64-int8.onnx')
     """
-    usual = "bytes" if kind == "tflite" else "text"
-    storage = name or ("" if precision == "float32" else precision)
-    parts = ["model", *([] if inputs == usual else [inputs]), *([storage] if storage else [])]
+    parts = ["model"]
+    if inputs != {"tflite": "bytes", "onnx": "text"}[kind]:
+        parts.append(inputs)
+    if wish.batch is not None:
+        parts.append(f"batch{wish.batch}")
+    if wish.name or wish.precision != "float32":
+        parts.append(wish.name or wish.precision)
     return f"{'-'.join(parts)}.{kind}"
 
 

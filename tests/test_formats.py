@@ -15,11 +15,11 @@ from switch_tf.run import open_run
 
 
 def test_each_kind_of_file_has_a_name_of_its_own():
-    precisions = ("float32", "float16", "int8")
-    names = [default_name(i, p, "onnx") for i, p in itertools.product(("text", "ids", "bytes"), precisions)]
-    names += [default_name("bytes", p, "tflite") for p in precisions]
-    assert names[0] == "model.onnx" and names[5] == "model-ids-int8.onnx" and len(set(names)) == 12
-    assert names[-3:] == ["model.tflite", "model-float16.tflite", "model-int8.tflite"]
+    wishes = [Wish(batch=b, precision=p) for b in (None, 1, 64) for p in ("float32", "float16", "int8")]
+    names = [default_name("onnx", door, wish) for door, wish in itertools.product(("text", "ids", "bytes"), wishes)]
+    names += [default_name("tflite", "bytes", wish) for wish in wishes]
+    assert len(set(names)) == 4 * 9 and {"model.onnx", "model-ids-int8.onnx", "model-batch1.tflite"} <= set(names)
+    assert default_name("tflite", "bytes", Wish(precision="int8", name="1M")) == "model-1M.tflite"
 
 
 @pytest.fixture
