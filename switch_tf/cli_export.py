@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from switch_tf.export.parity import Comparison
 
 
+_ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--format", "kind", type=click.Choice(["saved_model", "tflite", "onnx", "all"]), required=True)
@@ -169,4 +172,5 @@ def _check_export(kind: str, options: dict[str, Any]) -> None:
 def _print_parity(comparisons: "Sequence[Comparison]") -> None:
     from switch_tf.report import parity_table
 
-    console(stderr=False).print(parity_table(comparisons))
+    for start in range(0, len(comparisons), _ABREAST):
+        console(stderr=False).print(parity_table(comparisons[start : start + _ABREAST]))
