@@ -1,11 +1,11 @@
-"""Run every signature of a SavedModel on texts, in a process that never sees the package that wrote it.
+"""Run the signatures of a SavedModel in TensorFlow for Python, in a process that never sees the package that wrote it.
 
 Usage: python -I saved_model_child.py SAVED_MODEL REQUEST.npz RESPONSE.npz
 
 It stands for a user's program: TensorFlow and NumPy, nothing else. REQUEST holds `content` (uint8, all texts in a
-row), `lengths` (int64 [n]), `batch_sizes` and `byte_length`. RESPONSE gets, for each size S and each of D = text and
-bytes: `S/D/ids`, `S/D/probabilities` and `S/D/labels` (UTF-8 JSON) as that input answers, and `S/D/ids_probabilities`
-and `S/D/ids_label` as the `ids` signature answers those ids.
+row), `lengths` (int64 [n]), `batch_size` and `byte_length`. RESPONSE gets, for each of D = text and bytes: `D/ids`,
+`D/probabilities` and `D/labels` (UTF-8 JSON) as that input answers, and `D/ids_probabilities` and `D/ids_label` as the
+`ids` signature answers those ids.
 """
 
 import json
@@ -22,7 +22,7 @@ def main(saved_model: str, request: str, response: str) -> None:
     import tensorflow as tf
 
     with np.load(request, allow_pickle=False) as arrays:
-        content, lengths, batch_sizes = arrays["content"].tobytes(), arrays["lengths"], arrays["batch_sizes"].tolist()
+        content, lengths, size = arrays["content"].tobytes(), arrays["lengths"], int(arrays["batch_size"])
         byte_length = int(arrays["byte_length"])
     ends = np.cumsum(lengths)
     texts = [content[end - length : end] for end, length in zip(ends, lengths, strict=True)]
@@ -42,17 +42,16 @@ def main(saved_model: str, request: str, response: str) -> None:
         answers[f"{name}/ids_probabilities"] = np.concatenate([answer["probabilities"] for answer in numeric])
         answers[f"{name}/ids_label"] = np.concatenate([answer["label"] for answer in numeric])
 
-    for size in batch_sizes:
-        starts = range(0, len(texts), size)
-        strings = [tf.constant(texts[start : start + size], tf.string) for start in starts]
-        ids = [signatures["tokenize"](text=batch)["ids"] for batch in strings]
-        said = [signatures["serving_default"](text=batch) for batch in strings]
-        keep(f"{size}/text", ids, said, [label.decode() for answer in said for label in answer["label"].numpy()])
+    starts = range(0, len(texts), size)
+    strings = [tf.constant(texts[start : start + size], tf.string) for start in starts]
+    ids = [signatures["tokenize"](text=batch)["ids"] for batch in strings]
+    said = [signatures["serving_default"](text=batch) for batch in strings]
+    keep("text", ids, said, [label.decode() for answer in said for label in answer["label"].numpy()])
 
-        raw = [tf.constant(rows[start : start + size]) for start in starts]
-        ids = [signatures["tokenize_bytes"](bytes=batch)["ids"] for batch in raw]
-        said = [signatures["bytes"](bytes=batch) for batch in raw]
-        keep(f"{size}/bytes", ids, said, [names[index] for answer in said for index in answer["label"].numpy()])
+    raw = [tf.constant(rows[start : start + size]) for start in starts]
+    ids = [signatures["tokenize_bytes"](bytes=batch)["ids"] for batch in raw]
+    said = [signatures["bytes"](bytes=batch) for batch in raw]
+    keep("bytes", ids, said, [names[index] for answer in said for index in answer["label"].numpy()])
 
     ours = sorted(name for name in sys.modules if name.split(".")[0] in ("switch_tf", "tf_keras"))
     if ours:

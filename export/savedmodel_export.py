@@ -7,33 +7,30 @@ Signatures (batch is the only dynamic dimension):
     bytes             bytes: uint8 [batch, N]     -> the same as ids, from UTF-8 with zeros behind it
     tokenize          text: string [batch]        -> ids: int32 [batch, length]
     tokenize_bytes    bytes: uint8 [batch, N]     -> ids: int32 [batch, length]
+    classify          inputs: string [batch]      -> classes: string [batch, classes], scores: float32 [batch, classes]
 
-`ids` and `bytes` hold no string operator, so XLA compiles them. The class names are in `assets/labels.json`, figures
-and checksums in `assets.extra/manifest.json`.
+`ids` and `bytes` hold no string operator, so XLA compiles them; none is compiled by itself, as TF Serving runs without
+XLA. `classify` takes serialized tf.Example with a `text` and is what TF Serving's Classify asks for. The class names
+are in `assets/labels.json`, figures and checksums in `assets.extra/manifest.json`.
 """
 
-import json
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from switch_tf import files
-from switch_tf.errors import ExportError
-from switch_tf.export import saved_model_child
 from switch_tf.export.manifest import write_manifest
-from switch_tf.export.parity import Answers, Comparison, Door, Precision
+from switch_tf.export.parity import Comparison
 from switch_tf.export.proof import Proof
+from switch_tf.export.savedmodel_runner import SavedModelRunner
 from switch_tf.inference import TextClassifier
 from switch_tf.predict import SAVED_MODEL_LABELS, saved_model_versions
 from switch_tf.run import Run
 
-_CHILD_SECONDS = 1800
+CLASSIFY = "tensorflow/serving/classify"  # what a strict server asks of a signature before it uses it for Classify
 
 
 def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list[Comparison]]:
@@ -41,7 +38,7 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
 
     Raises:
         ParityError: it does not answer as the trained model does; nothing of it is left.
-        ExportError: it cannot be loaded or run without this package; nothing of it is left.
+        ExportError: it cannot be loaded or run without this package, or as TF Serving would; nothing of it is left.
         RunError: the folder cannot be written.
     """
     version = max(saved_model_versions(output), default=0) + 1
@@ -58,104 +55,6 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
     return destination, comparisons
 
 
-class SavedModelRunner:
-    """Asks a SavedModel in a process of its own, which imports TensorFlow and NumPy and nothing of ours.
-
-    It answers for strings; `bytes_runner` gives what answers for bytes, from the same process.
-    """
-
-    door: Door = "text"
-    precision: Precision = "float32"
-    admits_invalid_utf8 = True
-
-    def __init__(self, folder: Path, path: str, byte_length: int):
-        """`path` is what messages call it, `byte_length` the width of its bytes input."""
-        self.folder = folder
-        self.path = path
-        self.byte_length = byte_length
-        self._asked: tuple[list[bytes], list[int]] | None = None
-        self._answers: dict[Door, list[Answers]] = {}
-        self.size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-    def bytes_runner(self) -> "_BytesRunner":
-        """What asks the same SavedModel through its bytes input."""
-        return _BytesRunner(self)
-
-    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
-        """`serving_default` and `tokenize` on every text, once for each batch size.
-
-        Raises:
-            ExportError: the process fails, or two signatures disagree.
-        """
-        return self.answer_all(texts, batch_sizes)["text"]
-
-    def answer_all(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> dict[Door, list[Answers]]:
-        """Every signature on every text, by what it takes; asked again for the same texts, it remembers.
-
-        Raises:
-            ExportError: as above.
-        """
-        question = (list(texts), list(batch_sizes))
-        if question != self._asked:
-            received = self._run_child(texts, batch_sizes)
-            self._answers = {"text": [], "bytes": []}
-            for size in batch_sizes:
-                self._answers["text"].append(self._read(received, f"{size}/text"))
-                self._answers["bytes"].append(self._read(received, f"{size}/bytes"))
-            self._asked = question
-        return self._answers
-
-    def _run_child(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> dict[str, np.ndarray]:
-        with tempfile.TemporaryDirectory() as exchange:
-            request, response = Path(exchange, "request.npz"), Path(exchange, "response.npz")
-            lengths = np.array([len(text) for text in texts], np.int64)
-            content = np.frombuffer(b"".join(texts), np.uint8)
-            np.savez(request, content=content, lengths=lengths, batch_sizes=batch_sizes, byte_length=self.byte_length)
-            # -I: neither the environment nor the current folder can lend it our code.
-            command = [sys.executable, "-I", saved_model_child.__file__, str(self.folder), str(request), str(response)]
-            try:
-                finished = subprocess.run(command, capture_output=True, timeout=_CHILD_SECONDS, check=False)
-            except subprocess.TimeoutExpired as error:
-                took = f"took over {_CHILD_SECONDS} s on {len(texts)} texts in a process of its own"
-                raise ExportError(f"{self.path} {took}. Ask fewer texts, or on an idle machine.") from error
-            if finished.returncode:
-                reason = finished.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-                raise ExportError(f"{self.path} does not run in a process of its own: {' '.join(reason)}")
-            with np.load(response, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-
-    def _read(self, received: dict[str, np.ndarray], name: str) -> Answers:
-        """The answers of one input, held together with those of `ids` to the same tokens."""
-        labels = json.loads((self.folder / "assets" / SAVED_MODEL_LABELS).read_text(encoding="utf-8"))
-        spoken = json.loads(received[f"{name}/labels"].tobytes())
-        named = [labels[index] for index in received[f"{name}/ids_label"]]
-        probabilities = received[f"{name}/probabilities"]
-        if named != spoken or not np.array_equal(probabilities, received[f"{name}/ids_probabilities"]):
-            signature = "serving_default" if name.endswith("text") else "bytes"
-            raise ExportError(f"{self.path}: the signatures {signature} and ids answer differently.")
-        return Answers(received[f"{name}/ids"], probabilities, spoken)
-
-
-class _BytesRunner:
-    """The bytes input of a SavedModel."""
-
-    door: Door = "bytes"
-    precision: Precision = "float32"
-    admits_invalid_utf8 = True
-
-    def __init__(self, runner: SavedModelRunner):
-        self.path, self.size = runner.path, runner.size
-        self._runner = runner
-
-    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
-        """`bytes` and `tokenize_bytes` on every text, once for each batch size.
-
-        Raises:
-            ExportError: the process fails, or two signatures disagree.
-        """
-        return self._runner.answer_all(texts, batch_sizes)["bytes"]
-
-
 def _save(model: TextClassifier, folder: Path) -> None:
     """Functions, weights, table and labels; the Keras objects stay out, so that no Python class is asked for."""
     module = tf.Module()
@@ -166,6 +65,10 @@ def _save(model: TextClassifier, folder: Path) -> None:
         files.write_json(labels, model.labels)
         module.labels = tf.saved_model.Asset(str(labels))
         tf.saved_model.save(module, str(folder), signatures=_signatures(model))
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
+    updater.replace_method_name("classify", CLASSIFY, tags="serve")  # `save` calls every signature a Predict
+    updater.save()
+    (folder / "fingerprint.pb").unlink(missing_ok=True)  # optional, and of the file as it was before
 
 
 def _signatures(model: TextClassifier) -> dict[str, Any]:
@@ -175,6 +78,7 @@ def _signatures(model: TextClassifier) -> dict[str, Any]:
         "bytes": model.classify_bytes,
         "tokenize": model.tokenize,
         "tokenize_bytes": model.tokenize_bytes,
+        "classify": model.classify_examples,
     }
 
 

@@ -87,7 +87,7 @@ def open_runners(artifact: Path, model: TextClassifier) -> list[Runner]:
         ModelError: it is of no kind that we export.
     """
     from switch_tf.export.onnx_export import open_onnx_runner
-    from switch_tf.export.savedmodel_export import SavedModelRunner
+    from switch_tf.export.savedmodel_runner import SavedModelRunner
     from switch_tf.export.tflite_export import open_tflite_runner
 
     versions = saved_model_versions(artifact)

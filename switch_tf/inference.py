@@ -44,6 +44,8 @@ class TextClassifier(tf.Module):
         self.classify_text = tf.function(self._classify_text, input_signature=[text], autograph=False)
         self.tokenize_bytes = tf.function(self._tokenize_bytes, input_signature=[raw], autograph=False)
         self.classify_bytes = tf.function(self._classify_bytes, input_signature=[raw], autograph=False)
+        examples = tf.TensorSpec([None], tf.string, name="inputs")
+        self.classify_examples = tf.function(self._classify_examples, input_signature=[examples], autograph=False)
 
     @property
     def labels(self) -> list[str]:
@@ -84,6 +86,12 @@ class TextClassifier(tf.Module):
     def _classify_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = self._classify_ids(self.text(text))
         return answer | {"label": tf.gather(tf.constant(self.labels), answer["label"])}  # [batch]
+
+    def _classify_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As TF Serving's Classify wants it: every class beside its score, for serialized tf.Example with a `text`."""
+        text = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})["text"]  # [batch]
+        scores = self._classify_ids(self.text(text))["probabilities"]  # [batch, classes]
+        return {"classes": tf.broadcast_to(tf.constant(self.labels), tf.shape(scores)), "scores": scores}
 
 
 def load_classifier(run: Run, words: int | None = None) -> TextClassifier:

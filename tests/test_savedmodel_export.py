@@ -11,13 +11,16 @@ import pytest
 import tensorflow as tf
 
 from switch_tf.errors import ExportError, ParityError, RunError
-from switch_tf.export import savedmodel_export
+from switch_tf.export import child_process, savedmodel_export
+from switch_tf.export.loader import read_signatures
+from switch_tf.export.parity import Answers
 from switch_tf.export.proof import Proof
-from switch_tf.export.savedmodel_export import SavedModelRunner, export_saved_model
+from switch_tf.export.savedmodel_export import export_saved_model
+from switch_tf.export.savedmodel_runner import SavedModelRunner
 from switch_tf.predict import load_predictor
 from switch_tf.run import open_run
 
-SIGNATURES = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes"}
+SIGNATURES = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes", "classify"}
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,12 @@ def exported(run, proof, tmp_path_factory):
     assert path == output / "1" and [each.door for each in comparisons] == ["text", "bytes"]
     assert all(each.ok and each.ids_equal == each.texts > 60 for each in comparisons)
     return path
+
+
+@pytest.fixture
+def loader_alone(monkeypatch):
+    """Python's TensorFlow is not asked: it takes seconds to start, and the gate has to do without."""
+    monkeypatch.setattr(SavedModelRunner, "_ask_python", lambda *arguments: {"text": [], "bytes": []})
 
 
 def test_every_signature_has_a_dynamic_batch_and_nothing_else_dynamic(exported, run):
@@ -60,6 +69,10 @@ def test_every_signature_has_a_dynamic_batch_and_nothing_else_dynamic(exported, 
         "tokenize_bytes": (
             {"bytes": ([None, run.config.text.byte_length], tf.uint8)},
             {"ids": ([None, length], tf.int32)},
+        ),
+        "classify": (
+            {"inputs": ([None], tf.string)},
+            {"classes": ([None, classes], tf.string), "scores": ([None, classes], tf.float32)},
         ),
     }
     for name, (inputs, outputs) in expected.items():
@@ -94,7 +107,9 @@ def test_it_moves_and_runs_where_none_of_our_code_is(exported, tmp_path):
     assert finished.stdout.strip().endswith("(2, 2)")
 
 
-def test_exporting_again_makes_the_next_version_and_leaves_the_first_alone(run, proof, exported, tmp_path):
+def test_exporting_again_makes_the_next_version_and_leaves_the_first_alone(
+    run, proof, exported, tmp_path, loader_alone
+):
     output = tmp_path / "saved_model"
     shutil.copytree(exported, output / "1")
     before = {file: file.read_bytes() for file in (output / "1").rglob("*") if file.is_file()}
@@ -139,7 +154,7 @@ def wrong_gate(model, folder: Path) -> None:
 saved = savedmodel_export._save
 
 
-def test_an_export_that_answers_otherwise_fails_and_leaves_nothing(run, proof, tmp_path, monkeypatch):
+def test_an_export_that_answers_otherwise_fails_and_leaves_nothing(run, proof, tmp_path, monkeypatch, loader_alone):
     monkeypatch.setattr(savedmodel_export, "_save", wrong_gate)
     output = tmp_path / "saved_model"
     with pytest.raises(ParityError, match="does not answer as the trained model") as caught:
@@ -155,29 +170,74 @@ def test_an_export_that_cannot_be_loaded_fails_and_leaves_nothing(run, proof, tm
 
     monkeypatch.setattr(savedmodel_export, "_save", broken)
     output = tmp_path / "saved_model"
-    with pytest.raises(ExportError, match="does not run in a process of its own"):
+    with pytest.raises(ExportError, match=r"C.. loader, .*: the signature serving_default: Could not find"):
         export_saved_model(run, proof, output)
     assert list(output.iterdir()) == []
 
 
-def test_signatures_that_disagree_are_refused(run, proof, tmp_path):
-    """A model whose `ids` signature answers by other weights than its text signature."""
-    module = tf.Module()
-    module.text, module.classifier = proof.model.text, tf.Module()
-    module.weights = proof.model.classifier.trainable_variables
-    length = run.config.text.sequence_length
+@pytest.mark.parametrize("name", ["ids", "classify"])
+def test_signatures_that_disagree_are_refused(run, proof, tmp_path, monkeypatch, loader_alone, name):
+    """A model one of whose signatures answers by other weights than the rest."""
+    signatures = savedmodel_export._signatures(proof.model)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, length], tf.int32, name="ids")])
-    def other(ids):
-        answer = proof.model.classify_ids(ids)
-        return answer | {"probabilities": tf.reverse(answer["probabilities"], [1])}
+    @tf.function(input_signature=signatures[name].input_signature)
+    def other(given):
+        answer = signatures[name](given)
+        key = "probabilities" if name == "ids" else "scores"
+        return answer | {key: tf.reverse(answer[key], [1])}
 
-    signatures = savedmodel_export._signatures(proof.model) | {"ids": other}
-    tf.saved_model.save(module, str(tmp_path / "bad"), signatures=signatures)
-    (tmp_path / "bad" / "assets").mkdir(exist_ok=True)
-    (tmp_path / "bad" / "assets" / "labels.json").write_text(json.dumps(run.labels))
-    with pytest.raises(ExportError, match="answer differently"):
-        SavedModelRunner(tmp_path / "bad", "bad", run.config.text.byte_length).answer([b"good film", b"bad"], [2])
+    monkeypatch.setattr(savedmodel_export, "_signatures", lambda model: signatures | {name: other})
+    with pytest.raises(ParityError, match="between batch sizes or signatures"):
+        export_saved_model(run, proof, tmp_path / "saved_model")
+    assert list((tmp_path / "saved_model").iterdir()) == []
+
+
+def test_classify_names_the_classes_in_their_order(run, proof, tmp_path, monkeypatch, loader_alone):
+    signatures = savedmodel_export._signatures(proof.model)
+
+    @tf.function(input_signature=signatures["classify"].input_signature)
+    def other(inputs):
+        answer = signatures["classify"](inputs)
+        return answer | {"classes": tf.reverse(answer["classes"], [1])}
+
+    monkeypatch.setattr(savedmodel_export, "_signatures", lambda model: signatures | {"classify": other})
+    savedmodel_export._save(proof.model, tmp_path / "bad")
+    runner = SavedModelRunner(tmp_path / "bad", "bad", run.config.text.byte_length)
+    with pytest.raises(ParityError, match="bad: the signature classify names other classes than"):
+        runner.answer([b"good film", b"bad"], [2])
+
+
+def test_a_compiled_signature_that_tf_serving_would_not_run_is_refused(run, proof, tmp_path, monkeypatch):
+    signatures = savedmodel_export._signatures(proof.model)
+    compiled = tf.function(lambda ids: signatures["ids"](ids), signatures["ids"].input_signature, jit_compile=True)
+    monkeypatch.setattr(savedmodel_export, "_signatures", lambda model: signatures | {"ids": compiled})
+    with pytest.raises(ExportError, match=r"the signature ids: .*XLA compilation disabled"):
+        export_saved_model(run, proof, tmp_path / "saved_model")
+    assert list((tmp_path / "saved_model").iterdir()) == []
+
+
+def test_an_example_without_a_text_is_an_error(exported):
+    classify = tf.saved_model.load(str(exported)).signatures["classify"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Feature: text .*is required"):
+        classify(inputs=tf.constant([tf.train.Example().SerializeToString()]))
+
+
+def test_classify_is_named_as_a_strict_server_asks(exported):
+    methods = {name: each.method_name for name, each in read_signatures(exported, "x").items()}
+    others = dict.fromkeys(SIGNATURES, "tensorflow/serving/predict")
+    assert methods == others | {"classify": "tensorflow/serving/classify"}
+
+
+def test_what_python_gets_counts_too(run, proof, exported, monkeypatch):
+    """The C++ loader is right, and Python's TensorFlow says something else of strings."""
+
+    def lie(runner, texts, batch_size, labels):
+        tokens = proof.model.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
+        return {"text": [Answers(tokens, 1 - proof.model.probabilities(texts), ["bad"] * len(texts))], "bytes": []}
+
+    monkeypatch.setattr(SavedModelRunner, "_ask_python", lie)
+    runner = SavedModelRunner(exported, "x", run.config.text.byte_length)
+    assert "off by more than" in proof.compare(runner).problems[0] and proof.compare(runner.bytes_runner()).ok
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(run, proof, tmp_path):
@@ -187,7 +247,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(run, proof, tmp_path):
 
 
 def test_a_process_that_takes_too_long_is_an_error_and_nothing_is_left(run, proof, tmp_path, monkeypatch):
-    monkeypatch.setattr(savedmodel_export, "_CHILD_SECONDS", 0.01)
-    with pytest.raises(ExportError, match=r"took over 0\.01 s on .* texts"):
+    monkeypatch.setattr(child_process, "SECONDS", 0.01)
+    with pytest.raises(ExportError, match=r"took over 0\.01 s in TensorFlow's C.. loader"):
         export_saved_model(run, proof, tmp_path / "saved_model")
     assert not list(tmp_path.rglob("saved_model.pb"))
