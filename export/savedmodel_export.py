@@ -11,7 +11,8 @@ Signatures (batch is the only dynamic dimension):
 
 `ids` and `bytes` hold no string operator, so XLA compiles them; none is compiled by itself, as TF Serving runs without
 XLA. `classify` takes serialized tf.Example with a `text` and is what TF Serving's Classify asks for. The class names
-are in `assets/labels.json`, figures and checksums in `assets.extra/manifest.json`.
+are in `assets/labels.json`, figures and checksums in `assets.extra/manifest.json`, and TF Serving's warm-up requests
+beside them.
 """
 
 import tempfile
@@ -26,15 +27,17 @@ from switch_tf.export.manifest import write_manifest
 from switch_tf.export.parity import Comparison
 from switch_tf.export.proof import Proof
 from switch_tf.export.savedmodel_runner import SavedModelRunner
+from switch_tf.export.serving_files import write_serving_files
+from switch_tf.export.serving_warmup import CLASSIFY, write_warmup
 from switch_tf.inference import TextClassifier
 from switch_tf.predict import SAVED_MODEL_LABELS, saved_model_versions
 from switch_tf.run import Run
 
-CLASSIFY = "tensorflow/serving/classify"  # what a strict server asks of a signature before it uses it for Classify
-
 
 def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list[Comparison]]:
     """Write the next version under the folder `output`; return its path and how its strings and its bytes compared.
+
+    What TF Serving is started with is written beside it.
 
     Raises:
         ParityError: it does not answer as the trained model does; nothing of it is left.
@@ -45,13 +48,13 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
     destination = output / str(version)
     with files.new_folder(destination) as folder:
         _save(proof.exported, folder)
+        write_warmup(folder, proof.exported)
         runner = SavedModelRunner(folder, str(destination), run.config.text.byte_length)
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
-        (folder / "assets.extra").mkdir()
-        write_manifest(
-            folder / "assets.extra" / "manifest.json", proof.model, comparisons, written, _describe(proof.exported)
-        )
+        described = _describe(proof.exported)
+        write_manifest(folder / "assets.extra" / "manifest.json", proof.model, comparisons, written, described)
+    write_serving_files(output, run, proof.model, described["signatures"])
     return destination, comparisons
 
 

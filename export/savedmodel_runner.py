@@ -1,7 +1,7 @@
 """Asks a SavedModel twice, each time in a process that has none of our code: as TF Serving would, and from Python.
 
-TensorFlow's C++ loader answers through every signature in every batch size, the empty batch included. TensorFlow for
-Python, which loads a SavedModel by other code, answers in one batch size.
+TensorFlow's C++ loader answers through every signature in every batch size, the empty batch included, and replays TF
+Serving's warm-up records. TensorFlow for Python, which loads a SavedModel by other code, answers in one batch size.
 """
 
 import json
@@ -15,6 +15,7 @@ from switch_tf.export import saved_model_child
 from switch_tf.export.child_process import ask_child
 from switch_tf.export.loader import Answered, Call, Outputs, as_examples, run_in_loader, strings
 from switch_tf.export.parity import Answers, Door, Precision
+from switch_tf.export.serving_warmup import read_warmup
 from switch_tf.predict import SAVED_MODEL_LABELS
 from switch_tf.text.byte_codes import pack
 
@@ -88,8 +89,9 @@ class SavedModelRunner:
         for size in batch_sizes:
             calls += _round(inputs, size, len(calls))
         calls += _round({name: array[:0] for name, array in inputs.items()}, 1, len(calls))
-        received = run_in_loader(self.folder, self.path, calls)
-        *rounds, empty = [received[start : start + len(_ROUND)] for start in range(0, len(received), len(_ROUND))]
+        warmup = read_warmup(self.folder, self.path)  # asked to see that nothing fails
+        received = run_in_loader(self.folder, self.path, [*calls, *warmup])
+        *rounds, empty = [received[start : start + len(_ROUND)] for start in range(0, len(calls), len(_ROUND))]
         for (signature, _), some, none in zip(_ROUND, rounds[0], empty, strict=True):
             for key, array in some.items():
                 if none[key].shape != (0, *array.shape[1:]):

@@ -59,7 +59,7 @@ def export(
     The result is loaded by its own runtime, every signature is asked some hundred texts, hostile ones included, in
     batches of 1, 7 and 64, and compared with the trained model. If any answer is off, the exit code is 3 and nothing is
     left behind. Exporting a SavedModel again makes the next version and leaves the earlier ones alone; a file is
-    replaced.
+    replaced. Beside the versions stands what TF Serving is started with, and how to ask it.
 
     ONNX takes strings, TFLite takes UTF-8 bytes, a SavedModel both. For a GPU, take ONNX with `--inputs ids` and a
     fixed `--batch`; for LiteRT.js, TFLite with `--batch 1`.

@@ -124,6 +124,25 @@ def trained_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return train(request, tiny_config(), tmp_path_factory.mktemp("runs") / "made", Quiet()).path
 
 
+@pytest.fixture(scope="session")
+def trained_proof(trained_run: Path) -> Any:
+    """The trained model of `trained_run` and few texts to compare exports on."""
+    from switch_tf.export.proof import Proof
+    from switch_tf.run import open_run
+
+    return Proof(open_run(trained_run), texts=40)
+
+
+@pytest.fixture(scope="session")
+def exported_saved_model(trained_run: Path, trained_proof: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Version 1 of `trained_run` as a SavedModel, and how it compared; tests that change it work on a copy."""
+    from switch_tf.export.savedmodel_export import export_saved_model
+    from switch_tf.run import open_run
+
+    output = tmp_path_factory.mktemp("exports") / "saved_model"
+    return export_saved_model(open_run(trained_run), trained_proof, output)
+
+
 @pytest.fixture
 def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     """A copy of `trained_run` to damage."""

@@ -341,7 +341,8 @@ class TestExport:
             assert artifact["ids_equal"] == artifact["texts"] == artifact["labels_equal"] > 256
             assert artifact["max_abs_diff"] <= 1e-5
             assert {"routing_ties", "batch_invariance"} <= set(artifact)
-        assert sorted(path.name for path in output.iterdir()) == ["1"]
+        beside = ["README.md", "batching_params.pbtxt", "docker-compose.yml", "models.config"]
+        assert sorted(path.name for path in output.iterdir()) == ["1", *beside]
 
     def test_an_export_that_answers_otherwise_ends_with_3_and_is_not_kept(
         self, run_copy: Path, monkeypatch: pytest.MonkeyPatch

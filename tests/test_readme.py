@@ -71,6 +71,18 @@ def test_every_command_runs_in_the_order_of_the_page(folder):
             assert finished.stdout.startswith('{"label": ')
 
 
+def test_the_lines_for_tf_serving_are_those_of_the_page_that_the_export_wrote(folder):
+    (block,) = [block for language, block in BLOCKS if language == "console"]
+    start, ask, answer = block.splitlines()
+    served = folder / re.fullmatch(r"\$ cd (\S+) && docker compose up --detach", start)[1]
+    assert (served / "docker-compose.yml").is_file()
+    page = (served / "README.md").read_text(encoding="utf-8").splitlines()
+    assert ask.removeprefix("$ ") in page
+    written = json.loads(page[page.index(ask.removeprefix("$ ")) + 4])
+    assert json.loads(answer).keys() == written.keys()
+    assert json.loads(answer)["predictions"][0].keys() == written["predictions"][0].keys()
+
+
 @pytest.mark.parametrize("example", [block for language, block in BLOCKS if language == "python"])
 def test_the_python_examples_run_on_what_the_commands_made(folder, example):
     finished = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, check=False)

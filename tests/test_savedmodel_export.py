@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from switch_tf.errors import ExportError, ParityError, RunError
 from switch_tf.export import child_process, savedmodel_export
 from switch_tf.export.loader import read_signatures
 from switch_tf.export.parity import Answers
-from switch_tf.export.proof import Proof
 from switch_tf.export.savedmodel_export import export_saved_model
 from switch_tf.export.savedmodel_runner import SavedModelRunner
 from switch_tf.predict import load_predictor
@@ -29,17 +29,21 @@ def run(trained_run):
 
 
 @pytest.fixture(scope="module")
-def proof(run):
-    return Proof(run, texts=40)
+def proof(trained_proof):
+    return trained_proof
 
 
 @pytest.fixture(scope="module")
-def exported(run, proof, tmp_path_factory):
-    output = tmp_path_factory.mktemp("exports") / "saved_model"
-    path, comparisons = export_saved_model(run, proof, output)
-    assert path == output / "1" and [each.door for each in comparisons] == ["text", "bytes"]
+def exported(exported_saved_model):
+    path, comparisons = exported_saved_model
+    assert path.name == "1" and [each.door for each in comparisons] == ["text", "bytes"]
     assert all(each.ok and each.ids_equal == each.texts > 60 for each in comparisons)
     return path
+
+
+def test_it_names_no_folder_of_the_machine_that_made_it(exported):
+    content = (exported / "saved_model.pb").read_bytes()
+    assert str(exported.parent).encode() not in content and tempfile.gettempdir().encode() not in content
 
 
 @pytest.fixture
@@ -112,11 +116,13 @@ def test_exporting_again_makes_the_next_version_and_leaves_the_first_alone(
 ):
     output = tmp_path / "saved_model"
     shutil.copytree(exported, output / "1")
+    (output / "models.config").write_text("of an earlier export")
     before = {file: file.read_bytes() for file in (output / "1").rglob("*") if file.is_file()}
     path, _ = export_saved_model(run, proof, output)
     assert path == output / "2"
     assert {file: file.read_bytes() for file in before} == before
-    assert sorted(entry.name for entry in output.iterdir()) == ["1", "2"]
+    assert [entry.name for entry in sorted(output.iterdir()) if entry.is_dir()] == ["1", "2"]
+    assert (output / "models.config").read_bytes() == (exported.parent / "models.config").read_bytes()
 
 
 def test_the_manifest_lists_every_file_with_its_checksum_and_the_figures(exported, run):
