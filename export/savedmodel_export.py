@@ -54,7 +54,7 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         described = _describe(proof.exported)
         write_manifest(folder / "assets.extra" / "manifest.json", proof.model, comparisons, written, described)
-    write_serving_files(output, run, proof.model, described["signatures"])
+        write_serving_files(output, run, proof.model, described["signatures"])
     return destination, comparisons
 
 

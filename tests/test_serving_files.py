@@ -20,8 +20,8 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from switch_tf.errors import ExportError
-from switch_tf.export import serving_files, serving_warmup
+from switch_tf.errors import ExportError, RunError
+from switch_tf.export import savedmodel_export, serving_files, serving_warmup
 from switch_tf.export.loader import run_in_loader
 from switch_tf.export.savedmodel_export import export_saved_model
 from switch_tf.export.serving_files import ALLOWED_BATCH_SIZES, TEXT, served_name
@@ -195,6 +195,15 @@ def batching_parameters():
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("test.BatchingParameters"))()
+
+
+def test_a_file_that_cannot_be_written_stops_the_export(trained_run, trained_proof, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_proof, "check", lambda runner: None)
+    monkeypatch.setattr(savedmodel_export, "write_manifest", lambda *arguments: None)
+    (tmp_path / "README.md" / "in the way").mkdir(parents=True)
+    with pytest.raises(RunError, match="README.md cannot be written"):
+        export_saved_model(open_run(trained_run), trained_proof, tmp_path)
+    assert not (tmp_path / "1").exists()
 
 
 class TestReadme:
