@@ -201,7 +201,7 @@ def test_a_file_that_cannot_be_written_stops_the_export(trained_run, trained_pro
     monkeypatch.setattr(trained_proof, "check", lambda runner: None)
     monkeypatch.setattr(savedmodel_export, "write_manifest", lambda *arguments: None)
     (tmp_path / "README.md" / "in the way").mkdir(parents=True)
-    with pytest.raises(RunError, match="README.md cannot be written"):
+    with pytest.raises(RunError, match=r"README\.md cannot be written"):
         export_saved_model(open_run(trained_run), trained_proof, tmp_path)
     assert not (tmp_path / "1").exists()
 
