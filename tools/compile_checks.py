@@ -183,7 +183,8 @@ def compile_for_tpu(saved_model: str, length: int) -> None:
     from jax.experimental import jax2tf, topologies
     from jax.sharding import SingleDeviceSharding
 
-    signature = tf.saved_model.load(saved_model).signatures["ids"]
+    model = tf.saved_model.load(saved_model)
+    signature = model.signatures["ids"]  # it holds the weights only as long as `model` is held
     ask = tf.function(lambda ids: signature(ids=ids)["probabilities"], jit_compile=True, autograph=False)
     shape = jax.ShapeDtypeStruct((BATCH, length), np.int32)
     checks = [jax.export.DisabledSafetyCheck.platform()]
