@@ -13,7 +13,7 @@ TOOL = Path(__file__).parent.parent / "tools" / "compile_checks.py"
     ("check", "expected"),
     [
         ("xla", ["ids", "bytes", "training step"]),
-        ("static", ["ids", "bytes", "control: boolean_mask", "bounded shape"]),
+        ("static", ["ids", "bytes", "control: boolean_mask", "dynamic dimension"]),
         ("onnx", ["gather", "einsum", "control: the same at opset 20", "Equal 19"]),
     ],
 )
@@ -27,10 +27,14 @@ def test_signs_of_dynamic_shapes_are_found(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.syspath_prepend(TOOL.parent)
     from compile_checks import _dynamic
 
-    assert list(_dynamic("%a = f32[8,2]{1,0} add(f32[8,2] %b)")) == []
-    assert list(_dynamic("%a = s32[<=128]{0}")) == ["bounded shape"]
-    assert list(_dynamic("%a = s32[5] set-dimension-size(%b)")) == ["set-dimension-size"]
-    assert list(_dynamic("%a = f32[?,4]")) == ["?"]
+    fixed = "%c = stablehlo.constant dense<20> : tensor<i32>\n%1 = stablehlo.set_dimension_size %0, %c, dim = 2"
+    assert list(_dynamic("%1 = stablehlo.add %0, %0 : tensor<8x2xf32>\n" + fixed)) == []
+    assert list(_dynamic("%1 = stablehlo.reshape %0 : tensor<8x?xf32>")) == ["dynamic dimension"]
+    assert "bounded dimension" in list(_dynamic("tensor<?xi32, #stablehlo.bounds<512>>"))
+    assert list(_dynamic("stablehlo.custom_call @f(%0)")) == ["custom call"]
+    for name in ("while", "case", "if"):
+        assert list(_dynamic(f"%1 = stablehlo.{name}(%0)")) == ["control flow"]
+    assert list(_dynamic(fixed.replace("constant", "add"))) == ["dimension of a size to compute"]
 
 
 def test_a_row_that_does_not_hold_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def xla(run: Path) -> None:
 @main.command()
 @run_argument
 def static(run: Path) -> None:
-    """Look through what XLA makes of ids and bytes for shapes that only running decides."""
+    """Look through the StableHLO of ids and bytes for shapes that only running decides, control flow, custom calls."""
     import tensorflow as tf
 
     model = _load(run)
@@ -81,7 +81,7 @@ def static(run: Path) -> None:
     mask = tf.function(lambda ids: tf.boolean_mask(ids, ids > 3), jit_compile=True, autograph=False)
     control = sorted(set(_dynamic(_lower(mask, ids))))
     rows.append(("control: boolean_mask", "", ", ".join(control) or "none", bool(control)))
-    _finish("Shapes that only running decides", ("graph", "optimized HLO", "found", ""), rows)
+    _finish("What only running decides", ("graph", "StableHLO", "found", ""), rows)
 
 
 @main.command()
@@ -254,14 +254,23 @@ def _train_two_steps(run: Path, jit_compile: bool) -> float:
 
 
 def _lower(ask: Any, feed: Any) -> str:
-    return ask.experimental_get_compiler_ir(feed)(stage="optimized_hlo")
+    return ask.experimental_get_compiler_ir(feed)(stage="stablehlo")
 
 
-def _dynamic(hlo: str) -> Iterator[str]:
-    """Signs of a shape that is decided at run time, of which XLA knows a bound only, or of control flow on data."""
-    for sign, pattern in {"bounded shape": r"\[<=", "set-dimension-size": "set-dimension-size", "?": r"\[\?"}.items():
-        if re.search(pattern, hlo):
+def _dynamic(module: str) -> Iterator[str]:
+    """Signs, in the text of a StableHLO module, of what only running decides, or of what no compiler can look into."""
+    signs = {
+        "dynamic dimension": r"tensor<[^>]*\?",
+        "bounded dimension": "stablehlo.bounds",
+        "custom call": "stablehlo.custom_call",
+        "control flow": r"stablehlo\.(while|case|if)\b",
+    }
+    for sign, pattern in signs.items():
+        if re.search(pattern, module):
             yield sign
+    for size in re.findall(r"set_dimension_size %\w+, (%\w+),", module):
+        if not re.search(rf"{size} = stablehlo\.constant\b", module):  # that of top_k is a constant
+            yield "dimension of a size to compute"
 
 
 def _formulations(experts: int) -> dict[str, Any]:
