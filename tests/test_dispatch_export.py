@@ -9,6 +9,7 @@ from conftest import ask
 from switch_tf.export import tflite_file
 from switch_tf.export.onnx_export import export_onnx
 from switch_tf.export.proof import Proof
+from switch_tf.export.savedmodel_export import export_saved_model
 from switch_tf.export.tflite_export import export_tflite
 from switch_tf.run import open_run
 
@@ -29,6 +30,11 @@ def test_in_tensorflow_they_differ_by_rounding_alone(proof):
     texts = tf.constant(proof.texts)
     expected, received = (each.classify_text(texts)["probabilities"] for each in (proof.model, proof.exported))
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-6)
+
+
+def test_in_a_saved_model(proof, trained_run, tmp_path):
+    _, comparisons = export_saved_model(open_run(trained_run), proof, tmp_path / "saved_model")
+    assert all(each.ok and each.max_abs_diff <= 1e-6 for each in comparisons)
 
 
 def test_in_litert(proof, trained_run, tmp_path):
