@@ -41,6 +41,6 @@ def ask_child(
         if finished.returncode:
             lines = finished.stderr.decode("utf-8", "replace").strip().splitlines()
             reason = lines[-1] if lines else f"it ended with {finished.returncode}"
-            raise ExportError(f"{path} does not run {where}, in a process of its own: {reason}")
+            raise ExportError(f"{path} does not run {where}, in a process of its own: {reason}. Export it again.")
         with np.load(response, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

@@ -7,6 +7,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from switch_tf.config import Dispatch
 from switch_tf.errors import ExportError
 from switch_tf.export.parity import Comparison, Door, Precision
 from switch_tf.export.proof import Proof
@@ -28,6 +29,8 @@ class Wish:
     precision: Precision = "float32"
     allow_truncation: bool = False
     name: str = ""  # part of the default file name
+    dispatch: Dispatch | None = None  # where it is not as in the run, another part
+    limit: int | None = None  # bytes
 
 
 def export_format(run: Run, proof: Proof, kind: Format, wish: Wish) -> tuple[Path, list[Comparison]]:
@@ -50,13 +53,13 @@ def export_format(run: Run, proof: Proof, kind: Format, wish: Wish) -> tuple[Pat
         from switch_tf.export.tflite_export import export_tflite
 
         output = wish.output or folder / default_name("tflite", "bytes", wish)
-        path, comparison = export_tflite(run, proof, output, wish.batch, wish.precision)
+        path, comparison = export_tflite(run, proof, output, wish.batch, wish.precision, wish.limit)
         return path, [comparison]
     from switch_tf.export.onnx_export import export_onnx
 
     inputs = wish.inputs or "text"
     output = wish.output or folder / default_name("onnx", inputs, wish)
-    path, comparison = export_onnx(run, proof, output, inputs, wish.batch, wish.precision)
+    path, comparison = export_onnx(run, proof, output, inputs, wish.batch, wish.precision, wish.limit)
     return path, [comparison]
 
 
@@ -71,6 +74,8 @@ def default_name(kind: Literal["tflite", "onnx"], inputs: Door, wish: Wish) -> s
         parts.append(inputs)
     if wish.batch is not None:
         parts.append(f"batch{wish.batch}")
+    if wish.dispatch is not None:
+        parts.append(wish.dispatch)
     if wish.name or wish.precision != "float32":
         parts.append(wish.name or wish.precision)
     return f"{'-'.join(parts)}.{kind}"

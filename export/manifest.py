@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from switch_tf import files
+from switch_tf.errors import ExportError, RunError
 from switch_tf.export.parity import Comparison
 from switch_tf.inference import TextClassifier
 
@@ -15,6 +16,26 @@ from switch_tf.inference import TextClassifier
 def manifest_path(artifact: Path) -> Path:
     """Where the manifest of an artifact that is one file stands: model.onnx.manifest.json beside model.onnx."""
     return artifact.with_name(f"{artifact.name}.manifest.json")
+
+
+def write_file(
+    output: Path, content: bytes, model: TextClassifier, comparison: Comparison, signature: Mapping[str, Any]
+) -> None:
+    """Write an artifact that is one file, and its manifest; earlier ones are replaced.
+
+    Raises:
+        RunError: one of them cannot be written. No manifest is left that describes another file.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
+    files.write_bytes(output, content)
+    try:
+        write_manifest(manifest_path(output), model, [comparison], {output.name: content}, signature)
+    except RunError:
+        manifest_path(output).unlink(missing_ok=True)
+        raise
 
 
 def write_manifest(
@@ -37,6 +58,7 @@ def write_manifest(
     manifest: dict[str, Any] = {
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
         "labels": model.labels,
+        "dispatch": model.classifier.settings.dispatch,
         "text": dataclasses.asdict(model.spec) | {"words": len(model.vocabulary)},
         **signature,
         "parity": {
@@ -46,6 +68,15 @@ def write_manifest(
         "files": {name: _describe(content) for name, content in contents.items()},
     }
     files.write_json(path, manifest)
+
+
+def refuse_size(size: int, limit: int | None, path: Path) -> None:
+    """
+    Raises:
+        ExportError: an artifact has more bytes than it may have.
+    """
+    if limit is not None and size > limit:
+        raise ExportError(f"{path} would have {size:,} bytes. Expected at most {limit:,}. Allow more with --max-size.")
 
 
 def sha256(file: Path) -> str:

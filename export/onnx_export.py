@@ -26,10 +26,9 @@ import onnx
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from switch_tf import files
-from switch_tf.errors import ExportError, ModelError, RunError
+from switch_tf.errors import ExportError, ModelError
 from switch_tf.export import onnx_passes as passes
-from switch_tf.export.manifest import manifest_path, write_manifest
+from switch_tf.export.manifest import refuse_size, write_file
 from switch_tf.export.onnx_cuda import refuse_cpu_operators
 from switch_tf.export.onnx_text import IR_VERSION, OPSETS, build_text_front_end
 from switch_tf.export.onnx_weights import store_weights
@@ -51,6 +50,7 @@ def export_onnx(
     inputs: Door = "text",
     batch: int | None = None,
     precision: Precision = "float32",
+    limit: int | None = None,
 ) -> tuple[Path, Comparison]:
     """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
 
@@ -58,22 +58,18 @@ def export_onnx(
         inputs: what it takes.
         batch: None for a dynamic batch, or its one size.
         precision: that large weights are stored in; see `switch_tf.export.onnx_weights`.
+        limit: bytes that the file may have.
 
     Raises:
         ParityError: it does not answer as the trained model does; an earlier file stays.
-        ExportError: the graph cannot be converted or run; an earlier file stays.
+        ExportError: the graph cannot be converted or run, or is over the limit; an earlier file stays.
         DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
         RunError: the file cannot be written; an earlier file stays.
     """
     model = build_onnx(run, proof.exported, inputs, batch, precision)
+    refuse_size(model.ByteSize(), limit, output)
     comparison = proof.check(OnnxRunner(model, str(output), proof.model))
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
-    content = model.SerializeToString()
-    files.write_bytes(output, content)
-    write_manifest(manifest_path(output), proof.model, [comparison], {output.name: content}, _signature(model))
+    write_file(output, model.SerializeToString(), proof.exported, comparison, _signature(model))
     return output, comparison
 
 
@@ -191,7 +187,7 @@ def open_onnx_runner(path: Path, reference: TextClassifier) -> OnnxRunner:
         model = onnx.load(path, load_external_data=False)
         names = [entry.name for entry in model.graph.input]
         labels = json.loads(next((each.value for each in model.metadata_props if each.key == "labels"), "null"))
-    except (OSError, DecodeError, ValueError) as error:
+    except (OSError, DecodeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as an ONNX model of ours: {error}. Export it again.") from error
     if names not in (["text"], ["ids"], ["bytes"]):
         expected = "text, ids or bytes, as `switch-tf export --format onnx` writes it"

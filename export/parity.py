@@ -80,7 +80,7 @@ class Comparison:
     batch_invariance: float  # largest difference of a probability between two answers, such ties left out
     problems: list[str]
     accuracy: float | None = None  # on labelled texts, of a quantized artifact
-    accuracy_of_trained_model: float | None = None  # on the same
+    accuracy_of_trained_model: float | None = None  # on the same, with the words that the artifact has
 
     @property
     def ok(self) -> bool:
@@ -112,7 +112,7 @@ def ask_reference(model: TextClassifier, texts: Sequence[bytes], batch_size: int
 def in_batches(
     ask: Callable[[list[bytes]], Answers], texts: Sequence[bytes], batch_sizes: Sequence[int], fixed: int | None
 ) -> list[Answers]:
-    """Answers to all texts, once for each batch size; where it is `fixed`, once for each of several places in a batch.
+    """Answers to all texts, once for each batch size; where that is `fixed`, as often among other batch-mates.
 
     `ask` gets at most as many texts as the size, and exactly as many where it is fixed: the last batch is filled up.
     """
@@ -130,10 +130,11 @@ def in_batches(
     if fixed is None:
         return [answer(texts, size) for size in batch_sizes]
     results = []
-    for shift in range(len(batch_sizes)):
-        ids, probabilities, labels = answer([*texts[-shift:], *texts[:-shift]] if shift else texts, fixed)
-        moved = np.roll(ids, -shift, axis=0), np.roll(probabilities, -shift, axis=0)
-        results.append(Answers(*moved, [*labels[shift:], *labels[:shift]]))
+    for number in range(len(batch_sizes)):
+        order = np.random.default_rng(number).permutation(len(texts)) if number else np.arange(len(texts))
+        ids, probabilities, labels = answer([texts[index] for index in order], fixed)
+        back = np.argsort(order)
+        results.append(Answers(ids[back], probabilities[back], [labels[index] for index in back]))
     return results
 
 
@@ -194,6 +195,12 @@ def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Com
         batch_invariance=float(np.max(np.where(ties, 0.0, variation), initial=0.0)),
         problems=problems,
     )
+
+
+def incomparable(runner: Runner, texts: int, problem: str) -> Comparison:
+    """What failed before its answers could be compared."""
+    off = math.inf
+    return Comparison(runner.path, runner.door, runner.size, runner.precision, texts, 0, off, 0, 0, off, [problem])
 
 
 def with_accuracy(comparison: Comparison, accuracy: float, of_trained_model: float) -> Comparison:

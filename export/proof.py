@@ -41,9 +41,7 @@ class Proof:
         self.model: TextClassifier = load_classifier(run, words)
         self.exported = self.model  # what artifacts are made of
         if dispatch is not None and dispatch != run.config.model.dispatch:
-            model = dataclasses.replace(run.config.model, dispatch=dispatch)
-            config = dataclasses.replace(run.config, model=model)
-            self.exported = load_classifier(dataclasses.replace(run, config=config), words)
+            self.exported = load_exported(run, words, dispatch)
         valid = list(read_held_out(run) if held_out is None else held_out)
         valid += adversarial_texts(run.config.text, run.vocabulary, texts, seed)
         self.texts = [text.encode() for text in valid]
@@ -93,3 +91,10 @@ class Proof:
     def _accuracy(self, probabilities: np.ndarray) -> float:
         expected = encode_labels(self._examples, self.model.labels)  # [n]
         return float(np.mean(probabilities.argmax(axis=1) == expected))
+
+
+def load_exported(run: Run, words: int | None = None, dispatch: Dispatch | None = None) -> TextClassifier:
+    """The trained model as an artifact has it: with that many words, and tokens brought to experts in that way."""
+    model = dataclasses.replace(run.config.model, dispatch=dispatch or run.config.model.dispatch)
+    config = dataclasses.replace(run.config, model=model)
+    return load_classifier(dataclasses.replace(run, config=config), words)

@@ -27,7 +27,7 @@ from switch_tf.export.manifest import write_manifest
 from switch_tf.export.parity import Comparison
 from switch_tf.export.proof import Proof
 from switch_tf.export.savedmodel_runner import SavedModelRunner
-from switch_tf.export.serving_files import write_serving_files
+from switch_tf.export.serving_files import refuse_foreign_files, write_serving_files
 from switch_tf.export.serving_warmup import CLASSIFY, write_warmup
 from switch_tf.inference import TextClassifier
 from switch_tf.predict import SAVED_MODEL_LABELS, saved_model_versions
@@ -44,6 +44,7 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
         ExportError: it cannot be loaded or run without this package, or as TF Serving would; nothing of it is left.
         RunError: the folder cannot be written.
     """
+    refuse_foreign_files(output)
     version = max(saved_model_versions(output), default=0) + 1
     destination = output / str(version)
     with files.new_folder(destination) as folder:
@@ -53,7 +54,7 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         described = _describe(proof.exported)
-        write_manifest(folder / "assets.extra" / "manifest.json", proof.model, comparisons, written, described)
+        write_manifest(folder / "assets.extra" / "manifest.json", proof.exported, comparisons, written, described)
         write_serving_files(output, run, proof.model, described["signatures"])
     return destination, comparisons
 

@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from switch_tf import files
+from switch_tf.errors import RunError
 from switch_tf.export.serving_warmup import BATCH_SIZES
 from switch_tf.inference import TextClassifier
 from switch_tf.predict import describe
@@ -23,7 +24,10 @@ LARGEST_BATCH = max(BATCH_SIZES)
 ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)  # rising to the largest, as the server demands
 TEXT = "A warm, funny and beautifully acted film."  # what README asks; no quote in it, for the shell
 
-_NOTE = "# Written by `switch-tf export`, which rewrites it each time.\n"
+FILES = ("models.config", "batching_params.pbtxt", "docker-compose.yml", "README.md")
+_MARK = "Written by `switch-tf export`, which rewrites it each time."
+_MARK_WITHIN = 2000  # characters from the beginning
+_NOTE = f"# {_MARK}\n"
 
 
 def write_serving_files(folder: Path, run: Run, model: TextClassifier, signatures: Mapping[str, Any]) -> None:
@@ -39,6 +43,21 @@ def write_serving_files(folder: Path, run: Run, model: TextClassifier, signature
     files.write_text(folder / "batching_params.pbtxt", f"{_NOTE}{_batching_parameters()}")
     files.write_text(folder / "docker-compose.yml", f"{_NOTE}{_COMPOSE.format(name=name)}")
     files.write_text(folder / "README.md", _readme(name, model, signatures))
+
+
+def refuse_foreign_files(folder: Path) -> None:
+    """
+    Raises:
+        RunError: one of the files that `write_serving_files` would replace is not of its making.
+    """
+    for name in FILES:
+        path = folder / name
+        try:
+            ours = not path.exists() or _MARK in path.read_text(encoding="utf-8", errors="replace")[:_MARK_WITHIN]
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error}. Choose another --output.") from error
+        if not ours:
+            raise RunError(f"{path} was not written by an export, which would replace it. Choose another --output.")
 
 
 def served_name(run: Run) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from switch_tf.config import Dispatch
 from switch_tf.errors import ExportError, UsageError
 from switch_tf.export.parity import Comparison, Door, Precision
-from switch_tf.export.proof import Proof
-from switch_tf.inference import TextClassifier, load_classifier
+from switch_tf.export.proof import Proof, load_exported
+from switch_tf.inference import TextClassifier
 from switch_tf.run import Run, read_metrics
 
 Build = Callable[[TextClassifier, Precision], int]  # the size of a file, in bytes
@@ -65,6 +66,7 @@ def fit_size(
     build: Build,
     limit: int,
     precisions: tuple[Precision, ...] = _PRECISIONS,
+    dispatch: Dispatch | None = None,
     tell: Callable[[str], None] = lambda message: None,
 ) -> Fit:
     """The least lossy precision that fits with all words, or else as many words as fit in the last one.
@@ -72,12 +74,13 @@ def fit_size(
     Args:
         limit: bytes.
         precisions: to try, the least lossy first.
+        dispatch: how tokens reach experts in the file; None is as in the run.
         tell: called with a message before each build.
 
     Raises:
         ExportError: not even the most frequent hundred words fit.
     """
-    model, whole = load_classifier(run), len(run.vocabulary)
+    model, whole = load_exported(run, dispatch=dispatch), len(run.vocabulary)
     size = 0
     for precision in precisions:
         tell(f"Building in {precision}")
@@ -85,7 +88,7 @@ def fit_size(
         if size <= limit:
             return Fit(precision, whole, size)
     fewest = min(_FEWEST_WORDS, whole)
-    smallest = build(load_classifier(run, fewest), precision)
+    smallest = build(load_exported(run, fewest, dispatch), precision)
     if smallest > limit:
         raise ExportError(
             f"{limit:,} bytes cannot be met: in {precision} with {fewest} words the file still has {smallest:,} bytes, "
@@ -99,7 +102,7 @@ def fit_size(
         if words <= low[0]:
             break
         tell(f"Building in {precision} with {words:,} of {whole:,} words")
-        size = build(load_classifier(run, words), precision)
+        size = build(load_exported(run, words, dispatch), precision)
         if size <= limit:
             low, best = (words, size), Fit(precision, words, size)
             if limit - size < limit // _CLOSE:
@@ -112,11 +115,14 @@ def fit_size(
 def fit_cost(run: Run, proof: Proof, fit: Fit, comparison: Comparison) -> dict[str, Any]:
     """What a fit keeps and loses, for JSON; accuracies are on the run's test split, or else its validation split."""
     metrics = read_metrics(run.path)
-    split = "test" if "test" in metrics else "validation"
+    whole = metrics["test" if "test" in metrics else "validation"]["accuracy"]
+    accuracy = comparison.accuracy
+    if accuracy is None:  # float32, which answers as the trained model does
+        accuracy = whole if fit.words == len(run.vocabulary) else proof.accuracy()
     return {
         "precision": fit.precision,
         "words": fit.words,
         "words_of_run": len(run.vocabulary),
-        "accuracy": proof.accuracy() if comparison.accuracy is None else comparison.accuracy,
-        "accuracy_of_trained_model": metrics[split]["accuracy"],
+        "accuracy": accuracy,
+        "accuracy_with_all_words": whole,
     }

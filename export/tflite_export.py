@@ -23,10 +23,9 @@ from typing import Any, get_args
 import numpy as np
 import tensorflow as tf
 
-from switch_tf import files
-from switch_tf.errors import ExportError, ModelError, RunError
+from switch_tf.errors import ExportError, ModelError, ParityError
 from switch_tf.export import tflite_file
-from switch_tf.export.manifest import manifest_path, write_manifest
+from switch_tf.export.manifest import refuse_size, write_file
 from switch_tf.export.parity import Answers, Comparison, Door, Precision, in_batches
 from switch_tf.export.proof import Proof
 from switch_tf.inference import TextClassifier
@@ -38,30 +37,30 @@ SIGNATURES = ("bytes", "ids", "tokenize")
 
 
 def export_tflite(
-    run: Run, proof: Proof, output: Path, batch: int | None = None, precision: Precision = "float32"
+    run: Run,
+    proof: Proof,
+    output: Path,
+    batch: int | None = None,
+    precision: Precision = "float32",
+    limit: int | None = None,
 ) -> tuple[Path, Comparison]:
     """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
 
     Args:
         batch: None for a dynamic batch, or its one size, which LiteRT.js needs.
         precision: that matrices are stored in.
+        limit: bytes that the file may have.
 
     Raises:
         ParityError: it does not answer as the trained model does; an earlier file stays.
-        ExportError: the graph cannot be converted or run; an earlier file stays.
+        ExportError: the graph cannot be converted or run, or is over the limit; an earlier file stays.
         DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
         RunError: the file cannot be written; an earlier file stays.
     """
     content = build_tflite(run, proof.exported, batch, precision)
+    refuse_size(len(content), limit, output)
     comparison = proof.check(TFLiteRunner(content, str(output), proof.model))
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
-    files.write_bytes(output, content)
-    write_manifest(
-        manifest_path(output), proof.model, [comparison], {output.name: content}, _describe(content, proof.model)
-    )
+    write_file(output, content, proof.exported, comparison, _describe(content, proof.exported))
     return output, comparison
 
 
@@ -121,7 +120,8 @@ class TFLiteRunner:
         """The answers of every signature to all texts, as `in_batches` has it.
 
         Raises:
-            ExportError: LiteRT fails on them, or two signatures disagree.
+            ExportError: LiteRT fails on them.
+            ParityError: two signatures disagree.
         """
         return in_batches(self._ask, texts, batch_sizes, self._fixed)
 
@@ -134,7 +134,8 @@ class TFLiteRunner:
         except (ValueError, RuntimeError) as error:
             raise ExportError(f"LiteRT does not run {self.path}: {error}. Export it again.") from error
         if any(not np.array_equal(answer[name], numeric[name]) for name in answer):
-            raise ExportError(f"{self.path}: the signatures bytes and ids answer differently.")
+            wrong = "the signatures bytes and ids answer differently"
+            raise ParityError(f"{self.path}: {wrong}. Export it again; if that does not help, please report it.")
         labels = self._reference.labels
         return Answers(ids, answer["probabilities"], [labels[index] for index in answer["label"]])
 

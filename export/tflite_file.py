@@ -6,6 +6,7 @@ a zip archive behind the model, where `unzip model.tflite` finds them. Runtimes 
 
 import copy
 import io
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -121,7 +122,10 @@ def read_facts(content: bytes) -> dict[str, str]:
     """
     if content[4:8] != _IDENTIFIER:
         raise ValueError("it does not begin as a TFLite file does")
-    return dict(_facts(schema.Model.GetRootAs(content, 0)))
+    try:
+        return dict(_facts(schema.Model.GetRootAs(content, 0)))
+    except (struct.error, TypeError, IndexError, AttributeError) as error:  # offsets that lead outside
+        raise ValueError(f"it is damaged ({error})") from error
 
 
 def _facts(model: schema.Model) -> Iterator[tuple[str, str]]:

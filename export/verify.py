@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from switch_tf.errors import ModelError
-from switch_tf.export.parity import Comparison, Runner
+from switch_tf.errors import ModelError, ParityError
+from switch_tf.export.parity import Comparison, Runner, incomparable
 from switch_tf.export.proof import Proof
 from switch_tf.inference import TextClassifier
 from switch_tf.predict import saved_model_versions
 from switch_tf.run import Run
+
+_SIZE_LIMIT = 2**31  # bytes: what either format can hold
 
 
 def verify(
@@ -18,6 +20,7 @@ def verify(
     texts: int = 2000,
     seed: int = 0,
     held_out: Sequence[str] | None = None,
+    measured_on: str | None = None,
     tell: Callable[[str], None] = lambda message: None,
 ) -> list[Comparison]:
     """Compare artifacts (default: all under RUN/export) with the trained model, without judging them.
@@ -25,9 +28,11 @@ def verify(
     Args:
         texts: adversarial texts to make up from `seed`, beside the held-out ones.
         held_out: texts instead of the sample that the run carries.
+        measured_on: where the labelled data is that quantized artifacts are measured on; see `read_measured`.
         tell: called with a message before each long step.
 
     Raises:
+        DataError: that data is not there.
         ModelError: there is nothing to compare, or something that is no artifact.
         ExportError: an artifact does not run.
     """
@@ -45,10 +50,14 @@ def verify(
     for artifact in found:
         words = words_of(artifact, len(run.vocabulary))
         if words not in proofs:
-            proofs[words] = Proof(run, texts, seed, held_out, words=words)
+            proofs[words] = Proof(run, texts, seed, held_out, measured_on, words)
         proof = proofs[words]
         tell(f"Comparing {artifact} on {len(proof.texts):,} texts")
-        comparisons += [proof.compare(runner) for runner in open_runners(artifact, proof.model)]
+        for runner in open_runners(artifact, proof.model):
+            try:
+                comparisons.append(proof.compare(runner))
+            except ParityError as error:  # signatures that disagree: nothing to hold against the trained model
+                comparisons.append(incomparable(runner, len(proof.texts), str(error)))
     return comparisons
 
 
@@ -63,10 +72,12 @@ def words_of(artifact: Path, whole: int) -> int:
 
     if not artifact.is_file() or artifact.suffix not in (".onnx", ".tflite"):
         return whole
+    if artifact.stat().st_size > _SIZE_LIMIT:
+        raise ModelError(f"{artifact} has {artifact.stat().st_size} bytes. Expected at most {_SIZE_LIMIT}.")
     try:
         facts = read_metadata(artifact) if artifact.suffix == ".onnx" else read_facts(artifact.read_bytes())
         words = json.loads(facts.get("text", "{}")).get("words", whole)
-    except (OSError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{artifact} cannot be read as a model of ours: {error}. Export it again.") from error
     if not isinstance(words, int) or not 0 < words <= whole:
         raise ModelError(f"{artifact} is not of this run: it has {words} words. Expected 1 to {whole}.")

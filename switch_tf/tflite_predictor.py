@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from switch_tf.text.byte_codes import pack
 
 _BATCH = 64  # texts at a time where the batch is dynamic
 _SIZE_LIMIT = 2**31  # bytes: what the format can hold
+_DAMAGE = (OSError, KeyError, ValueError, RecursionError, RuntimeError, zlib.error, zipfile.BadZipFile)  # of an archive
 _LABELS_LIMIT = 64 * 2**20  # bytes, unpacked
 
 
@@ -76,7 +78,7 @@ def read_labels(path: Path) -> object:
             if archive.getinfo("labels.json").file_size > _LABELS_LIMIT:
                 raise ModelError(f"{path} has over {_LABELS_LIMIT} bytes of labels. Export it again.")
             return json.loads(archive.read("labels.json"))
-    except (OSError, KeyError, ValueError, RecursionError, NotImplementedError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{path} cannot be read as a TFLite model of ours: {error}. Export it again.") from error
 
 

@@ -67,6 +67,9 @@ def test_quantizing_where_the_test_data_moved_asks_for_it(run, data_folder, tmp_
     answer = ask(*words, "--data", data_folder / "made.tsv")
     assert answer.code == 1 and "is not what" in answer.err and not (tmp_path / "a.onnx").exists()
     assert ask(*words, "--data", data_folder / "made-test.tsv").code == 0
+    asked = ("verify", moved, tmp_path / "a.onnx", "--texts", 4, "--json")
+    assert ask(*asked).code == 1
+    assert ask(*asked, "--measured-on", data_folder / "made-test.tsv").code == 0
 
 
 @pytest.mark.parametrize("threads", [(), ("--threads", 1)])

@@ -20,6 +20,15 @@ def test_each_kind_of_file_has_a_name_of_its_own():
     names += [default_name("tflite", "bytes", wish) for wish in wishes]
     assert len(set(names)) == 4 * 9 and {"model.onnx", "model-ids-int8.onnx", "model-batch1.tflite"} <= set(names)
     assert default_name("tflite", "bytes", Wish(precision="int8", name="1M")) == "model-1M.tflite"
+    assert default_name("onnx", "ids", Wish(dispatch="einsum", batch=2)) == "model-ids-batch2-einsum.onnx"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("tflite", "a.tflite"), ("onnx", "a.onnx")])
+def test_a_file_over_its_limit_is_not_written(trained_run, tmp_path, kind, name):
+    run = open_run(trained_run)
+    with pytest.raises(ExportError, match=r"would have [\d,]+ bytes\. Expected at most 9,999\."):
+        export_format(run, Proof(run, texts=4), kind, Wish(output=tmp_path / name, limit=9999))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

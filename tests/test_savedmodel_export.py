@@ -116,7 +116,9 @@ def test_exporting_again_makes_the_next_version_and_leaves_the_first_alone(
 ):
     output = tmp_path / "saved_model"
     shutil.copytree(exported, output / "1")
-    (output / "models.config").write_text("of an earlier export")
+    (output / "models.config").write_text(
+        "# Written by `switch-tf export`, which rewrites it each time.\nof an earlier one"
+    )
     before = {file: file.read_bytes() for file in (output / "1").rglob("*") if file.is_file()}
     path, _ = export_saved_model(run, proof, output)
     assert path == output / "2"

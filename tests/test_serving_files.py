@@ -23,8 +23,9 @@ from tensorflow_serving.config import model_server_config_pb2
 from switch_tf.errors import ExportError, RunError
 from switch_tf.export import savedmodel_export, serving_files, serving_warmup
 from switch_tf.export.loader import run_in_loader
+from switch_tf.export.proof import Proof
 from switch_tf.export.savedmodel_export import export_saved_model
-from switch_tf.export.serving_files import ALLOWED_BATCH_SIZES, TEXT, served_name
+from switch_tf.export.serving_files import ALLOWED_BATCH_SIZES, TEXT, refuse_foreign_files, served_name
 from switch_tf.export.serving_warmup import BATCH_SIZES, WARMUP, read_warmup
 from switch_tf.run import open_run
 
@@ -275,3 +276,13 @@ def as_example(features: dict[str, str]) -> bytes:
     for name, value in features.items():
         example.features.feature[name].bytes_list.value.append(value.encode())
     return example.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["models.config", "batching_params.pbtxt", "docker-compose.yml", "README.md"])
+def test_a_file_of_the_users_own_is_not_replaced(trained_run, tmp_path, name):
+    refuse_foreign_files(tmp_path)
+    (tmp_path / name).write_text("mine")
+    run = open_run(trained_run)
+    with pytest.raises(RunError, match=rf"{name} was not written by an export"):
+        export_saved_model(run, Proof(run, texts=1), tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]

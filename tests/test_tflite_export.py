@@ -243,7 +243,7 @@ def test_signatures_that_disagree_are_refused(run, proof, exported):
     model.buffers.append(copy)
     bias.buffer = len(model.buffers) - 1
     content = tflite_file.pack(model, {"labels.json": json.dumps(run.labels)})
-    with pytest.raises(ExportError, match="bytes and ids answer differently"):
+    with pytest.raises(ParityError, match="bytes and ids answer differently"):
         TFLiteRunner(content, "a.tflite", proof.model).answer([b"lovely"], [1])
 
 

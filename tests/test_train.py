@@ -167,7 +167,7 @@ class TestWhatARunIsMeasuredOn:
     def test_other_or_missing_data_is_refused(self, trained_run: Path, data_folder: Path) -> None:
         run = open_run(trained_run)
         with pytest.raises(
-            DataError, match=r"made\.tsv is not what .* was measured on\. Say where that is with --data"
+            DataError, match=r"made\.tsv is not what .* was measured on\. Say where that is: `export --data`"
         ):
             read_measured(run, str(data_folder / "made.tsv"))
         run.data["test"] = "gone.tsv"

@@ -6,13 +6,15 @@ from pathlib import Path
 import onnx
 import pytest
 
-from switch_tf.errors import ModelError
+from switch_tf.errors import ExportError, ModelError, ParityError
+from switch_tf.export import tflite_export
 from switch_tf.export.onnx_export import export_onnx
 from switch_tf.export.proof import Proof
 from switch_tf.export.savedmodel_export import export_saved_model
 from switch_tf.export.tflite_export import export_tflite
 from switch_tf.export.verify import find_artifacts, open_runners, verify
 from switch_tf.run import open_run
+from switch_tf.tflite_predictor import read_labels
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,36 @@ def test_a_file_that_is_no_artifact_is_refused(run):
 def test_a_run_without_artifacts_says_how_to_make_one(run_copy):
     with pytest.raises(ModelError, match=r"holds no artifact\. Make one with `switch-tf export"):
         verify(open_run(run_copy))
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.onnx"])
+@pytest.mark.parametrize("keep", [0, 3, 20, 1000, 0.5, 0.99])
+def test_a_file_that_was_cut_short_is_a_clear_error(run, tmp_path, name, keep):
+    content = (run.path / "export" / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises((ModelError, ExportError), match=r"Export it again|takes \[\]|Expected"):
+        verify(run, [tmp_path / name], texts=2)
+
+
+def test_damage_anywhere_in_the_archive_of_a_tflite_file_is_a_clear_error(run, tmp_path):
+    content = (run.path / "export" / "model.tflite").read_bytes()
+    start = content.index(b"PK\x03\x04")
+    path = tmp_path / "model.tflite"
+    refused = 0
+    for place in range(start, len(content), 3):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        try:
+            read_labels(path)
+        except ModelError:
+            refused += 1
+    assert refused > 20
+
+
+def test_signatures_that_disagree_are_told_and_the_other_artifacts_are_compared(run, monkeypatch):
+    def disagree(self, texts):
+        raise ParityError("the signatures bytes and ids answer differently")
+
+    monkeypatch.setattr(tflite_export.TFLiteRunner, "_ask", disagree)
+    bad, good = verify(run, [run.path / "export" / "model.tflite", run.path / "export" / "model.onnx"], texts=5)
+    assert bad.problems == ["the signatures bytes and ids answer differently"] and good.ok
+    assert bad.as_dict()["max_abs_diff"] is None
