@@ -73,11 +73,7 @@ class Proof:
         if runner.precision == "float32":
             return comparison
         (answers,) = runner.answer([text.encode() for text in self._examples.texts.to_pylist()], BATCH_SIZES[:1])
-        return with_accuracy(comparison, self._accuracy(answers.probabilities), self._accuracy_of_trained_model)
-
-    def accuracy(self) -> float:
-        """The trained model's own on the run's whole test split, or else its validation split."""
-        return self._accuracy_of_trained_model
+        return with_accuracy(comparison, self._accuracy(answers.probabilities), self.accuracy)
 
     @cached_property
     def _examples(self) -> Examples:
@@ -85,7 +81,8 @@ class Proof:
         return read_measured(self._run, self._measured_on)
 
     @cached_property
-    def _accuracy_of_trained_model(self) -> float:
+    def accuracy(self) -> float:
+        """The trained model's own on the run's whole test split, or else its validation split."""
         return self._accuracy(self.model.probabilities(self._examples.texts.to_pylist()))
 
     def _accuracy(self, probabilities: np.ndarray) -> float:

@@ -118,7 +118,7 @@ def fit_cost(run: Run, proof: Proof, fit: Fit, comparison: Comparison) -> dict[s
     whole = metrics["test" if "test" in metrics else "validation"]["accuracy"]
     accuracy = comparison.accuracy
     if accuracy is None:  # float32, which answers as the trained model does
-        accuracy = whole if fit.words == len(run.vocabulary) else proof.accuracy()
+        accuracy = whole if fit.words == len(run.vocabulary) else proof.accuracy
     return {
         "precision": fit.precision,
         "words": fit.words,

@@ -143,10 +143,21 @@ def exported_saved_model(trained_run: Path, trained_proof: Any, tmp_path_factory
     return export_saved_model(open_run(trained_run), trained_proof, output)
 
 
+def copy_run(run: Path, destination: Path) -> Path:
+    """A copy of a run folder without what was exported from it."""
+    return Path(shutil.copytree(run, destination, ignore=shutil.ignore_patterns("export")))
+
+
 @pytest.fixture
 def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     """A copy of `trained_run` to damage."""
-    return Path(shutil.copytree(trained_run, tmp_path / "copy", ignore=shutil.ignore_patterns("export")))
+    return copy_run(trained_run, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def module_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `trained_run` for a module to export into."""
+    return copy_run(trained_run, tmp_path_factory.mktemp("runs") / "made")
 
 
 @pytest.fixture

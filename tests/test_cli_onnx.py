@@ -12,10 +12,8 @@ TEXTS = ["a lovely film", "plot, dull", ""]
 
 
 @pytest.fixture(scope="module")
-def run(trained_run, tmp_path_factory):
-    """A copy of the trained run, to export into."""
-    folder = tmp_path_factory.mktemp("runs") / "made"
-    return Path(shutil.copytree(trained_run, folder, ignore=shutil.ignore_patterns("export")))
+def run(module_run):
+    return module_run
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The commands around TFLite: export, predict and evaluate a .tflite file, verify it, and export everything at once."""
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 from conftest import ask
@@ -11,10 +9,8 @@ TEXTS = ["a lovely film", "plot, dull", ""]
 
 
 @pytest.fixture(scope="module")
-def run(trained_run, tmp_path_factory):
-    """A copy of the trained run, to export into."""
-    folder = tmp_path_factory.mktemp("runs") / "made"
-    return Path(shutil.copytree(trained_run, folder, ignore=shutil.ignore_patterns("export")))
+def run(module_run):
+    return module_run
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +67,9 @@ def test_export_of_a_fixed_batch_prints_what_the_byte_limit_changes(run, tmp_pat
     assert f"Wrote {tmp_path / 'one.tflite'}" in answer.out
 
 
-def test_words_that_no_text_can_hold_are_counted(trained_run, tmp_path):
-    run = Path(shutil.copytree(trained_run, tmp_path / "made", ignore=shutil.ignore_patterns("export")))
-    words = (run / "vocabulary.txt").read_text().removesuffix("\n").split("\n")
-    (run / "vocabulary.txt").write_text("\n".join([*words[:-1], "Don't"]) + "\n")
-    answer = ask("export", run, "--format", "tflite")
+def test_words_that_no_text_can_hold_are_counted(run_copy):
+    words = (run_copy / "vocabulary.txt").read_text().removesuffix("\n").split("\n")
+    (run_copy / "vocabulary.txt").write_text("\n".join([*words[:-1], "Don't"]) + "\n")
+    answer = ask("export", run_copy, "--format", "tflite")
     assert answer.code == 0, answer.err
     assert "1 word of the vocabulary can stand in no text; the bytes input leaves it out" in answer.out

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -32,8 +30,8 @@ def test_a_file_over_its_limit_is_not_written(trained_run, tmp_path, kind, name)
 
 
 @pytest.fixture
-def run(trained_run, tmp_path):
-    return open_run(Path(shutil.copytree(trained_run, tmp_path / "made", ignore=shutil.ignore_patterns("export"))))
+def run(run_copy):
+    return open_run(run_copy)
 
 
 def test_the_shares_are_those_of_training(run):
@@ -52,6 +50,17 @@ def test_a_run_without_them_measures_its_sample(run):
     short = open_run(run.path)
     assert short.config.text.byte_length == 20
     assert changed_shares(short, load_classifier(short))["held-out sample"] > 0.5
+
+
+@pytest.mark.parametrize("truncation", ["prefix", "drop"])
+def test_a_byte_limit_that_cuts_most_texts_is_compared_with_what_it_leaves_of_them(run, tmp_path, truncation):
+    config = (run.path / "config.toml").read_text().replace("byte_length = 256", "byte_length = 20")
+    (run.path / "config.toml").write_text(config.replace('truncation = "prefix"', f'truncation = "{truncation}"'))
+    short = open_run(run.path)
+    assert (short.config.text.byte_length, short.config.text.truncation) == (20, truncation)
+    wish = Wish(output=tmp_path / "a.tflite", allow_truncation=True)
+    _, (comparison,) = export_format(short, Proof(short, texts=40), "tflite", wish)
+    assert comparison.ok and comparison.ids_equal == comparison.texts > 40
 
 
 @pytest.mark.parametrize(("share", "refused"), [(0.0100, False), (0.0101, True)])

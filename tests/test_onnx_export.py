@@ -3,6 +3,7 @@
 That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside `export_onnx` asserts.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,11 +18,14 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
+from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
 from switch_tf.export import onnx_export, onnx_passes, parity
 from switch_tf.export.manifest import manifest_path
 from switch_tf.export.onnx_export import OnnxRunner, build_onnx, export_onnx, open_onnx_runner
 from switch_tf.export.proof import Proof
+from switch_tf.inference import TextClassifier
+from switch_tf.model import SwitchClassifier
 from switch_tf.onnx_predictor import OnnxPredictor
 from switch_tf.run import open_run
 
@@ -124,6 +128,22 @@ def test_a_quantized_model_passes_and_says_what_it_is(run, proof, tmp_path, inpu
     assert comparison.accuracy >= comparison.accuracy_of_trained_model - 0.01
     assert open_onnx_runner(path, proof.model).precision == precision
     assert json.loads(manifest_path(path).read_text())["parity"][inputs]["accuracy"] == comparison.accuracy
+
+
+def test_router_weights_are_not_rounded(run):
+    """A router of 64 x 16 is as large as what is stored small; a rounding would send tokens to other experts."""
+    sizes = ["model.d_model=64", "model.d_ff=64", "model.num_experts=16", "text.sequence_length=4"]
+    config = load_config(assignments=sizes)
+    classifier = SwitchClassifier(config, num_ids=40, num_classes=len(run.labels))
+    classifier.initialize()
+    words = [f"word{number}" for number in range(38)]
+    model = TextClassifier(config, words, run.labels, classifier)
+    wide = dataclasses.replace(run, config=config, vocabulary=words)
+    stored = build_onnx(wide, model, "ids", None, "int8").graph.initializer
+    (router,) = classifier.router_weights()
+    kinds = [tensor.data_type for tensor in stored if np.array_equal(onnx.numpy_helper.to_array(tensor), router)]
+    assert router.size == 1024 and kinds == [onnx.TensorProto.FLOAT]
+    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in stored}
 
 
 def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):

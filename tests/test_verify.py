@@ -1,8 +1,5 @@
 """The long form of the gate: it finds a run's artifacts, asks each through its own runtime, and tells good from bad."""
 
-import shutil
-from pathlib import Path
-
 import onnx
 import pytest
 
@@ -18,10 +15,9 @@ from switch_tf.tflite_predictor import read_labels
 
 
 @pytest.fixture(scope="module")
-def run(trained_run, tmp_path_factory):
-    """A copy of the trained run with a SavedModel and both kinds of ONNX file."""
-    folder = tmp_path_factory.mktemp("runs") / "made"
-    run = open_run(Path(shutil.copytree(trained_run, folder, ignore=shutil.ignore_patterns("export"))))
+def run(module_run):
+    """A copy of the trained run with a SavedModel, a TFLite file and both kinds of ONNX file."""
+    run, folder = open_run(module_run), module_run
     proof = Proof(run, texts=20)
     export_saved_model(run, proof, folder / "export" / "saved_model")
     export_tflite(run, proof, folder / "export" / "model.tflite")
