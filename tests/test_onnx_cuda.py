@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from switch_tf.errors import ExportError
+from switch_tf.export import onnx_cuda
 from switch_tf.export.onnx_cuda import cpu_operators, refuse_cpu_operators
 from switch_tf.export.onnx_export import build_onnx
 from switch_tf.export.onnx_passes import to_opset
@@ -72,3 +73,12 @@ def test_what_the_provider_lacks_is_named(case, found):
     if found:
         with pytest.raises(ExportError, match=found[0]):
             refuse_cpu_operators(case)
+
+
+def test_an_export_for_gpus_asks_the_table_and_no_other_does(trained_run, monkeypatch):
+    run = open_run(trained_run)
+    model = load_classifier(run)
+    monkeypatch.delitem(onnx_cuda._KERNELS, "TopK")
+    with pytest.raises(ExportError, match="leave this to the CPU: TopK 11"):
+        build_onnx(run, model, "ids", 4)
+    assert build_onnx(run, model, "ids").graph.node  # a dynamic batch is for the CPU
