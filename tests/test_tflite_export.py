@@ -3,6 +3,7 @@
 That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside `export_tflite` asserts.
 """
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -15,11 +16,14 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
 from switch_tf.export import parity, tflite_export, tflite_file
 from switch_tf.export.manifest import manifest_path
 from switch_tf.export.proof import Proof
 from switch_tf.export.tflite_export import TFLiteRunner, build_tflite, export_tflite, open_tflite_runner
+from switch_tf.inference import TextClassifier
+from switch_tf.model import SwitchClassifier
 from switch_tf.run import open_run
 from switch_tf.text.byte_codes import kept_bytes, pack
 from switch_tf.tflite_predictor import TFLitePredictor
@@ -97,6 +101,20 @@ def test_the_facts_stand_in_metadata_and_behind_the_model(exported, run):
         assert json.loads(archive.read("labels.json")) == run.labels
     model = tflite_file.unpack(path.read_bytes())
     assert b"UTF-8 with zeros behind it" in model.description and b"bad, good" in model.description
+
+
+def test_an_int8_file_holds_no_large_table_in_float32(run):
+    """The positions, 64 x 32, are added and not multiplied, so the converter alone would leave them."""
+    config = load_config(assignments=["model.d_model=32", "model.d_ff=32", "text.sequence_length=64"])
+    classifier = SwitchClassifier(config, num_ids=40, num_classes=len(run.labels))
+    classifier.initialize()
+    words = [f"word{number}" for number in range(38)]
+    model = TextClassifier(config, words, run.labels, classifier)
+    wide = dataclasses.replace(run, config=config, vocabulary=words)
+    built = tflite_file.unpack(build_tflite(wide, model, None, "int8"))
+    tensors = [tensor for graph in built.subgraphs for tensor in graph.tensors if tensor.type == 0]
+    held = [built.buffers[tensor.buffer].data for tensor in tensors]
+    assert max(len(data) for data in held if data is not None) < 4 * 1024
 
 
 def test_the_same_run_gives_the_same_file(run, proof, exported):
