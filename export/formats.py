@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from switch_tf.config import Dispatch
 from switch_tf.errors import ExportError
-from switch_tf.export.parity import Comparison, Door, Precision
-from switch_tf.export.proof import Proof
-from switch_tf.inference import TextClassifier
-from switch_tf.run import Run, read_held_out, read_metrics
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.proof.parity import Comparison, Door, Precision
+from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.runs.folder import Run, read_metrics
+from switch_tf.runs.held_out import read_held_out
 from switch_tf.text.byte_codes import changed_share
 
 Format = Literal["saved_model", "tflite", "onnx"]
@@ -46,16 +47,16 @@ def export_format(run: Run, proof: Proof, kind: Format, wish: Wish) -> tuple[Pat
     if kind != "onnx" or wish.inputs == "bytes":
         refuse_truncation(run, proof.model, wish.allow_truncation)
     if kind == "saved_model":
-        from switch_tf.export.savedmodel_export import export_saved_model
+        from switch_tf.export.saved_model.build import export_saved_model
 
         return export_saved_model(run, proof, wish.output or folder / "saved_model")
     if kind == "tflite":
-        from switch_tf.export.tflite_export import export_tflite
+        from switch_tf.export.tflite_file.build import export_tflite
 
         output = wish.output or folder / default_name("tflite", "bytes", wish)
         path, comparison = export_tflite(run, proof, output, wish.batch, wish.precision, wish.limit)
         return path, [comparison]
-    from switch_tf.export.onnx_export import export_onnx
+    from switch_tf.export.onnx_file.build import export_onnx
 
     inputs = wish.inputs or "text"
     output = wish.output or folder / default_name("onnx", inputs, wish)

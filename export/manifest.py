@@ -9,8 +9,8 @@ from typing import Any
 
 from switch_tf import files
 from switch_tf.errors import ExportError, RunError
-from switch_tf.export.parity import Comparison
-from switch_tf.inference import TextClassifier
+from switch_tf.export.proof.parity import Comparison
+from switch_tf.models.text_classifier import TextClassifier
 
 
 def manifest_path(artifact: Path) -> Path:

@@ -75,7 +75,7 @@ def tiny_config(*changes: str) -> Any:
 
 
 class Quiet:
-    """A `switch_tf.fit.Progress` that remembers."""
+    """A `switch_tf.training.loop.Progress` that remembers."""
 
     def __init__(self) -> None:
         self.epochs: list[int] = []
@@ -118,7 +118,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `TINY` settings on `data_folder`, trained once; tests that change it work on a copy."""
-    from switch_tf.train import DataRequest, train
+    from switch_tf.data.request import DataRequest
+    from switch_tf.training.session import train
 
     request = DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv"))
     return train(request, tiny_config(), tmp_path_factory.mktemp("runs") / "made", Quiet()).path
@@ -127,8 +128,8 @@ def trained_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def trained_proof(trained_run: Path) -> Any:
     """The trained model of `trained_run` and few texts to compare exports on."""
-    from switch_tf.export.proof import Proof
-    from switch_tf.run import open_run
+    from switch_tf.export.proof.gate import Proof
+    from switch_tf.runs.folder import open_run
 
     return Proof(open_run(trained_run), texts=40)
 
@@ -136,8 +137,8 @@ def trained_proof(trained_run: Path) -> Any:
 @pytest.fixture(scope="session")
 def exported_saved_model(trained_run: Path, trained_proof: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Version 1 of `trained_run` as a SavedModel, and how it compared; tests that change it work on a copy."""
-    from switch_tf.export.savedmodel_export import export_saved_model
-    from switch_tf.run import open_run
+    from switch_tf.export.saved_model.build import export_saved_model
+    from switch_tf.runs.folder import open_run
 
     output = tmp_path_factory.mktemp("exports") / "saved_model"
     return export_saved_model(open_run(trained_run), trained_proof, output)

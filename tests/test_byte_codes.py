@@ -8,7 +8,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switch_tf.config import Standardize, TextSpec
 from switch_tf.text.byte_codes import (
     FIRST_LETTER,
     SPACE,
@@ -20,7 +19,8 @@ from switch_tf.text.byte_codes import (
     pack,
 )
 from switch_tf.text.byte_codes import letters as letters_of
-from switch_tf.text.keras_text import KerasText
+from switch_tf.text.from_strings import KerasText
+from switch_tf.text.spec import Standardize, TextSpec
 
 WHITESPACE = [0, 9, 10, 11, 12, 13, 32]
 PUNCTUATION = [*range(33, 48), *range(58, 65), *range(91, 97), *range(123, 127)]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import NEL_WORD, Quiet, ask, made_up_rows, tiny_arguments, tiny_config, write_tsv
 
-from switch_tf.cli import commands
+from switch_tf.cli.commands import commands
 
 COMMANDS = ["evaluate", "export", "predict", "quickstart", "train", "verify"]
 TEXTS = ["a lovely film", f"{NEL_WORD} plot, dull", ""]
@@ -153,7 +153,7 @@ class TestUsage:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("switch_tf.predict.load_predictor", interrupt)
+        monkeypatch.setattr("switch_tf.artifacts.opening.load_predictor", interrupt)
         answer = ask("predict", "none", "a")
         assert (answer.code, answer.out, answer.err.strip()) == (130, "", "Error: Interrupted.")
 
@@ -174,7 +174,7 @@ class TestTrain:
         self, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The run takes its name from the data, and is not trained here but found trained."""
-        from switch_tf import train
+        from switch_tf.training import session as train
 
         def trained(request: Any, config: Any, output: Path, progress: object, resume: bool) -> Any:
             assert (request.data, config.train.epochs, output, resume) == ("made.tsv", 3, Path("runs/made"), False)
@@ -347,7 +347,8 @@ class TestExport:
     def test_an_export_that_answers_otherwise_ends_with_3_and_is_not_kept(
         self, run_copy: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from switch_tf.export import parity, savedmodel_export
+        from switch_tf.export.proof import parity
+        from switch_tf.export.saved_model import build as savedmodel_export
 
         monkeypatch.setattr(parity, "PROBABILITY_BOUND", -1.0)
 
@@ -366,8 +367,8 @@ class TestExport:
             def answer(self, texts: Any, batch_sizes: Any) -> Any:
                 import tensorflow as tf
 
-                from switch_tf.inference import load_classifier
-                from switch_tf.run import open_run
+                from switch_tf.models.text_classifier import load_classifier
+                from switch_tf.runs.folder import open_run
 
                 model = load_classifier(open_run(run_copy))
                 probabilities = model.probabilities(texts)
@@ -388,7 +389,8 @@ LABELS = ("[spam]", ":smile:", "日本")  # the library that prints the tables c
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run with such labels and its data."""
-    from switch_tf.train import DataRequest, train
+    from switch_tf.data.request import DataRequest
+    from switch_tf.training.session import train
 
     folder = tmp_path_factory.mktemp("[b]")
     rows = [(text, LABELS[number % 3]) for number, (text, _) in enumerate(made_up_rows(30))]

@@ -131,7 +131,7 @@ def test_what_is_missing_ends_with_1(words, message, tmp_path, monkeypatch):
 
 
 def test_an_export_that_answers_otherwise_ends_with_3_and_is_not_kept(run, tmp_path, monkeypatch):
-    from switch_tf.export import parity
+    from switch_tf.export.proof import parity
 
     monkeypatch.setattr(parity, "PROBABILITY_BOUND", -1.0)
     answer = ask("export", run, "--format", "onnx", "--output", tmp_path / "model.onnx", "--json")

@@ -14,7 +14,6 @@ from switch_tf.config import (
     PRESETS,
     Config,
     ModelConfig,
-    TextSpec,
     TrainConfig,
     config_from_dict,
     config_to_dict,
@@ -22,6 +21,7 @@ from switch_tf.config import (
     load_config,
 )
 from switch_tf.errors import ConfigError
+from switch_tf.text.spec import TextSpec
 
 HELP = "`switch-tf train --help` lists every setting."
 

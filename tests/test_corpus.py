@@ -2,8 +2,8 @@
 
 import unicodedata
 
-from switch_tf.config import TextSpec
-from switch_tf.export.corpus import adversarial_texts, invalid_utf8_texts
+from switch_tf.export.proof.corpus import adversarial_texts, invalid_utf8_texts
+from switch_tf.text.spec import TextSpec
 
 SPEC = TextSpec(sequence_length=10, byte_length=256)
 WORDS = ["film", "fine", "dull"]

@@ -16,13 +16,15 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import JAVASCRIPT, Quiet, tiny_config
 
-from switch_tf.export import tflite_file
-from switch_tf.export.corpus import adversarial_texts
-from switch_tf.export.tflite_export import build_tflite
-from switch_tf.inference import load_classifier
-from switch_tf.run import open_run, read_held_out
+from switch_tf.data.request import DataRequest
+from switch_tf.export.proof.corpus import adversarial_texts
+from switch_tf.export.tflite_file import flatbuffer as tflite_file
+from switch_tf.export.tflite_file.build import build_tflite
+from switch_tf.models.text_classifier import load_classifier
+from switch_tf.runs.folder import open_run
+from switch_tf.runs.held_out import read_held_out
 from switch_tf.text.byte_codes import pack
-from switch_tf.train import DataRequest, train
+from switch_tf.training.session import train
 
 KIT = Path(__file__).parents[1] / "examples" / "device"
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", (KIT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

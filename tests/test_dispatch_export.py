@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from conftest import ask
 
-from switch_tf.export import tflite_file
-from switch_tf.export.onnx_export import export_onnx
-from switch_tf.export.proof import Proof
-from switch_tf.export.savedmodel_export import export_saved_model
-from switch_tf.export.tflite_export import export_tflite
-from switch_tf.run import open_run
+from switch_tf.export.onnx_file.build import export_onnx
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.saved_model.build import export_saved_model
+from switch_tf.export.tflite_file import flatbuffer as tflite_file
+from switch_tf.export.tflite_file.build import export_tflite
+from switch_tf.runs.folder import open_run
 
 
 @pytest.fixture(scope="module")

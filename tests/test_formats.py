@@ -7,9 +7,9 @@ import pytest
 
 from switch_tf.errors import ExportError
 from switch_tf.export.formats import Wish, changed_shares, default_name, export_format, refuse_truncation
-from switch_tf.export.proof import Proof
-from switch_tf.inference import load_classifier
-from switch_tf.run import open_run
+from switch_tf.export.proof.gate import Proof
+from switch_tf.models.text_classifier import load_classifier
+from switch_tf.runs.folder import open_run
 
 
 def test_each_kind_of_file_has_a_name_of_its_own():

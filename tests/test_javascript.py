@@ -10,10 +10,11 @@ import onnxruntime
 import pytest
 from conftest import JAVASCRIPT
 
-from switch_tf.export.corpus import adversarial_texts
-from switch_tf.export.onnx_export import export_onnx
-from switch_tf.export.proof import Proof
-from switch_tf.run import open_run, read_held_out
+from switch_tf.export.onnx_file.build import export_onnx
+from switch_tf.export.proof.corpus import adversarial_texts
+from switch_tf.export.proof.gate import Proof
+from switch_tf.runs.folder import open_run
+from switch_tf.runs.held_out import read_held_out
 
 # Kinds of text that random ones might lack.
 TEXTS = [

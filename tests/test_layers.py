@@ -13,7 +13,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.config import ModelConfig
-from switch_tf.layers import DenseFFN, EncoderBlock, MaskedAttention, RouterReport, SwitchFFN, activation, dropout
+from switch_tf.layers.attention import MaskedAttention
+from switch_tf.layers.common import activation, dropout
+from switch_tf.layers.encoder import EncoderBlock
+from switch_tf.layers.switch_ffn import DenseFFN, RouterReport, SwitchFFN
 
 LENGTH, WIDTH = 8, 6
 SEED = tf.constant([3, 4])

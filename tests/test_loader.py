@@ -11,8 +11,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from switch_tf.errors import ExportError
-from switch_tf.export import loader, loader_child
-from switch_tf.export.loader import Answered, Call, as_examples, run_in_loader, strings
+from switch_tf.export.saved_model import loader, loader_child
+from switch_tf.export.saved_model.loader import Answered, Call, as_examples, run_in_loader, strings
 
 
 class Small(tf.Module):

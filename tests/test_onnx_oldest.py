@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from switch_tf.export.corpus import adversarial_texts
-from switch_tf.export.onnx_export import export_onnx
-from switch_tf.export.proof import Proof
-from switch_tf.onnx_predictor import OnnxPredictor
-from switch_tf.run import open_run
+from switch_tf.artifacts.onnx_file import OnnxPredictor
+from switch_tf.export.onnx_file.build import export_onnx
+from switch_tf.export.proof.corpus import adversarial_texts
+from switch_tf.export.proof.gate import Proof
+from switch_tf.runs.folder import open_run
 
 OLDEST = "1.18.0"
 PROGRAM = """

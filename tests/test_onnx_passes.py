@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from switch_tf.errors import ExportError
-from switch_tf.export import onnx_passes as passes
+from switch_tf.export.onnx_file import passes as passes
 
 OPSETS = {"": 20, "ai.onnx.ml": 2}
 

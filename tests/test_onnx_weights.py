@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from switch_tf.export.onnx_weights import store_weights
+from switch_tf.export.onnx_file.weights import store_weights
 
 TABLE = np.random.default_rng(0).normal(size=[40, 32]).astype(np.float32)
 EXPERTS = np.random.default_rng(1).normal(size=[2, 32, 32]).astype(np.float32) * np.float32([[[1]], [[100]]])

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from switch_tf.config import load_config
-from switch_tf.export.parity import (
+from switch_tf.export.proof.parity import (
     BATCH_SIZES,
     NEAR_TIE,
     Answers,
@@ -15,8 +15,8 @@ from switch_tf.export.parity import (
     in_batches,
     with_accuracy,
 )
-from switch_tf.inference import TextClassifier
-from switch_tf.model import SwitchClassifier
+from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.text_classifier import TextClassifier
 
 N = 2000
 TEXTS = [f"text {i}".encode() for i in range(N)]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import JAVASCRIPT
 
-from switch_tf.onnx_predictor import OnnxPredictor
-from switch_tf.tflite_predictor import TFLitePredictor
+from switch_tf.artifacts.onnx_file import OnnxPredictor
+from switch_tf.artifacts.tflite_file import TFLitePredictor
 
 README = Path(__file__).parents[1] / "README.md"
 CI = README.parent / ".ci" / "run"

@@ -16,17 +16,19 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from switch_tf.routing import (
-    Routing,
+from switch_tf.layers.dispatch import (
     Slots,
     assign_slots,
     combine,
     combine_by_product,
     dispatch,
     dispatch_by_product,
+    one_hot_slots,
+)
+from switch_tf.layers.routing import (
+    Routing,
     expert_capacity,
     load_balancing_loss,
-    one_hot_slots,
     position_in_expert,
     route,
     router_z_loss,

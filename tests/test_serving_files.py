@@ -21,13 +21,15 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from switch_tf.errors import ExportError, RunError
-from switch_tf.export import savedmodel_export, serving_files, serving_warmup
-from switch_tf.export.loader import run_in_loader
-from switch_tf.export.proof import Proof
-from switch_tf.export.savedmodel_export import export_saved_model
-from switch_tf.export.serving_files import ALLOWED_BATCH_SIZES, TEXT, refuse_foreign_files, served_name
-from switch_tf.export.serving_warmup import BATCH_SIZES, WARMUP, read_warmup
-from switch_tf.run import open_run
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.saved_model import build as savedmodel_export
+from switch_tf.export.saved_model import serving_files
+from switch_tf.export.saved_model import warmup as serving_warmup
+from switch_tf.export.saved_model.build import export_saved_model
+from switch_tf.export.saved_model.loader import run_in_loader
+from switch_tf.export.saved_model.serving_files import ALLOWED_BATCH_SIZES, TEXT, refuse_foreign_files, served_name
+from switch_tf.export.saved_model.warmup import BATCH_SIZES, WARMUP, read_warmup
+from switch_tf.runs.folder import open_run
 
 PREDICTED = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes"}
 

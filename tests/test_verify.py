@@ -3,15 +3,15 @@
 import onnx
 import pytest
 
+from switch_tf.artifacts.tflite_file import read_labels
 from switch_tf.errors import ExportError, ModelError, ParityError
-from switch_tf.export import tflite_export
-from switch_tf.export.onnx_export import export_onnx
-from switch_tf.export.proof import Proof
-from switch_tf.export.savedmodel_export import export_saved_model
-from switch_tf.export.tflite_export import export_tflite
-from switch_tf.export.verify import find_artifacts, open_runners, verify
-from switch_tf.run import open_run
-from switch_tf.tflite_predictor import read_labels
+from switch_tf.export.onnx_file.build import export_onnx
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.proof.verify import find_artifacts, open_runners, verify
+from switch_tf.export.saved_model.build import export_saved_model
+from switch_tf.export.tflite_file import build as tflite_export
+from switch_tf.export.tflite_file.build import export_tflite
+from switch_tf.runs.folder import open_run
 
 
 @pytest.fixture(scope="module")

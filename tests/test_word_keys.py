@@ -11,9 +11,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switch_tf.config import Standardize
 from switch_tf.errors import ExportError
 from switch_tf.text.byte_codes import letters
+from switch_tf.text.spec import Standardize
 from switch_tf.text.word_keys import MAX_BYTE_LENGTH, WordKeys, choose_word_keys
 
 MODES: tuple[Standardize, ...] = get_args(Standardize)

@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from switch_tf.text.keras_text import FIRST_WORD_ID
+from switch_tf.text.spec import FIRST_WORD_ID
 
 Ask = Callable[[Sequence[str]], Any]
 _PUNCTUATION = string.punctuation.encode()
@@ -35,7 +35,7 @@ _FOLDED = bytes(32 if byte == 0 else byte for byte in range(256)).lower()
 @click.option("--json", "as_json", is_flag=True)
 def main(run: Path, data: str, count: int, rounds: int, threads: int, as_json: bool) -> None:
     """Time RUN (trained with the default standardize mode) as SavedModel and as ONNX in batches of 1 and 256."""
-    from switch_tf.data import read_texts
+    from switch_tf.data.examples import read_texts
 
     texts = list(read_texts(data))
     picked = np.random.default_rng(0).permutation(len(texts))[:count]
@@ -56,11 +56,11 @@ def _contenders(path: Path, threads: int) -> tuple[dict[str, Ask], dict[str, Any
     import onnxruntime
     import tensorflow as tf
 
-    from switch_tf.export.onnx_export import build_onnx
-    from switch_tf.export.onnx_text import build_text_front_end
-    from switch_tf.export.proof import Proof
-    from switch_tf.export.savedmodel_export import export_saved_model
-    from switch_tf.run import open_run
+    from switch_tf.export.onnx_file.build import build_onnx
+    from switch_tf.export.onnx_file.text_graph import build_text_front_end
+    from switch_tf.export.proof.gate import Proof
+    from switch_tf.export.saved_model.build import export_saved_model
+    from switch_tf.runs.folder import open_run
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

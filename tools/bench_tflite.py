@@ -45,9 +45,9 @@ print(before, peak())
 @click.option("--json", "as_json", is_flag=True)
 def main(run: Path, data: str, count: int, rounds: int, as_json: bool) -> None:
     """Time the text front-end of RUN at several widths, and RUN's TFLite files."""
-    from switch_tf.data import read_texts
-    from switch_tf.inference import load_classifier
-    from switch_tf.run import open_run
+    from switch_tf.data.examples import read_texts
+    from switch_tf.models.text_classifier import load_classifier
+    from switch_tf.runs.folder import open_run
 
     opened = open_run(run)
     texts = [text.encode() for _, text in zip(range(count), read_texts(data), strict=False)]
@@ -67,7 +67,7 @@ def main(run: Path, data: str, count: int, rounds: int, as_json: bool) -> None:
 
 def _time_text_part(model: Any, texts: list[bytes], rounds: int) -> dict[int, dict[str, float]]:
     """Microseconds a text at each width, for rows that are full: the texts run on until they are."""
-    from switch_tf.text.numeric_text import NumericText
+    from switch_tf.text.from_bytes import NumericText
 
     line = b" ".join(texts)
     asks: dict[int, tuple[Callable[[np.ndarray], Any], list[np.ndarray]]] = {}
@@ -96,7 +96,7 @@ def _tokenizer(text: Any, width: int) -> Callable[[np.ndarray], Any]:
 def _time_models(run: Any, model: Any, texts: list[bytes], rounds: int) -> dict[str, dict[str, float]]:
     from ai_edge_litert.interpreter import Interpreter
 
-    from switch_tf.export.tflite_export import build_tflite
+    from switch_tf.export.tflite_file.build import build_tflite
     from switch_tf.text.byte_codes import pack
 
     rows = [pack([text], model.spec.byte_length) for text in texts]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from switch_tf.data import Examples, split_validation
+from switch_tf.data.examples import Examples, split_validation
 
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 OUTPUT = Path(__file__).parent.parent / "switch_tf" / "datasets" / "reviews"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from switch_tf.cli import commands
+from switch_tf.cli.commands import commands
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "command-line.md"
 _WIDTH = 100

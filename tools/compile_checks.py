@@ -47,7 +47,7 @@ def main() -> None:
 @run_argument
 def xla(run: Path) -> None:
     """Compile ids, bytes and the training step with XLA for the CPU, and compare the answers."""
-    from switch_tf.export.corpus import adversarial_texts
+    from switch_tf.export.proof.corpus import adversarial_texts
     from switch_tf.text.byte_codes import pack
 
     model = _load(run)
@@ -90,10 +90,10 @@ def onnx(run: Path) -> None:
     """Hold the ids graph, with a fixed batch, against the table of CUDA's kernels."""
     from onnx import ModelProto
 
-    from switch_tf.export.onnx_cuda import cpu_operators
-    from switch_tf.export.onnx_export import build_onnx
-    from switch_tf.export.onnx_passes import to_opset
-    from switch_tf.run import open_run
+    from switch_tf.export.onnx_file.build import build_onnx
+    from switch_tf.export.onnx_file.cuda_kernels import cpu_operators
+    from switch_tf.export.onnx_file.passes import to_opset
+    from switch_tf.runs.folder import open_run
 
     rows = []
     for dispatch in ("gather", "einsum"):
@@ -141,9 +141,9 @@ def tpu(run: Path, environment: Path | None) -> None:
 
     It downloads about 1.5 GB. libtpu, which compiles, has a licence of its own.
     """
-    from switch_tf.export.proof import Proof
-    from switch_tf.export.savedmodel_export import export_saved_model
-    from switch_tf.run import open_run
+    from switch_tf.export.proof.gate import Proof
+    from switch_tf.export.saved_model.build import export_saved_model
+    from switch_tf.runs.folder import open_run
 
     with tempfile.TemporaryDirectory() as folder:
         opened = open_run(run)
@@ -205,8 +205,8 @@ def compile_for_tpu(saved_model: str, length: int) -> None:
 
 
 def _load(run: Path, dispatch: Any = None) -> Any:
-    from switch_tf.export.proof import Proof
-    from switch_tf.run import open_run
+    from switch_tf.export.proof.gate import Proof
+    from switch_tf.runs.folder import open_run
 
     return Proof(open_run(run), texts=1, dispatch=dispatch).exported
 
@@ -233,8 +233,8 @@ def _train_two_steps(run: Path, jit_compile: bool) -> float:
     import tensorflow as tf
     import tf_keras as keras
 
-    from switch_tf.fit import Trainer
-    from switch_tf.run import open_run
+    from switch_tf.runs.folder import open_run
+    from switch_tf.training.loop import Trainer
 
     opened = open_run(run)
     plain: dict[str, Any] = {"dropout": 0.0, "expert_dropout": 0.0, "token_dropout": 0.0, "router_jitter": 0.0}
@@ -278,7 +278,7 @@ def _formulations(experts: int) -> dict[str, Any]:
     import tensorflow as tf
 
     from switch_tf.config import load_config
-    from switch_tf.model import SwitchClassifier
+    from switch_tf.models.classifier import SwitchClassifier
 
     def classify(*changes: str) -> Any:
         config = load_config("base", assignments=[f"model.num_experts={experts}", *changes])

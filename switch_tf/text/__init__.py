@@ -1,1 +1,1 @@
-"""Text to token ids: one specification, `switch_tf.config.TextSpec`, realised once per kind of graph."""
+"""Text to token ids: one specification, `switch_tf.text.spec.TextSpec`, realised once per kind of graph."""

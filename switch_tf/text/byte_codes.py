@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from switch_tf.config import Standardize, TextSpec
+from switch_tf.text.spec import Standardize, TextSpec
 
 STRIPPED = 0
 SPACE = 1

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from switch_tf.config import Standardize
 from switch_tf.errors import ExportError
 from switch_tf.text.byte_codes import byte_codes
+from switch_tf.text.spec import Standardize
 
 MAX_BYTE_LENGTH = 32_768  # beyond, primes would be so small that they tell few words apart
 _INT32 = 2**31 - 1

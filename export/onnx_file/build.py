@@ -1,0 +1,165 @@
+"""A trained run as ONE ONNX file for ONNX Runtime, in Python, Node, browsers, C++ and C#: standard operators only.
+
+Inputs, by `inputs`:
+
+    text    text: string [batch]       -> probabilities: float32 [batch, classes], label: string [batch]
+    ids     ids: int32 [batch, length] -> probabilities: float32 [batch, classes], label: int64 [batch]
+    bytes   bytes: uint8 [batch, N]    -> the same, from UTF-8 with zeros behind it
+
+`text` is the graph of `text_graph` in front of the graph of `ids`, which tf2onnx converts; the value between them is
+named `ids`, as it is behind `bytes`. Labels and text specification are in the file's metadata. Opset 20 and
+ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+import tensorflow as tf
+
+from switch_tf.errors import ExportError
+from switch_tf.export.manifest import refuse_size, write_file
+from switch_tf.export.onnx_file import passes as passes
+from switch_tf.export.onnx_file.cuda_kernels import refuse_cpu_operators
+from switch_tf.export.onnx_file.runner import OnnxRunner
+from switch_tf.export.onnx_file.text_graph import IR_VERSION, OPSETS, build_text_front_end
+from switch_tf.export.onnx_file.weights import store_weights
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.proof.parity import Comparison, Door, Precision
+from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.runs.folder import Run
+
+_TF2ONNX_OPSET = 18  # the newest it writes
+NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see onnx_cuda
+
+
+def export_onnx(
+    run: Run,
+    proof: Proof,
+    output: Path,
+    inputs: Door = "text",
+    batch: int | None = None,
+    precision: Precision = "float32",
+    limit: int | None = None,
+) -> tuple[Path, Comparison]:
+    """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
+
+    Args:
+        inputs: what it takes.
+        batch: None for a dynamic batch, or its one size.
+        precision: that large weights are stored in; see `switch_tf.export.onnx_file.weights`.
+        limit: bytes that the file may have.
+
+    Raises:
+        ParityError: it does not answer as the trained model does; an earlier file stays.
+        ExportError: the graph cannot be converted or run, or is over the limit; an earlier file stays.
+        DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
+        RunError: the file cannot be written; an earlier file stays.
+    """
+    model = build_onnx(run, proof.exported, inputs, batch, precision)
+    refuse_size(model.ByteSize(), limit, output)
+    comparison = proof.check(OnnxRunner(model, str(output), proof.model))
+    write_file(output, model.SerializeToString(), proof.exported, comparison, _signature(model))
+    return output, comparison
+
+
+def build_onnx(
+    run: Run,
+    model: TextClassifier,
+    inputs: Door = "text",
+    batch: int | None = None,
+    precision: Precision = "float32",
+) -> onnx.ModelProto:
+    """The ONNX model in memory, checked in full; `model` is the trained model of `run`.
+
+    Raises:
+        ExportError: an operator has no standard ONNX counterpart, a dimension besides the batch is dynamic, or a model
+            for GPUs (ids in a fixed batch) would leave part of its work to the CPU.
+    """
+    converted = _convert(model, "bytes" if inputs == "bytes" else "ids", batch)
+    converted = passes.refuse_foreign_operators(converted)
+    converted = passes.to_opset(converted, OPSETS if inputs == "text" else NUMERIC_OPSETS, IR_VERSION)
+    converted = passes.name_batch(converted, batch)
+    converted = store_weights(converted, precision, kept=model.classifier.router_weights())
+    if inputs == "ids" and batch is not None:
+        converted = refuse_cpu_operators(converted)
+    if inputs == "text":
+        converted = passes.rename_values(converted, {"ids": "classifier/ids"})
+        front_end = build_text_front_end(run.config.text, model.vocabulary)
+        converted = passes.merge(front_end, converted, ("ids", "classifier/ids"))
+        converted = passes.spell_label(converted, run.labels)
+        converted = passes.name_batch(converted, batch)
+    converted = passes.with_metadata(converted, _metadata(run, len(model.vocabulary), precision))
+    converted.producer_name, converted.producer_version = "switch-tf", version("switch-tf")
+    try:
+        onnx.checker.check_model(converted, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"The converted graph is not valid ONNX: {error}. Please report it.") from error
+    return converted
+
+
+def _convert(model: TextClassifier, inputs: str, batch: int | None) -> onnx.ModelProto:
+    """The classifier from ids or bytes, as tf2onnx writes it; from bytes, the ids in between are a value named so."""
+    os.environ.setdefault("TF2ONNX_LOG_LEVEL", "ERROR")  # read when it is imported
+    import tf2onnx
+
+    def _classify_bytes(bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        read = model.tokenize_bytes.python_function(bytes)
+        return model.classify_ids.python_function(read["ids"]) | read
+
+    if inputs == "ids":
+        function, shape, kind = model.classify_ids.python_function, [batch, model.spec.sequence_length], tf.int32
+    else:
+        function, shape, kind = _classify_bytes, [batch, model.spec.byte_length], tf.uint8
+    signature = [tf.TensorSpec(shape, kind, name=inputs)]
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    with _quiet_tensorflow():
+        converted, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_TF2ONNX_OPSET)
+    return passes.without_output(converted, "ids")
+
+
+@contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """Without its warning that the vocabulary's table, which is not in this graph, is not exported with it."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _signature(model: onnx.ModelProto) -> dict[str, Any]:
+    """What goes in and out, and the operators in between, for the manifest."""
+
+    def describe(values: Iterable[onnx.ValueInfoProto]) -> dict[str, Any]:
+        return {
+            value.name: {
+                "type": onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),
+                "shape": [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim],
+            }
+            for value in values
+        }
+
+    return {
+        "inputs": describe(model.graph.input),
+        "outputs": describe(model.graph.output),
+        "operators": sorted({node.op_type for node in passes.nodes(model.graph)}),
+    }
+
+
+def _metadata(run: Run, words: int, precision: Precision) -> dict[str, str]:
+    return {
+        "labels": json.dumps(run.labels, ensure_ascii=False),
+        "text": json.dumps(dataclasses.asdict(run.config.text) | {"words": words}),
+        "precision": precision,
+        "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
+    }

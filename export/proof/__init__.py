@@ -1,0 +1,1 @@
+"""The gate: does an artifact answer as the trained model does?"""

@@ -1,0 +1,169 @@
+"""Asks a SavedModel twice, each time in a process that has none of our code: as TF Serving would, and from Python.
+
+TensorFlow's C++ loader answers through every signature in every batch size, the empty batch included, and replays TF
+Serving's warm-up records. TensorFlow for Python, which loads a SavedModel by other code, answers in one batch size.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from switch_tf.artifacts.saved_model import SAVED_MODEL_LABELS
+from switch_tf.errors import ExportError, ParityError
+from switch_tf.export.proof.parity import Answers, Door, Precision
+from switch_tf.export.saved_model import python_child as saved_model_child
+from switch_tf.export.saved_model.child_process import ask_child
+from switch_tf.export.saved_model.loader import Answered, Call, Outputs, as_examples, run_in_loader, strings
+from switch_tf.export.saved_model.warmup import read_warmup
+from switch_tf.text.byte_codes import pack
+
+# The signatures in the order they are asked, and what goes in: an input, or the ids that an earlier one of these gives.
+_ROUND: tuple[tuple[str, str | int], ...] = (
+    ("tokenize", "text"),
+    ("serving_default", "text"),
+    ("ids", 0),
+    ("classify", "inputs"),
+    ("tokenize_bytes", "bytes"),
+    ("bytes", "bytes"),
+    ("ids", 4),
+)
+
+
+class SavedModelRunner:
+    """Answers for strings; `bytes_runner` gives what answers for bytes, from the same processes."""
+
+    door: Door = "text"
+    precision: Precision = "float32"
+    admits_invalid_utf8 = True
+
+    def __init__(self, folder: Path, path: str, byte_length: int):
+        """`path` is what messages call it, `byte_length` the width of its bytes input."""
+        self.folder = folder
+        self.path = path
+        self.byte_length = byte_length
+        self._asked: tuple[list[bytes], list[int]] | None = None
+        self._answers: dict[Door, list[Answers]] = {}
+        self.size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+    def bytes_runner(self) -> "_BytesRunner":
+        """What asks the same SavedModel through its bytes input."""
+        return _BytesRunner(self)
+
+    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
+        """In each batch size what `serving_default`, `ids` and `classify` say, then twice what Python gets.
+
+        Raises:
+            ExportError: a process fails.
+            ParityError: the empty batch has no empty answer, or `classify` names other classes.
+        """
+        return self.answer_all(texts, batch_sizes)["text"]
+
+    def answer_all(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> dict[Door, list[Answers]]:
+        """Every signature on every text, by what it takes; asked again for the same texts, it remembers.
+
+        Raises:
+            ExportError, ParityError: as above.
+        """
+        question = (list(texts), list(batch_sizes))
+        if question != self._asked:
+            labels = self._read_labels()
+            of_loader = self._ask_loader(texts, batch_sizes, labels)
+            of_python = self._ask_python(texts, batch_sizes[0], labels)
+            self._answers = {door: of_loader[door] + of_python[door] for door in of_loader}
+            self._asked = question
+        return self._answers
+
+    def _read_labels(self) -> list[str]:
+        try:
+            return json.loads((self.folder / "assets" / SAVED_MODEL_LABELS).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{self.path} does not name its classes: {error}. Export it again.") from error
+
+    def _ask_loader(
+        self, texts: Sequence[bytes], batch_sizes: Sequence[int], labels: list[str]
+    ) -> dict[Door, list[Answers]]:
+        inputs = {"text": strings(texts), "bytes": pack(texts, self.byte_length), "inputs": as_examples(texts)}
+        calls: list[Call] = []
+        for size in batch_sizes:
+            calls += _round(inputs, size, len(calls))
+        calls += _round({name: array[:0] for name, array in inputs.items()}, 1, len(calls))
+        warmup = read_warmup(self.folder, self.path)  # asked to see that nothing fails
+        received = run_in_loader(self.folder, self.path, [*calls, *warmup])
+        *rounds, empty = [received[start : start + len(_ROUND)] for start in range(0, len(calls), len(_ROUND))]
+        for (signature, _), some, none in zip(_ROUND, rounds[0], empty, strict=True):
+            for key, array in some.items():
+                if none[key].shape != (0, *array.shape[1:]):
+                    wrong = f"the signature {signature} answers an empty batch with {key} {none[key].shape}"
+                    raise ParityError(f"{self.path}: {wrong}. Expected {(0, *array.shape[1:])}.")
+        answers: dict[Door, list[Answers]] = {"text": [], "bytes": []}
+        for tokens, default, of_ids, classified, raw_tokens, of_bytes, of_raw_ids in rounds:
+            if any(row != labels for row in map(_decode, classified["classes"])):
+                raise ParityError(f"{self.path}: the signature classify names other classes than {labels}.")
+            answers["text"] += [
+                Answers(tokens["ids"], default["probabilities"], _decode(default["label"])),
+                _of_indexes(tokens, of_ids["probabilities"], of_ids["label"], labels),
+                _of_indexes(tokens, classified["scores"], classified["scores"].argmax(axis=1), labels),
+            ]
+            answers["bytes"] += [
+                _of_indexes(raw_tokens, each["probabilities"], each["label"], labels) for each in (of_bytes, of_raw_ids)
+            ]
+        return answers
+
+    def _ask_python(self, texts: Sequence[bytes], batch_size: int, labels: list[str]) -> dict[Door, list[Answers]]:
+        request = {
+            "content": np.frombuffer(b"".join(texts), np.uint8),
+            "lengths": np.array([len(text) for text in texts], np.int64),
+            "batch_size": batch_size,
+            "byte_length": self.byte_length,
+        }
+        received = ask_child(saved_model_child.__file__, "in Python's TensorFlow", self.folder, self.path, request)
+        answers: dict[Door, list[Answers]] = {"text": [], "bytes": []}
+        for door, of_door in answers.items():
+            tokens = {"ids": received[f"{door}/ids"]}
+            spoken = json.loads(received[f"{door}/labels"].tobytes())
+            of_door.append(Answers(tokens["ids"], received[f"{door}/probabilities"], spoken))
+            numeric = received[f"{door}/ids_probabilities"], received[f"{door}/ids_label"]
+            of_door.append(_of_indexes(tokens, *numeric, labels))
+        return answers
+
+
+class _BytesRunner:
+    """The bytes input of a SavedModel."""
+
+    door: Door = "bytes"
+    precision: Precision = "float32"
+    admits_invalid_utf8 = True
+
+    def __init__(self, runner: SavedModelRunner):
+        self.path, self.size = runner.path, runner.size
+        self._runner = runner
+
+    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
+        """In each batch size what `bytes` says, and `ids` of the ids of `tokenize_bytes`, then twice what Python gets.
+
+        Raises:
+            ExportError, ParityError: as for strings.
+        """
+        return self._runner.answer_all(texts, batch_sizes)["bytes"]
+
+
+def _round(inputs: Outputs, batch: int, start: int) -> list[Call]:
+    """Every signature on the inputs; `start` calls stand before these."""
+    calls = []
+    for signature, source in _ROUND:
+        if isinstance(source, int):
+            calls.append(Call(signature, {"ids": Answered(start + source, "ids")}, batch))
+        else:
+            calls.append(Call(signature, {source: inputs[source]}, batch))
+    return calls
+
+
+def _of_indexes(tokens: Outputs, probabilities: np.ndarray, indexes: np.ndarray, labels: list[str]) -> Answers:
+    """The answers of a signature that gives no strings, or no ids."""
+    return Answers(tokens["ids"], probabilities, [labels[index] for index in indexes])
+
+
+def _decode(names: np.ndarray) -> list[str]:
+    return [name.decode("utf-8", "replace") for name in names]

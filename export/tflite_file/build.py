@@ -1,0 +1,158 @@
+"""A trained run as ONE TFLite file for LiteRT on phones, in browsers and on small machines: builtin operators only.
+
+Signatures, of which `bytes` is the first and so the default:
+
+    bytes      bytes: uint8 [batch, N]     -> probabilities: float32 [batch, classes], label: int32 [batch]
+    ids        ids: int32 [batch, length]  -> the same
+    tokenize   bytes: uint8 [batch, N]     -> ids: int32 [batch, length]
+
+`bytes` is UTF-8, cut at N bytes, with zeros behind it: all that a caller has to do in any language. The label is int32,
+where other formats have int64, since LiteRT.js loads no model that has an int64 output. The weights are stored once. A
+quantized file holds matrices in int8 or float16, as the converter writes them: activations are scaled token by token,
+so that no answer depends on the batch.
+"""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf.errors import ExportError
+from switch_tf.export.manifest import refuse_size, write_file
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.proof.parity import Comparison, Precision
+from switch_tf.export.tflite_file import flatbuffer as tflite_file
+from switch_tf.export.tflite_file.runner import SIGNATURES, TFLiteRunner
+from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.runs.folder import Run
+
+
+def export_tflite(
+    run: Run,
+    proof: Proof,
+    output: Path,
+    batch: int | None = None,
+    precision: Precision = "float32",
+    limit: int | None = None,
+) -> tuple[Path, Comparison]:
+    """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
+
+    Args:
+        batch: None for a dynamic batch, or its one size, which LiteRT.js needs.
+        precision: that matrices are stored in.
+        limit: bytes that the file may have.
+
+    Raises:
+        ParityError: it does not answer as the trained model does; an earlier file stays.
+        ExportError: the graph cannot be converted or run, or is over the limit; an earlier file stays.
+        DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
+        RunError: the file cannot be written; an earlier file stays.
+    """
+    content = build_tflite(run, proof.exported, batch, precision)
+    refuse_size(len(content), limit, output)
+    comparison = proof.check(TFLiteRunner(content, str(output), proof.model))
+    write_file(output, content, proof.exported, comparison, _describe(content, proof.exported))
+    return output, comparison
+
+
+def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, precision: Precision = "float32") -> bytes:
+    """The file in memory; `model` is the trained model of `run`.
+
+    Raises:
+        ExportError: an operator is not built into TFLite, or the converter fails.
+    """
+    facts = {
+        "labels": json.dumps(run.labels, ensure_ascii=False),
+        "text": json.dumps(dataclasses.asdict(run.config.text) | {"words": len(model.vocabulary)}),
+        "precision": precision,
+        "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
+    }
+    converted = tflite_file.unpack(_convert(model, batch, precision))
+    tflite_file.refuse_foreign_operators(converted)
+    if precision == "int8":
+        tflite_file.store_constants_in_int8(converted)
+    tflite_file.shed(converted)
+    tflite_file.describe(converted, _description(run, batch), facts)
+    lines = "".join(f"{label}\n" for label in run.labels)
+    return tflite_file.pack(
+        converted, {"labels.json": facts["labels"], "labels.txt": lines, "text.json": facts["text"]}
+    )
+
+
+def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> bytes:
+    """The three signatures, as TensorFlow's converter writes them."""
+    length, size = model.spec.sequence_length, model.spec.byte_length
+    ids, raw = tf.TensorSpec([batch, length], tf.int32, "ids"), tf.TensorSpec([batch, size], tf.uint8, "bytes")
+    functions = {
+        "bytes": (_with_int32_label(model.classify_bytes.python_function), raw),
+        "ids": (_with_int32_label(model.classify_ids.python_function), ids),
+        "tokenize": (model.tokenize_bytes.python_function, raw),
+    }
+    module = tf.Module()
+    module.weights = model.classifier.trainable_variables
+    signatures = {
+        name: tf.function(function, input_signature=[spec], autograph=False)
+        for name, (function, spec) in functions.items()
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        tf.saved_model.save(module, scratch, signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=list(SIGNATURES))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # the converter's exceptions share no narrower base
+            reason = str(error).strip().splitlines()[:1]
+            raise ExportError(f"The converter to TFLite fails: {' '.join(reason)}. Please report it.") from error
+
+
+def _with_int32_label(classify: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Callable[..., dict[str, tf.Tensor]]:
+    def answer(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        answered = classify(rows)
+        return answered | {"label": tf.cast(answered["label"], tf.int32)}
+
+    return answer
+
+
+def _description(run: Run, batch: int | None) -> str:
+    labels = ", ".join(run.labels[:20]) + (", ..." if len(run.labels) > 20 else "")
+    takes = f"UTF-8 with zeros behind it, uint8 [{batch or 'batch'}, {run.config.text.byte_length}]"
+    return f"Text classifier from switch-tf. In: {takes}. Out: the probabilities of {labels}."
+
+
+def _describe(content: bytes, model: TextClassifier) -> dict[str, Any]:
+    """Signatures and operators, for the manifest."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+
+    def describe(details: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: {
+                "type": np.dtype(each["dtype"]).name,
+                "shape": ["batch" if size == -1 else int(size) for size in each["shape_signature"]],
+            }
+            for name, each in details.items()
+        }
+
+    runners = {name: interpreter.get_signature_runner(name) for name in SIGNATURES}
+    return {
+        "signatures": {
+            name: {"inputs": describe(each.get_input_details()), "outputs": describe(each.get_output_details())}
+            for name, each in runners.items()
+        },
+        "operators": tflite_file.operators(tflite_file.unpack(content)),
+        "word_keys": {
+            "false_positive_rate": model.numeric_text.false_positive_rate,
+            "dropped_words": model.numeric_text.dropped_words,
+        },
+    }

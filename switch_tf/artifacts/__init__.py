@@ -1,0 +1,1 @@
+"""Models that answer texts: one adapter for each runtime."""

@@ -1,0 +1,94 @@
+"""The command line: one command per verb, each thin. Heavy imports stand inside the commands, so help comes at once.
+
+stdout carries the answer, stderr everything else. Exit codes: 0 done, 1 the user's data or settings, 2 usage,
+3 an export that does not answer as the trained model does.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from switch_tf.cli.answering import evaluate, predict
+from switch_tf.cli.exporting import export, verify
+from switch_tf.cli.shared import console
+from switch_tf.cli.training import train
+from switch_tf.errors import SwitchTFError
+from switch_tf.version import __version__
+
+_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
+
+
+class _Commands(click.Group):
+    """Ends quietly when the reader of our output has seen enough; click alone would end with 1, as after an error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+            ctx.exit(0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="switch-tf")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def commands(debug: bool) -> None:
+    """Train a Switch-Transformer text classifier and ship it as one model that takes raw text.
+
+    \b
+    First steps:
+      switch-tf quickstart                       train, compare, export and ask, on data that is built in
+      switch-tf train reviews.csv                train on your own texts
+      switch-tf predict runs/NAME "A fine film." ask
+      switch-tf export runs/NAME --format saved_model
+    """
+    del debug  # read by `main`, which outlives the command
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit; every error on purpose is a message and an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not for our users
+    try:
+        sys.exit(commands.main(arguments, prog_name="switch-tf", standalone_mode=False))
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SwitchTFError as error:
+        _fail(arguments, str(error), error.exit_code)
+    except OSError as error:
+        _fail(arguments, f"{error.filename or 'Input or output'}: {error.strerror or error}.", 1)
+    except (KeyboardInterrupt, click.Abort):
+        _fail(arguments, "Interrupted.", _INTERRUPTED)
+
+
+def _fail(arguments: list[str], message: str, exit_code: int) -> None:
+    if "--debug" in arguments:
+        import traceback
+
+        traceback.print_exc()
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(exit_code)
+
+
+for _command in (train, evaluate, predict, export, verify):
+    commands.add_command(_command)
+
+
+@commands.command()
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True, metavar="DIR"
+)
+def quickstart(output: Path) -> None:
+    """Train on the built-in reviews, compare, export and ask: the whole tour in a few minutes.
+
+    Makes DIR (a Switch classifier), DIR-dense (its dense twin) and DIR/export/saved_model. If DIR is taken, DIR-2.
+    """
+    from switch_tf.cli.quickstart import quickstart as tour
+
+    tour(output, console(stderr=False))

@@ -1,0 +1,69 @@
+"""The tour: train on the built-in reviews, hold the result against two baselines, export it and ask it something."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from switch_tf.artifacts.base import describe
+from switch_tf.artifacts.opening import load_predictor
+from switch_tf.config import Config, dense_twin, load_config
+from switch_tf.data.examples import read_examples
+from switch_tf.data.request import DataRequest
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.saved_model.build import export_saved_model
+from switch_tf.measuring.baseline import linear_baseline
+from switch_tf.reporting.tables import metrics_table, parity_table
+from switch_tf.runs.folder import Run, free_name, read_metrics
+from switch_tf.training.progress import TrainingProgress
+from switch_tf.training.session import train
+
+TEXTS = (
+    "A warm, funny and beautifully acted film.",
+    "A dull, overlong mess.",
+    "Battery died after a week; I want my money back!",
+)
+
+
+def quickstart(output: Path, console: Console) -> None:
+    """Make a run in `output` (or output-2, ... if taken), its dense twin beside it, and a SavedModel inside it."""
+    started = time.perf_counter()
+    request, config = DataRequest("reviews"), load_config("tiny")
+    output = free_name(output)
+
+    def trained(name: str, settings: Config, folder: Path) -> Run:
+        console.rule(name, align="left")
+        with TrainingProgress(Console(stderr=True)) as progress:
+            return train(request, settings, folder, progress)
+
+    run = trained(f"Switch classifier, {config.model.num_experts} experts", config, output)
+    dense = trained(
+        "Dense twin: the same work per token, no experts", dense_twin(config), free_name(Path(f"{output}-dense"))
+    )
+
+    console.rule("Linear baseline: TF-IDF of words and word pairs, logistic regression", align="left")
+    training, test = read_examples("reviews"), read_examples("reviews", split="test")
+    rows = [
+        ("switch-tf", read_metrics(run.path)["test"]),
+        ("dense twin", read_metrics(dense.path)["test"]),
+        ("TF-IDF + logistic regression", linear_baseline(training, test, run.labels)),
+    ]
+    console.print(metrics_table("Test split of reviews, never trained on", rows))
+
+    console.rule("SavedModel", align="left")
+    path, comparisons = export_saved_model(run, Proof(run), run.path / "export" / "saved_model")
+    console.print(parity_table(comparisons))
+
+    console.rule("Three texts, answered by the SavedModel", align="left")
+    model = load_predictor(path)
+    for text, probabilities in zip(TEXTS, model.probabilities(TEXTS), strict=True):
+        answer = describe(probabilities, model.labels)
+        console.print(f"  {answer['label']}  {answer['score']:.3f}  {text}", highlight=False)
+    console.rule(f"Done in {time.perf_counter() - started:.0f} s. What to try next", align="left")
+    for command in (
+        f'switch-tf predict {run.path} "Your own words." --json',
+        f"switch-tf evaluate {path} reviews",
+        "switch-tf train YOUR.csv --text-column text --label-column label",
+        "switch-tf train --help",
+    ):
+        console.print(f"  {command}", highlight=False)

@@ -1,0 +1,105 @@
+"""`switch-tf train`: data, settings and folder from the words of the command."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from switch_tf.cli.shared import as_json, console, echo_json, label_column, text_column
+from switch_tf.errors import UsageError
+
+
+class _TrainCommand(click.Command):
+    """`train --help` also lists every setting with its default and its reason."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from switch_tf.config import PRESETS, describe_settings
+
+        with formatter.section("Settings, for --config (TOML tables) and --set"):
+            rows = [(f"{key}={json.dumps(default)}", why) for key, default, why in describe_settings()]
+            formatter.write_dl(rows, col_max=44)
+        with formatter.section("Presets differ from these by"):
+            changes = {
+                name: [
+                    f"{table}.{key}={json.dumps(value)}"
+                    for table, keys in tables.items()
+                    for key, value in keys.items()
+                ]
+                for name, tables in PRESETS.items()
+            }
+            formatter.write_dl([(name, ", ".join(each) or "nothing") for name, each in changes.items()])
+
+
+@click.command(cls=_TrainCommand)
+@click.argument("data", default="reviews")
+@click.option("--test", metavar="DATA", help="Labelled texts to measure the finished model on.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run folder to make. [default: runs/...]"
+)
+@click.option("--preset", type=click.Choice(["tiny", "base", "large"]), default="tiny", show_default=True)
+@click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Settings in TOML.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
+@click.option("--epochs", type=int, help="Short for --set train.epochs=N.")
+@click.option("--seed", type=int, help="Short for --set train.seed=N.")
+@text_column
+@label_column
+@click.option("--resume", is_flag=True, help="Go on with a training that was cut off (--output, or the newest).")
+@as_json
+@click.pass_context
+def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) -> None:
+    """Train a classifier on DATA and leave it in a run folder.
+
+    DATA is a csv, tsv, jsonl or parquet file (plain, .gz or .xz), a folder with one folder of text files per class, or
+    the built-in set `reviews`. A part of it is split off for validation; the best epoch on that part is kept. Ctrl-C
+    or a crash loses at most the epoch in progress: `switch-tf train --resume` goes on from there.
+    """
+    from switch_tf.reporting.tables import metrics_table
+    from switch_tf.runs.folder import read_metrics
+    from switch_tf.training.progress import TrainingProgress
+    from switch_tf.training.session import train as train_run
+
+    terminal = console()
+    request, config, output = _resumed(ctx, options) if resume else _requested(options)
+    terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False)
+    with TrainingProgress(terminal) as progress:
+        run = train_run(request, config, output, progress, resume=resume)
+    metrics = read_metrics(run.path)
+    if as_json:
+        echo_json({"run": str(run.path), **metrics})
+        return
+    rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
+    terminal.print(metrics_table(f"{run.path}", rows))
+    terminal.print(f'Next: switch-tf predict {run.path} "Your text here."', highlight=False)
+
+
+def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
+    """Data, settings and folder from the words of the command."""
+    from switch_tf.config import load_config
+    from switch_tf.data.request import DataRequest
+    from switch_tf.runs.folder import fresh_name
+
+    shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
+    config = load_config(options["preset"], options["file"], [*options["assignments"], *shorthands])
+    request = DataRequest(options["data"], options["test"], options["text_column"], options["label_column"])
+    return request, config, options["output"] or fresh_name(request.data)
+
+
+def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Path]:
+    """The same from an unfinished folder, which knows them; what the command says besides must not contradict it."""
+    from switch_tf.training.session import read_unfinished
+
+    given = [
+        name
+        for name in options
+        if name != "output" and ctx.get_parameter_source(name) != click.core.ParameterSource.DEFAULT
+    ]
+    request, config, output = read_unfinished(options["output"])
+    if given:
+        asked, asked_config, _ = _requested(options)
+        if (asked, asked_config) != (request, config):
+            raise UsageError(
+                f"{output} was started with other data or settings than {', '.join(given)} say. "
+                "Resume with the same words, or with --output alone."
+            )
+    return request, config, output

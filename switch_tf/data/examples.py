@@ -1,0 +1,237 @@
+"""The examples a classifier learns from: reading them, naming their labels, and splitting off a validation part.
+
+Texts and labels stay in Arrow columns, a quarter of what Python strings take; a text becomes a Python object only in
+the batch that is being read. An existing path wins over the name of an embedded set:
+
+>>> examples = read_examples("reviews")
+>>> label_names(examples)
+['neg', 'pos']
+>>> examples.location(0)
+'reviews/train.tsv.xz, line 2'
+"""
+
+import hashlib
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from switch_tf.data.tables import ACCEPTED, Row, place_unit, read_folder, read_table, refusing_damage, split_folder
+from switch_tf.errors import DataError
+
+EMBEDDED = ("reviews",)
+
+_CHUNK_ROWS = 10_000
+_CHUNK_CHARACTERS = 32 * 2**20  # rows may be long: this bounds what waits as Python objects
+_PUNCTUATION = string.punctuation.encode()
+_FOLDED = bytes(32 if byte == 0 else byte for byte in range(256)).lower()  # bytes.lower() is ASCII only
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled texts in the order of their source."""
+
+    texts: pa.ChunkedArray  # large_string [n]
+    labels: pa.ChunkedArray  # string [n]
+    source: str  # the path or name they were read from
+    places: pa.ChunkedArray  # int64 [n], line or row in `source` from 1; string [n], file inside `source`
+    unit: str  # what `places` counts: "line", "row" or "file"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: np.ndarray) -> "Examples":
+        """The examples at `indices`, in that order."""
+        rows = pa.array(indices, type=pa.int64())
+        columns = {name: getattr(self, name).take(rows) for name in ("texts", "labels", "places")}
+        return replace(self, **columns)
+
+    def text_batches(self, size: int) -> Iterator[np.ndarray]:
+        """Texts as object arrays of `str`, `size` at a time and the rest last; an array of no texts is not yielded."""
+        for start in range(0, len(self), size):
+            yield np.array(self.texts.slice(start, size).to_pylist(), dtype=object)
+
+    def location(self, index: int) -> str:
+        """Where an example stands, for messages: "train.tsv, line 12"."""
+        place = self.places[index].as_py()
+        return f"{self.source}/{place}" if self.unit == "file" else f"{self.source}, {self.unit} {place}"
+
+
+def read_examples(
+    data: str | Path, *, split: str = "train", text_column: str = "text", label_column: str = "label"
+) -> Examples:
+    """Examples of a file, of a folder of class folders, or of the embedded set `reviews`.
+
+    `split` chooses a part of the embedded set and of a folder with `train` and `test` in it; a file has one part.
+
+    Raises:
+        DataError: there is no such data, or a row cannot be used; the message names file, line and column.
+    """
+    path = Path(data)
+    with refusing_damage(path):
+        is_folder, exists = path.is_dir(), path.exists()
+    if is_folder:
+        folder = split_folder(path, split)
+        return _collect(read_folder(folder), str(folder), "file")
+    if exists:
+        return _collect(read_table(path, text_column, label_column), str(path), place_unit(path))
+    if str(data) in EMBEDDED:
+        return _read_embedded(str(data), split)
+    sets = ", ".join(EMBEDDED)
+    raise DataError(f"There is no {data}. Expected {ACCEPTED}, a folder of class folders, or an embedded set: {sets}.")
+
+
+def label_names(examples: Examples) -> list[str]:
+    """The labels that occur, sorted by code point.
+
+    Raises:
+        DataError: there are fewer than two.
+    """
+    names: list[str] = sorted(examples.labels.unique().to_pylist())
+    if len(names) < 2:
+        problem = f"has the label {names[0]!r} alone" if names else "has no examples"
+        raise DataError(f"{examples.source} {problem}. Expected at least two labels to tell apart.")
+    return names
+
+
+def encode_labels(examples: Examples, labels: Sequence[str]) -> np.ndarray:
+    """Each example's position in `labels`, int32 [n].
+
+    Raises:
+        DataError: an example has a label that is not one of them.
+    """
+    codes = pc.index_in(examples.labels.combine_chunks(), value_set=pa.array(labels, type=pa.string()))
+    codes = codes.fill_null(-1).to_numpy()
+    unknown = np.flatnonzero(codes < 0)
+    if unknown.size:
+        first = int(unknown[0])
+        received = f"received the label {examples.labels[first].as_py()!r}"
+        known = ", ".join(repr(label) for label in labels[:20]) + (", ..." if len(labels) > 20 else "")
+        raise DataError(f"{examples.location(first)}: {received}. Expected one of {known}. Correct it or train on it.")
+    return codes
+
+
+def split_validation(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
+    """(training, validation), stratified by label and repeatable, both in the order of `examples`.
+
+    Texts that differ in ASCII case, punctuation or spacing alone read the same to the model: they form a group, and a
+    group stays on one side, so that nothing learnt by heart is asked. A label with a single group is trained on; every
+    other label has a group on both sides, which makes validation larger than `share` of the groups where that is too
+    small. A group whose rows disagree on the label counts as its first row's.
+
+    Raises:
+        DataError: no label has two different texts.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"Received share = {share}. Expected a number between 0 and 1.")
+    groups = _group_by_reading(examples)  # [n]
+    labels = examples.labels.combine_chunks().dictionary_encode().indices.to_numpy()  # [n]
+    _, first_rows = np.unique(groups, return_index=True)  # [groups]
+    held_out = _draw(labels[first_rows], share, seed)  # [groups]
+    for label in np.setdiff1d(labels, labels[~held_out[groups]]):  # every label is trained on
+        held_out[groups[labels == label][0]] = False
+    validation = held_out[groups]  # [n]
+    if not validation.any():
+        problem = "no label has two different texts, one to train on and one to validate with"
+        raise DataError(f"{examples.source}: {problem}. Expected several texts for each label.")
+    return examples.take(np.flatnonzero(~validation)), examples.take(np.flatnonzero(validation))
+
+
+def iter_texts(path: Path, text_column: str = "text") -> Iterator[str]:
+    """Texts of a table one by one; it needs no labels.
+
+    Raises:
+        DataError: the file or one of its rows cannot be used.
+    """
+    for row in read_table(path, text_column):
+        yield row.text
+
+
+def read_texts(data: str, text_column: str = "text") -> Iterator[str]:
+    """Texts of a table, or of the test split of an embedded set.
+
+    Raises:
+        DataError: there is no such data, or a row cannot be used.
+    """
+    if data in EMBEDDED and not Path(data).exists():
+        yield from _read_embedded(data, "test").texts.to_pylist()
+        return
+    yield from iter_texts(Path(data), text_column)
+
+
+def fingerprint(examples: Examples) -> str:
+    """SHA-256 over texts and labels in order, as hexadecimal digits: equal for equal data, wherever it was read."""
+    digest = hashlib.sha256()
+    for start in range(0, len(examples), _CHUNK_ROWS):
+        for column in (examples.labels, examples.texts):
+            for value in column.slice(start, _CHUNK_ROWS).to_pylist():
+                encoded = value.encode()
+                digest.update(len(encoded).to_bytes(8, "little"))  # so that "ab", "c" is not "a", "bc"
+                digest.update(encoded)
+    return digest.hexdigest()
+
+
+def _read_embedded(name: str, split: str) -> Examples:
+    file = resources.files("switch_tf.datasets") / name / f"{split}.tsv.xz"
+    if not file.is_file():
+        raise DataError(f"The embedded set {name!r} has no split {split!r}. Expected 'train' or 'test'.")
+    with resources.as_file(file) as path:
+        return _collect(read_table(path, "text", "label"), f"{name}/{file.name}", "line")
+
+
+def _collect(rows: Iterable[Row], source: str, unit: str) -> Examples:
+    """Arrow columns of rows, built chunk by chunk so that the rows are never all Python objects."""
+    kinds = {"places": pa.string() if unit == "file" else pa.int64(), "texts": pa.large_string(), "labels": pa.string()}
+    table = pa.schema(kinds.items())
+    chunks = [pa.table(list(zip(*chunk, strict=True)), schema=table) for chunk in _in_chunks(rows)]
+    columns = pa.concat_tables(chunks)
+    return Examples(columns["texts"], columns["labels"], source, columns["places"], unit)
+
+
+def _in_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    waiting: list[Row] = []
+    characters = 0
+    for row in rows:
+        waiting.append(row)
+        characters += len(row.text)
+        if len(waiting) == _CHUNK_ROWS or characters > _CHUNK_CHARACTERS:
+            yield waiting
+            waiting, characters = [], 0
+    if waiting:
+        yield waiting
+
+
+def _group_by_reading(examples: Examples) -> np.ndarray:
+    """A number for each text, int64 [n]: equal where the model's text front-end reads the same words."""
+    groups = np.empty(len(examples), np.int64)
+    numbers: dict[bytes, int] = {}
+    row = 0
+    for batch in examples.text_batches(_CHUNK_ROWS):
+        for text in batch:
+            words = text.encode().translate(_FOLDED, delete=_PUNCTUATION).split()  # bytes.split: bytes 9-13 and 32
+            key = hashlib.blake2b(b" ".join(words), digest_size=16).digest()
+            groups[row] = numbers.setdefault(key, len(numbers))
+            row += 1
+    return groups
+
+
+def _draw(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which groups are held out, bool [groups], given a label for each: at least one of a label's, if it has two."""
+    from sklearn.model_selection import train_test_split  # takes over a second to import
+
+    held_out = np.zeros(labels.size, bool)
+    classes, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    classes, splittable = classes[counts >= 2], np.flatnonzero(counts[class_of] >= 2)
+    if not classes.size:
+        return held_out
+    size = int(np.clip(round(share * splittable.size), classes.size, splittable.size - classes.size))
+    kept, held = train_test_split(splittable, test_size=size, stratify=labels[splittable], random_state=seed)
+    held_out[held] = True
+    for label in np.setdiff1d(classes, labels[held]):  # stratifying may round a rare label's part to nothing
+        held_out[kept[labels[kept] == label][0]] = True
+    return held_out

@@ -1,0 +1,43 @@
+"""What layers share: stateless dropout, activations, initial weights, dtype policies."""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_keras as keras
+
+from switch_tf.config import ModelConfig
+
+
+def dropout(x: tf.Tensor, rate: float, training: bool, seed: tf.Tensor | None, place: int) -> tf.Tensor:
+    """Stateless dropout; `place` tells apart the places that share a seed."""
+    if not training or rate == 0.0:
+        return x
+    return tf.nn.experimental.stateless_dropout(x, rate, seed=fold_in(seed, place), rng_alg="philox")
+
+
+def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The activation function of that name; gelu is exact and written with erf, which every exporter has."""
+    if name == "relu":
+        return tf.nn.relu
+    return lambda x: 0.5 * x * (1.0 + tf.math.erf(x / math.sqrt(2.0)))
+
+
+def scaled(fan_in: int, config: ModelConfig) -> keras.initializers.Initializer:
+    """Truncated normal of standard deviation sqrt(initializer_scale / fan_in) (section 2.4 of the paper).
+
+    Written out since Keras' VarianceScaling would take the experts of a [experts, in, out] weight for inputs.
+    """
+    of_truncated = 0.87962566103423978  # standard deviation of a unit normal cut at two of its own
+    return keras.initializers.TruncatedNormal(stddev=math.sqrt(config.initializer_scale / fan_in) / of_truncated)
+
+
+def fold_in(seed: tf.Tensor | None, place: int) -> tf.Tensor:
+    if seed is None:
+        raise ValueError("A seed, int32 [2], is needed when training=True. Received: None.")
+    return tf.random.fold_in(seed, place)
+
+
+def dtype_policy(compute_dtype: str) -> keras.mixed_precision.Policy:
+    """Weights in float32, computation in `compute_dtype`."""
+    return keras.mixed_precision.Policy("float32" if compute_dtype == "float32" else f"mixed_{compute_dtype}")

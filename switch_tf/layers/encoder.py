@@ -1,0 +1,42 @@
+"""The encoder block: attention and a feed-forward layer, each on the residual stream."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from switch_tf.config import ModelConfig
+from switch_tf.layers.attention import MaskedAttention
+from switch_tf.layers.common import dropout
+from switch_tf.layers.switch_ffn import DenseFFN, RouterReport, SwitchFFN
+
+
+class EncoderBlock(keras.layers.Layer):
+    """Pre-norm masked self-attention, then a feed-forward layer, each added to the residual stream."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        sequence_length: int,
+        use_switch: bool,
+        compute_dtype: str = "float32",
+        **kwargs: object,
+    ):
+        super().__init__(**kwargs)
+        self.config = config
+        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
+        self.attention = MaskedAttention(config, compute_dtype, name="attention")
+        self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
+        self.feed_forward = (
+            SwitchFFN(config, sequence_length, compute_dtype, name="switch_ffn")
+            if use_switch
+            else DenseFFN(config, compute_dtype, name="dense_ffn")
+        )
+
+    def call(
+        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, RouterReport | None]:
+        """float32 [batch, length, d_model] to the same, and what the router did if there is one."""
+        rate = self.config.dropout
+        h = self.attention(self.attention_norm(x), mask)  # [batch, length, d_model]
+        x += dropout(h, rate, training, seed, 2)
+        h, report = self.feed_forward(self.feed_forward_norm(x), mask, training=training, seed=seed)
+        return x + dropout(h, rate, training, seed, 3), report

@@ -1,0 +1,115 @@
+"""The maths of top-1 routing: which expert each token goes to, which tokens find room, and what the router pays.
+
+Pure functions over tensors, without variables or Keras; `switch_tf.layers.switch_ffn` puts them together. The source is
+Fedus, Zoph and Shazeer, "Switch Transformers", arXiv 2101.03961, sections 2.1 and 2.2.
+
+Every example is a group of its own: it fills its experts' slots alone, so no answer depends on the other examples of
+the batch. Padding is never routed, takes no slot and counts in no loss. All shapes but the batch are static.
+"""
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Routing(NamedTuple):
+    """Where each token of a batch goes, and what the router did on the whole.
+
+    Attributes:
+        expert: int32 [batch, length]. The expert with the highest router logit; meaningless at padding.
+        gate: float32 [batch, length]. The router's probability of that expert, p in y = p E(x).
+        position: int32 [batch, length]. How many earlier tokens of the example chose the same expert, from 0.
+        kept: bool [batch, length]. True where a real token found a slot: position < capacity.
+        tokens_per_expert: float32 [experts]. Real tokens that chose each expert, dropped ones included.
+        mean_probability: float32 [experts]. Mean router probability of each expert over the real tokens.
+        dropped: float32 []. Real tokens that found no slot.
+    """
+
+    expert: tf.Tensor
+    gate: tf.Tensor
+    position: tf.Tensor
+    kept: tf.Tensor
+    tokens_per_expert: tf.Tensor
+    mean_probability: tf.Tensor
+    dropped: tf.Tensor
+
+
+def expert_capacity(length: int, num_experts: int, capacity_factor: float, min_capacity: int = 1) -> int:
+    """Slots that each expert has for one example, max(min_capacity, ceil(capacity_factor x length / experts)).
+
+    Equation 3 of the paper with one example as the group. Never more than `length`, since no expert can be chosen
+    more often; computed in exact arithmetic, so that 1.1 x 100 / 10 is 11 and not 12.
+
+    >>> expert_capacity(length=256, num_experts=8, capacity_factor=1.25)
+    40
+    """
+    share = math.ceil(Fraction(str(capacity_factor)) * length / num_experts)
+    return min(length, max(min_capacity, share))
+
+
+def route(logits: tf.Tensor, mask: tf.Tensor, capacity: int) -> Routing:
+    """Send every real token to the expert with its highest logit, first come first served within the example.
+
+    Args:
+        logits: float32 [batch, length, experts].
+        mask: bool [batch, length], True at real tokens.
+        capacity: slots of each expert for one example, from `expert_capacity`.
+    """
+    num_experts = logits.shape[-1]
+    probabilities = tf.nn.softmax(logits)  # [batch, length, experts]
+    expert = tf.argmax(logits, axis=-1, output_type=tf.int32)  # [batch, length]
+    real = tf.cast(mask, tf.float32)  # [batch, length]
+    chosen = tf.one_hot(expert, num_experts)  # [batch, length, experts]
+    gate = tf.reduce_sum(chosen * probabilities, axis=-1)  # [batch, length]
+    chosen *= real[..., tf.newaxis]
+
+    position = position_in_expert(chosen)  # [batch, length]
+    kept = tf.logical_and(mask, position < capacity)
+    num_tokens = tf.maximum(tf.reduce_sum(real), 1.0)  # a batch of empty texts has none
+    return Routing(
+        expert=expert,
+        gate=gate,
+        position=position,
+        kept=kept,
+        tokens_per_expert=tf.reduce_sum(chosen, axis=[0, 1]),
+        mean_probability=tf.reduce_sum(probabilities * real[..., tf.newaxis], axis=[0, 1]) / num_tokens,
+        dropped=tf.reduce_sum(real) - tf.reduce_sum(tf.cast(kept, tf.float32)),
+    )
+
+
+def position_in_expert(chosen: tf.Tensor) -> tf.Tensor:
+    """Each token's place in the queue of its expert, counted from 0 along the sequence.
+
+    Args:
+        chosen: float32 [batch, length, experts], one-hot at real tokens and all zero at padding.
+
+    Returns:
+        int32 [batch, length]; 0 at padding.
+    """
+    earlier = tf.cumsum(chosen, axis=1, exclusive=True)  # [batch, length, experts]
+    return tf.cast(tf.reduce_sum(earlier * chosen, axis=-1), tf.int32)  # [batch, length]
+
+
+def load_balancing_loss(tokens_per_expert: tf.Tensor, mean_probability: tf.Tensor) -> tf.Tensor:
+    """E x sum_i f_i P_i, equation 4 without its alpha: 1 when balanced, E when one expert takes all.
+
+    f_i is the share of the batch's real tokens that chose expert i and P_i the mean probability it was given; only P
+    has a gradient. Returns 0 for a batch without a real token.
+    """
+    num_experts = tokens_per_expert.shape[-1]
+    share = tokens_per_expert / tf.maximum(tf.reduce_sum(tokens_per_expert), 1.0)  # [experts]
+    return num_experts * tf.reduce_sum(tf.stop_gradient(share) * mean_probability)
+
+
+def router_z_loss(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean over real tokens of logsumexp(logits)^2: keeps logits small (ST-MoE, arXiv 2202.08906, equation 5).
+
+    Args:
+        logits: float32 [batch, length, experts].
+        mask: bool [batch, length], True at real tokens.
+    """
+    real = tf.cast(mask, tf.float32)  # [batch, length]
+    squared = tf.square(tf.reduce_logsumexp(logits, axis=-1))  # [batch, length]
+    return tf.reduce_sum(squared * real) / tf.maximum(tf.reduce_sum(real), 1.0)

@@ -1,0 +1,1 @@
+"""Figures: how good a model is, and what a linear one reaches."""

@@ -1,0 +1,47 @@
+"""How good a model is on labelled texts: accuracy, macro-F1, log loss, and the figures of each label."""
+
+from typing import Any
+
+import numpy as np
+
+from switch_tf.artifacts.base import Predictor
+from switch_tf.data.examples import Examples, encode_labels
+
+_TEXT_BATCH = 1024
+
+
+def evaluate(model: Predictor, examples: Examples) -> dict[str, Any]:
+    """Figures of a model on examples; the texts stream through it.
+
+    Returns:
+        n, accuracy, macro_f1 (over the labels that occur or are answered), log_loss (nats) and per_label
+        (precision, recall, f1, support).
+
+    Raises:
+        DataError: an example has a label that the model does not know.
+    """
+    expected = encode_labels(examples, model.labels)  # [n]
+    answers = [model.probabilities(texts) for texts in examples.text_batches(_TEXT_BATCH)]
+    return score(np.concatenate(answers), expected, model.labels)
+
+
+def score(probabilities: np.ndarray, expected: np.ndarray, labels: list[str]) -> dict[str, Any]:
+    """The same from probabilities, float [n, classes], and label indices, int [n]."""
+    from sklearn.metrics import f1_score, precision_recall_fscore_support
+
+    answered = probabilities.argmax(axis=1)  # [n]
+    picked = probabilities[np.arange(expected.size), expected].astype(np.float64)
+    indices = np.arange(len(labels))
+    each = precision_recall_fscore_support(expected, answered, labels=indices, zero_division=0.0)
+    names = ("precision", "recall", "f1", "support")
+    per_label = {
+        label: {name: values[i].item() for name, values in zip(names, each, strict=True)}
+        for i, label in enumerate(labels)
+    }
+    return {
+        "n": int(expected.size),
+        "accuracy": float(np.mean(answered == expected)),
+        "macro_f1": float(f1_score(expected, answered, average="macro", zero_division=0.0)),
+        "log_loss": float(-np.log(np.maximum(picked, np.finfo(np.float32).tiny)).mean()),
+        "per_label": per_label,
+    }

@@ -1,0 +1,1 @@
+"""Models put together from layers, with their weights."""

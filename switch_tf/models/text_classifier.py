@@ -1,0 +1,119 @@
+"""The trained model as one thing that takes text: front-end, classifier, softmax and label, all shapes static.
+
+This is what `predict` runs, what every export is made from and what it is compared with.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf.config import Config
+from switch_tf.errors import DataError, RunError
+from switch_tf.files import read_tensors
+from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.weights import EMBEDDINGS, assign_weights
+from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
+from switch_tf.text.from_bytes import NumericText
+from switch_tf.text.from_strings import KerasText
+from switch_tf.text.spec import FIRST_WORD_ID
+
+_BATCH = 64  # texts at a time: larger ones are no faster on a CPU
+
+
+class TextClassifier(tf.Module):
+    """Raw text in, probabilities and label out.
+
+    Text inputs answer the label as a string, the `ids` and `bytes` inputs as an index, so that they hold no string
+    operator and compile under XLA.
+    """
+
+    runtime = "TensorFlow"
+
+    def __init__(self, config: Config, vocabulary: Sequence[str], labels: Sequence[str], classifier: SwitchClassifier):
+        super().__init__(name="text_classifier")
+        self.spec = config.text
+        self._labels, self._vocabulary = list(labels), list(vocabulary)
+        self.text = KerasText(config.text, vocabulary)
+        self.classifier = classifier
+        length = config.text.sequence_length
+        text = tf.TensorSpec([None], tf.string, name="text")
+        ids = tf.TensorSpec([None, length], tf.int32, name="ids")
+        raw = tf.TensorSpec([None, config.text.byte_length], tf.uint8, name="bytes")
+        self.tokenize = tf.function(self._tokenize, input_signature=[text], autograph=False)
+        self.classify_ids = tf.function(self._classify_ids, input_signature=[ids], autograph=False)
+        self.classify_text = tf.function(self._classify_text, input_signature=[text], autograph=False)
+        self.tokenize_bytes = tf.function(self._tokenize_bytes, input_signature=[raw], autograph=False)
+        self.classify_bytes = tf.function(self._classify_bytes, input_signature=[raw], autograph=False)
+        examples = tf.TensorSpec([None], tf.string, name="inputs")
+        self.classify_examples = tf.function(self._classify_examples, input_signature=[examples], autograph=False)
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names, in the order of the probabilities; a plain list, where the module holds a tracked one."""
+        return list(self._labels)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Words, the first of which has id 2."""
+        return list(self._vocabulary)
+
+    @cached_property
+    def numeric_text(self) -> NumericText:
+        """The front-end of the `bytes` input, made when it is first asked for: neither training nor `predict` does."""
+        return NumericText(self.spec, self._vocabulary)
+
+    def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        """float32 [texts, classes]; any number of texts, in batches."""
+        answers = [
+            self.classify_text(tf.constant(list(texts[start : start + _BATCH]), tf.string))["probabilities"].numpy()
+            for start in range(0, len(texts), _BATCH)
+        ]
+        return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])
+
+    def _tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"ids": self.text(text)}  # [batch, length]
+
+    def _tokenize_bytes(self, bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"ids": self.numeric_text(bytes)}  # [batch, length]
+
+    def _classify_bytes(self, bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._classify_ids(self.numeric_text(bytes))
+
+    def _classify_ids(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = self.classifier(ids, training=False).logits  # [batch, classes]
+        return {"probabilities": tf.nn.softmax(logits), "label": tf.argmax(logits, axis=-1)}
+
+    def _classify_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = self._classify_ids(self.text(text))
+        return answer | {"label": tf.gather(tf.constant(self.labels), answer["label"])}  # [batch]
+
+    def _classify_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As TF Serving's Classify wants it: every class beside its score, for serialized tf.Example with a `text`."""
+        text = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})["text"]  # [batch]
+        scores = self._classify_ids(self.text(text))["probabilities"]  # [batch, classes]
+        return {"classes": tf.broadcast_to(tf.constant(self.labels), tf.shape(scores)), "scores": scores}
+
+
+def load_classifier(run: Run, words: int | None = None) -> TextClassifier:
+    """The trained model of a run folder, in float32.
+
+    Args:
+        words: keep that many of the most frequent words; the others become out of vocabulary.
+
+    Raises:
+        RunError: the weights or the vocabulary are missing, damaged or of another model.
+    """
+    vocabulary = run.vocabulary[:words]
+    weights, _ = read_tensors(run.path / WEIGHTS)
+    table = weights.get(EMBEDDINGS, np.zeros([0]))
+    if len(table) == len(run.vocabulary) + FIRST_WORD_ID:
+        weights[EMBEDDINGS] = table[: len(vocabulary) + FIRST_WORD_ID]
+    classifier = SwitchClassifier(run.config, len(vocabulary) + FIRST_WORD_ID, len(run.labels))
+    classifier.initialize()
+    assign_weights(classifier, weights, str(run.path / WEIGHTS))
+    try:
+        return TextClassifier(run.config, vocabulary, run.labels, classifier)
+    except DataError as error:  # of the vocabulary
+        raise RunError(f"{run.path / VOCABULARY} is damaged: {error} Restore the file, or train again.") from error

@@ -1,0 +1,46 @@
+"""The summary of a run on a page: RUN/summary.md."""
+
+from typing import Any
+
+from switch_tf import files
+from switch_tf.runs.folder import Run
+
+
+def write_summary(run: Run, metrics: dict[str, Any]) -> None:
+    """RUN/summary.md: what was trained on what, and how good it came out."""
+    data, training, model = run.data, metrics["training"], run.config.model
+    experts = f"{model.num_experts} experts" if model.num_experts else "no experts (dense twin)"
+    splits = {name: metrics[name] for name in ("validation", "test") if name in metrics}
+    rows = [_row(name, each["n"], each, ("accuracy", "macro_f1", "log_loss")) for name, each in splits.items()]
+    labels = [
+        _row(label, each["support"], each, ("precision", "recall", "f1"))
+        for label, each in splits[list(splits)[-1]]["per_label"].items()
+    ]
+    lines = [
+        f"# {data['data']}: {len(run.labels)} labels",
+        "",
+        f"A Switch classifier: {model.num_blocks} block(s) of width {model.d_model}, {experts}, "
+        f"{len(run.vocabulary)} words, {run.config.text.sequence_length} tokens a text, "
+        f"{training['parameters']:,} parameters.",
+        "",
+        f"Trained on {data['training_examples']:,} texts in {training['seconds']:.0f} s "
+        f"({training['tokens_per_second']:,} tokens/s); "
+        f"epoch {training['best_epoch']} of {training['epochs']} was best on validation.",
+        "",
+        "| split | texts | accuracy | macro-F1 | log loss |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        "| label | texts | precision | recall | F1 |",
+        "|---|---|---|---|---|",
+        *labels,
+        "",
+        "![loss, accuracy and dropped tokens by epoch](history.png)",
+    ]
+    files.write_text(run.path / "summary.md", "\n".join(lines) + "\n")
+
+
+def _row(name: str, count: int, figures: dict[str, float], keys: tuple[str, ...]) -> str:
+    name = name.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    cells = [name, f"{count:,}", *(f"{figures[key]:.4f}" for key in keys)]
+    return f"| {' | '.join(cells)} |"

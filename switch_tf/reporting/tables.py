@@ -1,0 +1,73 @@
+"""Figures as a person reads them on a terminal."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+
+def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """Accuracy, macro-F1 and log loss, a row for each model or split."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for column in ("texts", "accuracy", "macro-F1", "log loss"):
+        table.add_column(column, justify="right")
+    for name, figures in rows:
+        numbers = [f"{figures[key]:.4f}" for key in ("accuracy", "macro_f1", "log_loss")]
+        table.add_row(name, f"{figures['n']:,}", *numbers)
+    return table
+
+
+def parity_table(comparisons: Sequence[Any]) -> Table:
+    """Artifacts beside the trained model, a column for each `switch_tf.export.proof.parity.Comparison`.
+
+    Accuracies are shown where one was measured, which is of quantized artifacts alone.
+    """
+    table = Table()
+    table.add_column("Compared with the trained model")
+    paths = [Path(each.path) for each in comparisons]
+    for name, path, each in zip(_short_names(paths), paths, comparisons, strict=True):
+        several = paths.count(path) > 1
+        table.add_column(f"{name}, {each.door}" if several else name, justify="right", overflow="fold")
+
+    def add(name: str, shown: Callable[[Any], str]) -> None:
+        table.add_row(name, *(shown(each) for each in comparisons))
+
+    add("bytes", lambda each: f"{each.size:,}")
+    add("texts", lambda each: f"{each.texts:,}")
+    add("ids equal", lambda each: f"{each.ids_equal:,}")
+    add("max |dp|", lambda each: f"{each.max_abs_diff:.1e}")
+    add("labels equal", lambda each: f"{each.labels_equal:,}")
+    add("routing ties", lambda each: f"{each.routing_ties:,}")
+    add("batch invariance", lambda each: f"{each.batch_invariance:.1e}")
+    if any(each.accuracy is not None for each in comparisons):
+        add("accuracy", lambda each: _figure(each.accuracy))
+        add("trained model's", lambda each: _figure(each.accuracy_of_trained_model))
+    add("", lambda each: "✓" if each.ok else "✗")
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """The ends of paths, as long as it takes to tell them apart; a version number takes its folder with it."""
+    names = [path.name for path in paths]
+    for length in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        names = [str(Path(*path.parts[-(length + path.name.isdigit()) :])) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return names
+
+
+def label_table(figures: dict[str, Any]) -> Table:
+    """Precision, recall and F1 of each label."""
+    table = Table()
+    table.add_column("label")
+    for column in ("precision", "recall", "F1", "texts"):
+        table.add_column(column, justify="right")
+    for label, each in figures["per_label"].items():
+        table.add_row(label, *(f"{each[key]:.4f}" for key in ("precision", "recall", "f1")), f"{each['support']:,}")
+    return table

@@ -1,0 +1,1 @@
+"""Run folders: what one training left behind."""

@@ -1,0 +1,43 @@
+"""Which labelled texts a run was measured on, read again from where they are."""
+
+from dataclasses import fields, replace
+
+from switch_tf.data.examples import Examples, fingerprint, read_examples, split_validation
+from switch_tf.data.request import DataRequest, read_test
+from switch_tf.errors import DataError, RunError
+from switch_tf.runs import folder as run
+from switch_tf.runs.folder import Run
+
+
+def read_measured(finished: Run, data: str | None = None) -> Examples:
+    """The labelled examples that a run was measured on: its whole test split, or else its validation split.
+
+    Args:
+        data: where the run's test data, or else its training data, is now; None where it was.
+
+    Raises:
+        DataError: it is not there any more, or is other data.
+        RunError: the run does not say what it was.
+    """
+    try:
+        request = DataRequest(**{field.name: finished.data[field.name] for field in fields(DataRequest)})
+        tested = finished.data["test_fingerprint"] is not None
+        expected = finished.data["test_fingerprint" if tested else "fingerprint"]
+    except KeyError as error:
+        raise RunError(f"{finished.path / run.DATA} does not say {error}. Restore it, or train again.") from error
+    if data is not None:
+        request = replace(request, test=data) if tested else replace(request, data=data)
+    name = request.test or request.data
+    columns = {"text_column": request.text_column, "label_column": request.label_column}
+    try:
+        found = read_test(request) if tested else read_examples(request.data, **columns)
+    except DataError as error:
+        problem = f"{finished.path} was measured on {name}, which cannot be read: {error}"
+        raise DataError(f"{problem} Say where it is now: `export --data`, `verify --measured-on`.") from error
+    if found is None or fingerprint(found) != expected:
+        options = "`export --data`, `verify --measured-on`"
+        raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is: {options}.")
+    if tested:
+        return found
+    settings = finished.config.train
+    return split_validation(found, settings.validation_share, settings.seed)[1]

@@ -1,0 +1,45 @@
+"""How text becomes token ids: the one specification that every front-end (Keras, numeric, ONNX) realises."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from switch_tf.settings import STRICT, setting
+
+PADDING_ID = 0
+OUT_OF_VOCABULARY_ID = 1
+FIRST_WORD_ID = 2  # of the vocabulary's first word
+PADDING = ""  # what stands for the first two ids where words do
+OUT_OF_VOCABULARY = "[UNK]"
+
+Standardize = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation", "none"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TextSpec:
+    """How text becomes token ids; every front-end (Keras, numeric, ONNX) realises this one specification.
+
+    Bytes 9-13, 32 and 0 are whitespace; lower-casing is ASCII only; punctuation is `string.punctuation` and is
+    removed without leaving a space; a token that becomes empty vanishes; id 0 is padding and id 1 is out of vocabulary.
+    """
+
+    vocabulary_size: Annotated[int, Field(ge=3, le=1_000_000)] = setting(
+        10_000, "ids in use at most, padding and OOV included; the most frequent training words are kept"
+    )
+    standardize: Standardize = setting(
+        "lower_and_strip_punctuation", "as in Keras TextVectorization; 'none' leaves the text as it is"
+    )
+    sequence_length: Annotated[int, Field(ge=1, le=8192)] = setting(64, "tokens read of a text (L)")
+    byte_length: Annotated[int, Field(ge=0, le=65_536)] = setting(
+        0, "bytes read by the bytes input (N); 0 means 8 x sequence_length, rounded up to a multiple of 256"
+    )
+    truncation: Literal["prefix", "drop"] = setting(
+        "prefix", "texts that fill byte_length: keep a last word that may be cut ('prefix') or leave it out ('drop')"
+    )
+
+    @model_validator(mode="after")
+    def _fill_byte_length(self) -> "TextSpec":
+        if self.byte_length == 0:
+            object.__setattr__(self, "byte_length", -(-8 * self.sequence_length // 256) * 256)
+        return self

@@ -1,0 +1,201 @@
+"""From labelled texts to a run folder: read, split, adapt the vocabulary, fit, measure, write it all down."""
+
+import platform
+import time
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf import files
+from switch_tf.config import Config, config_from_dict
+from switch_tf.data.examples import (
+    Examples,
+    encode_labels,
+    fingerprint,
+    label_names,
+    read_examples,
+    split_validation,
+)
+from switch_tf.data.request import DataRequest, read_test
+from switch_tf.errors import ConfigError, DataError, RunError
+from switch_tf.measuring.scores import evaluate
+from switch_tf.models.text_classifier import TextClassifier, load_classifier
+from switch_tf.reporting.history import write_history
+from switch_tf.reporting.summary import write_summary
+from switch_tf.runs import folder as run
+from switch_tf.runs.folder import UNFINISHED, Run, newest_run, unfinished
+from switch_tf.runs.held_out import HELD_OUT_TEXTS, write_held_out
+from switch_tf.settings import read_toml
+from switch_tf.text.byte_codes import changed_share
+from switch_tf.text.from_strings import KerasText, adapt_vocabulary
+from switch_tf.text.spec import FIRST_WORD_ID
+from switch_tf.training.loop import CHECKPOINT, Encoded, Progress, best_epoch, fit
+
+_TEXT_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data that is ready to train on."""
+
+    labels: list[str]
+    training: Examples
+    validation: Examples
+    test: Examples | None
+    fingerprint: str
+
+
+def train(request: DataRequest, config: Config, output: Path, progress: Progress, resume: bool = False) -> Run:
+    """Train a classifier and leave it in the folder `output`, which must not exist yet.
+
+    With `resume`, go on where a training into `output` was cut off; `request` and `config` must be the same.
+
+    Raises:
+        DataError: the data cannot be used.
+        RunError: the folder exists, holds an unfinished training, or holds none to resume.
+    """
+    started = time.perf_counter()
+    folder = unfinished(output)
+    _check_folders(output, folder, resume)
+    prepared = prepare(request, config)
+    description = _describe(request, prepared)
+    if resume:
+        vocabulary = _check_same(folder, config, description)
+        files.remove_temporary(folder)
+    else:
+        vocabulary = adapt_vocabulary(config.text, prepared.training.text_batches(_TEXT_BATCH))
+        with files.new_folder(folder) as new:
+            run.write_settings(new, config, prepared.labels, vocabulary, description)
+
+    front_end = KerasText(config.text, vocabulary)
+    history = fit(
+        encode(prepared.training, prepared.labels, front_end),
+        encode(prepared.validation, prepared.labels, front_end),
+        num_ids=len(vocabulary) + FIRST_WORD_ID,
+        num_classes=len(prepared.labels),
+        config=config,
+        folder=folder,
+        progress=progress,
+    )
+    finished = Run(folder, config, prepared.labels, vocabulary, description)
+    # A resumed training did not see its first part: it took no less than its epochs.
+    seconds = max(time.perf_counter() - started, sum(row["seconds"] for row in history))
+    _measure(finished, prepared, history, seconds)
+    files.move_folder(folder, output)
+    (output / CHECKPOINT).unlink()  # last: until the folder has its name, a training that is cut off needs it
+    return Run(output, config, prepared.labels, vocabulary, description)
+
+
+def read_unfinished(output: Path | None) -> tuple[DataRequest, Config, Path]:
+    """What the training into `output` (default: the newest unfinished under ./runs) was started with, and `output`.
+
+    Raises:
+        RunError: there is none, or its files are damaged.
+    """
+    folder = newest_run(unfinished=True) if output is None else unfinished(output)
+    output = folder.with_name(folder.name.removesuffix(UNFINISHED))
+    _check_folders(output, folder, resume=True)
+    data = files.read_json(folder / run.DATA)
+    try:
+        request = DataRequest(**{field.name: data[field.name] for field in fields(DataRequest)})
+        return request, config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)), output
+    except (KeyError, TypeError, ConfigError) as error:
+        raise RunError(f"{folder} cannot be resumed: {error}. Remove it and train again.") from error
+
+
+def prepare(request: DataRequest, config: Config) -> Prepared:
+    """Read and split the examples; the test set is checked before anything long begins.
+
+    Raises:
+        DataError: they cannot be used.
+    """
+    columns = {"text_column": request.text_column, "label_column": request.label_column}
+    everything = read_examples(request.data, **columns)
+    labels = label_names(everything)
+    test = read_test(request)
+    if test is not None:
+        encode_labels(test, labels)
+    training, validation = split_validation(everything, config.train.validation_share, config.train.seed)
+    return Prepared(labels, training, validation, test, fingerprint(everything))
+
+
+def encode(examples: Examples, labels: list[str], front_end: KerasText) -> Encoded:
+    """Token ids and label indices of all examples."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    tokenize = tf.function(front_end.__call__, input_signature=signature, autograph=False)
+    ids = [tokenize(tf.constant(texts, tf.string)).numpy() for texts in examples.text_batches(_TEXT_BATCH)]
+    return Encoded(np.concatenate(ids), encode_labels(examples, labels))
+
+
+def _check_folders(output: Path, folder: Path, resume: bool) -> None:
+    if output.exists():
+        finished = "is finished: there is nothing to resume" if resume else "already exists"
+        raise RunError(f"{output} {finished}. Name another folder with --output, or remove it first.")
+    if resume and not folder.is_dir():
+        raise RunError(f"There is nothing to resume: no folder {folder}. Train without --resume.")
+    if not resume and folder.exists():
+        raise RunError(f"{folder} holds an unfinished training. Go on with --resume, or remove it first.")
+
+
+def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> list[str]:
+    """The vocabulary of an unfinished training, if it was started with the same settings and data."""
+    if config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)) != config:
+        raise RunError(f"{folder} was started with other settings. Resume without settings: they are kept there.")
+    started_with = files.read_json(folder / run.DATA)
+    for key in ("fingerprint", "test_fingerprint"):
+        if started_with.get(key) != description[key]:
+            raise DataError(f"{folder} was started on other data: {key} differs. Restore the data, or start again.")
+    return run.read_vocabulary(folder / run.VOCABULARY)
+
+
+def _describe(request: DataRequest, prepared: Prepared) -> dict[str, Any]:
+    return asdict(request) | {
+        "fingerprint": prepared.fingerprint,
+        "training_examples": len(prepared.training),
+        "validation_examples": len(prepared.validation),
+        "test_examples": 0 if prepared.test is None else len(prepared.test),
+        "test_fingerprint": None if prepared.test is None else fingerprint(prepared.test),
+    }
+
+
+def _measure(finished: Run, prepared: Prepared, history: list[dict[str, Any]], seconds: float) -> None:
+    """Evaluate the best weights as they will be used, and write figures, plots and the sample of held-out texts."""
+    classifier = load_classifier(finished)
+    held_out = {"validation": prepared.validation} | ({} if prepared.test is None else {"test": prepared.test})
+    metrics: dict[str, Any] = {name: evaluate(classifier, examples) for name, examples in held_out.items()}
+    metrics["changed_by_byte_length"] = {
+        name: _changed_by_byte_length(classifier, examples)
+        for name, examples in {"training": prepared.training, **held_out}.items()
+    }
+    metrics["training"] = {
+        "epochs": len(history),
+        "best_epoch": history[best_epoch(history)]["epoch"],
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(sum(row["tokens_per_second"] for row in history) / len(history)),
+        "parameters": int(classifier.classifier.count_params()),
+    }
+    metrics["versions"] = {name: version(name) for name in ("switch-tf", "tensorflow", "tf-keras", "numpy")}
+    metrics["versions"]["python"] = platform.python_version()
+    files.write_json(finished.path / run.METRICS, metrics)
+    write_history(finished.path, history)
+    last = next(reversed(held_out.values()))
+    sample = last.take(np.sort(np.random.default_rng(0).permutation(len(last))[:HELD_OUT_TEXTS]))
+    write_held_out(finished.path, sample.texts.to_pylist(), sample.labels.to_pylist())
+    write_summary(finished, metrics)
+
+
+def _changed_by_byte_length(classifier: TextClassifier, examples: Examples) -> float:
+    """The share of texts that the bytes input reads otherwise than as a whole."""
+
+    def tokenize(texts: list[bytes]) -> np.ndarray:
+        return classifier.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
+
+    shares = [
+        changed_share(classifier.spec, tokenize, texts.tolist()) * len(texts)
+        for texts in examples.text_batches(_TEXT_BATCH)
+    ]
+    return float(sum(shares) / len(examples))

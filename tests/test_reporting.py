@@ -1,0 +1,124 @@
+"""What a person reads about a run must be the run's figures, whatever names its labels have."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from switch_tf.config import Config, ModelConfig
+from switch_tf.data.examples import Examples
+from switch_tf.measuring.baseline import linear_baseline
+from switch_tf.reporting.summary import write_summary
+from switch_tf.reporting.tables import label_table, metrics_table, parity_table
+from switch_tf.runs.folder import Run
+from switch_tf.text.spec import TextSpec
+
+FIGURES: dict[str, Any] = {
+    "n": 12345,
+    "accuracy": 0.87654,
+    "macro_f1": 0.5,
+    "log_loss": 0.123449,
+    "per_label": {
+        "a|b": {"precision": 0.25, "recall": 1.0, "f1": 0.4, "support": 2000},
+        "[red]c\\|d": {"precision": 0.75, "recall": 0.0, "f1": 0.0, "support": 1},
+    },
+}
+TRAINING = {"epochs": 5, "best_epoch": 3, "seconds": 61.4, "tokens_per_second": 54321, "parameters": 1234567}
+
+
+def examples_of(rows: list[tuple[str, str]]) -> Examples:
+    texts, labels = (pa.chunked_array([list(column)]) for column in zip(*rows, strict=True))
+    places = pa.chunked_array([list(range(len(rows)))])
+    return Examples(texts.cast(pa.large_string()), labels, "made.tsv", places, "row")
+
+
+def printed(table: Table) -> list[list[str]]:
+    """Cells of the rows of a table as they stand on a terminal that is wide enough."""
+    console = Console(width=300, markup=False, emoji=False, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    lines = capture.get().splitlines()
+    return [[cell.strip() for cell in line.strip("│┃").split("│")] for line in lines if line.startswith("│")]
+
+
+def summary(tmp_path: Path, metrics: dict[str, Any], **model: Any) -> list[str]:
+    config = Config(TextSpec(sequence_length=12), ModelConfig(**model))
+    data = {"data": "made.tsv", "training_examples": 9876}
+    write_summary(Run(tmp_path, config, ["a|b", "[red]c\\|d"], ["x"] * 7, data), metrics)
+    return (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_summary_holds_the_figures_of_the_last_split(tmp_path: Path) -> None:
+    other = FIGURES | {"n": 10, "accuracy": 0.25, "per_label": {}}
+    lines = summary(tmp_path, {"validation": other, "test": FIGURES, "training": TRAINING}, num_experts=8, d_model=16)
+    assert lines[0] == "# made.tsv: 2 labels"
+    assert "1 block(s) of width 16, 8 experts, 7 words, 12 tokens a text, 1,234,567 parameters." in lines[2]
+    assert lines[4] == ("Trained on 9,876 texts in 61 s (54,321 tokens/s); epoch 3 of 5 was best on validation.")
+    assert "| validation | 10 | 0.2500 | 0.5000 | 0.1234 |" in lines
+    assert "| test | 12,345 | 0.8765 | 0.5000 | 0.1234 |" in lines
+    assert "| a\\|b | 2,000 | 0.2500 | 1.0000 | 0.4000 |" in lines
+
+
+def test_summary_escapes_what_would_end_a_cell(tmp_path: Path) -> None:
+    lines = summary(tmp_path, {"validation": FIGURES, "training": TRAINING})
+    assert "| [red]c\\\\\\|d | 1 | 0.7500 | 0.0000 | 0.0000 |" in lines
+    assert not any(line.startswith("| test") for line in lines)
+
+
+def test_summary_names_the_dense_twin(tmp_path: Path) -> None:
+    assert (
+        "no experts (dense twin)" in summary(tmp_path, {"validation": FIGURES, "training": TRAINING}, num_experts=0)[2]
+    )
+
+
+def test_tables_hold_the_figures_and_the_names_as_they_are() -> None:
+    assert printed(metrics_table("", [("[b]one[/b]", FIGURES)])) == [
+        ["[b]one[/b]", "12,345", "0.8765", "0.5000", "0.1234"]
+    ]
+    assert printed(label_table(FIGURES)) == [
+        ["a|b", "0.2500", "1.0000", "0.4000", "2,000"],
+        ["[red]c\\|d", "0.7500", "0.0000", "0.0000", "1"],
+    ]
+
+
+@pytest.mark.parametrize(("ok", "sign"), [(True, "✓"), (False, "✗")])
+def test_parity_table_shows_the_verdict(ok: bool, sign: str) -> None:
+    compared = {"path": "x/a.onnx", "size": 4321, "texts": 1024, "ids_equal": 1023, "max_abs_diff": 2.34e-7}
+    compared |= {"labels_equal": 1022, "routing_ties": 3, "batch_invariance": 0.0, "ok": ok, "accuracy": None}
+    rows = printed(parity_table([SimpleNamespace(**compared)]))
+    names = ["bytes", "texts", "ids equal", "max |dp|", "labels equal", "routing ties", "batch invariance", ""]
+    assert [row[0] for row in rows] == names
+    assert [row[1] for row in rows] == ["4,321", "1,024", "1,023", "2.3e-07", "1,022", "3", "0.0e+00", sign]
+
+
+def test_parity_table_fits_a_terminal_and_shows_accuracies_of_those_that_have_one() -> None:
+    base = {"size": 1, "texts": 1, "ids_equal": 1, "max_abs_diff": 0.0, "labels_equal": 1, "routing_ties": 0}
+    base |= {"batch_invariance": 0.0, "ok": True, "accuracy": None, "accuracy_of_trained_model": None}
+    measured = base | {"accuracy": 0.77123, "accuracy_of_trained_model": 0.7722}
+    rows = [("runs/a/export/saved_model/12", base), ("runs/a/export/model.onnx", base), ("b/model.onnx", measured)]
+    table = parity_table([SimpleNamespace(path=path, **figures) for path, figures in rows])
+    assert [column.header for column in table.columns][1:] == [
+        "export/saved_model/12",
+        "export/model.onnx",
+        "b/model.onnx",
+    ]
+    assert printed(table)[-3:-1] == [["accuracy", "", "", "0.7712"], ["trained model's", "", "", "0.7722"]]
+    assert table.__rich_measure__(Console(width=80), Console(width=80).options).minimum <= 80
+
+
+def test_linear_baseline_learns_what_is_separable_by_pairs_and_single_letters() -> None:
+    rows = [("not good x", "bad"), ("good y", "fine"), ("not bad y", "fine"), ("bad x", "bad")] * 5
+    figures = linear_baseline(examples_of(rows), examples_of(rows[:4]), ["bad", "fine"])
+    assert (figures["n"], figures["accuracy"], figures["macro_f1"]) == (4, 1.0, 1.0)
+    assert figures["per_label"]["bad"]["support"] == 2
+
+
+def test_linear_baseline_keeps_the_order_of_the_labels_where_one_was_not_trained_on() -> None:
+    rows = [("dull", "bad"), ("fine", "good")] * 5
+    figures = linear_baseline(examples_of(rows), examples_of([*rows[:2], ("meh", "even")]), ["bad", "even", "good"])
+    assert figures["accuracy"] == pytest.approx(2 / 3)
+    assert {label: each["recall"] for label, each in figures["per_label"].items()} == {"bad": 1, "even": 0, "good": 1}

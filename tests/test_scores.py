@@ -1,0 +1,94 @@
+"""The figures a model is judged by, against values worked out by hand."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from switch_tf.data.examples import Examples
+from switch_tf.errors import DataError
+from switch_tf.measuring import scores as module
+from switch_tf.measuring.scores import evaluate, score
+
+
+def examples_of(rows: list[tuple[str, str]]) -> Examples:
+    texts, labels = (pa.chunked_array([list(column)]) for column in zip(*rows, strict=True))
+    places = pa.chunked_array([list(range(2, len(rows) + 2))])
+    return Examples(texts.cast(pa.large_string()), labels, "made.tsv", places, "line")
+
+
+class Lookup:
+    """A model that knows its answers by heart, and in which portions it was asked."""
+
+    def __init__(self, labels: list[str], answers: dict[str, list[float]]):
+        self.labels, self.answers, self.asked = labels, answers, list[int]()
+
+    def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        self.asked.append(len(texts))
+        return np.array([self.answers[str(text)] for text in texts], np.float32)
+
+
+def test_figures_are_those_worked_out_by_hand() -> None:
+    #            answered: a, a, b, c, b      expected: a, b, b, c, a
+    probabilities = np.array(
+        [[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.0, 0.0, 1.0], [0.125, 0.75, 0.125]], np.float32
+    )
+    figures = score(probabilities, np.array([0, 1, 1, 2, 0]), ["a", "b", "c"])
+    half = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert figures.pop("log_loss") == pytest.approx((math.log(2) + math.log(4) + math.log(2) + 0.0 + math.log(8)) / 5)
+    assert figures.pop("macro_f1") == pytest.approx((0.5 + 0.5 + 1.0) / 3)
+    assert figures == {
+        "n": 5,
+        "accuracy": 0.6,
+        "per_label": {"a": half, "b": half, "c": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}},
+    }
+
+
+def test_f1_weighs_precision_and_recall() -> None:
+    # a: 3 answered of which 2 right, 2 expected -> precision 2/3, recall 1; b: 1 answered, right, of 2.
+    probabilities = np.array([[0.9, 0.1]] * 3 + [[0.1, 0.9]], np.float32)
+    figures = score(probabilities, np.array([0, 0, 1, 1]), ["a", "b"])
+    assert figures["per_label"]["a"] == pytest.approx({"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "support": 2})
+    assert figures["per_label"]["b"] == pytest.approx({"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2})
+    assert figures["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+
+
+def test_labels_that_neither_occur_nor_are_answered_have_zeros_and_leave_macro_f1_alone() -> None:
+    probabilities = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
+    figures = score(probabilities, np.array([0, 1]), ["a", "b", "unused"])
+    assert figures["per_label"]["unused"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert figures["macro_f1"] == 1.0
+
+
+def test_a_label_that_is_answered_but_does_not_occur_counts() -> None:
+    figures = score(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), np.array([0, 0]), ["a", "b"])
+    assert figures["macro_f1"] == pytest.approx((2 / 3 + 0.0) / 2)
+
+
+def test_a_certain_mistake_costs_a_finite_amount() -> None:
+    figures = score(np.array([[1.0, 0.0]], np.float32), np.array([1]), ["a", "b"])
+    assert figures["log_loss"] == pytest.approx(126 * math.log(2))
+
+
+def test_figures_are_plain_numbers() -> None:
+    figures = score(np.array([[0.5, 0.5]], np.float32), np.array([0]), ["a", "b"])
+    values = [figures["n"], figures["accuracy"], figures["macro_f1"], figures["log_loss"]]
+    values += [value for each in figures["per_label"].values() for value in each.values()]
+    assert {type(value) for value in values} == {int, float}
+
+
+def test_texts_stream_through_the_model_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"text {number}", "yes" if number % 3 else "no") for number in range(10)]
+    model = Lookup(["no", "yes"], {text: [0.25, 0.75] if label == "yes" else [0.75, 0.25] for text, label in rows})
+    monkeypatch.setattr(module, "_TEXT_BATCH", 4)
+    figures = evaluate(model, examples_of(rows))
+    assert (figures["n"], figures["accuracy"], model.asked) == (10, 1.0, [4, 4, 2])
+
+
+def test_a_label_that_the_model_does_not_know_is_refused_before_it_is_asked() -> None:
+    model = Lookup(["no", "yes"], {})
+    with pytest.raises(DataError, match=r"made\.tsv, line 3: received the label 'maybe'\. Expected one of 'no', 'yes'"):
+        evaluate(model, examples_of([("a", "no"), ("b", "maybe")]))
+    assert model.asked == []

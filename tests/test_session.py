@@ -1,0 +1,355 @@
+"""What a run folder holds is true, what was refused left nothing, and what was cut off goes on."""
+
+import errno
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import Quiet, ask, made_up_rows, tiny_config, write_tsv
+
+from switch_tf import files
+from switch_tf.data.examples import fingerprint, read_examples
+from switch_tf.data.request import DataRequest, read_test
+from switch_tf.errors import DataError, RunError
+from switch_tf.measuring.scores import evaluate
+from switch_tf.models.text_classifier import load_classifier
+from switch_tf.runs.folder import open_run, read_vocabulary
+from switch_tf.runs.measured import read_measured
+from switch_tf.training import session as module
+from switch_tf.training.session import prepare, read_unfinished, train
+
+CONTENTS = [
+    "config.toml",
+    "data.json",
+    "held_out.parquet",
+    "history.csv",
+    "history.png",
+    "labels.json",
+    "metrics.json",
+    "summary.md",
+    "vocabulary.txt",
+    "weights.safetensors",
+]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def made(data_folder: Path, test: bool = True) -> DataRequest:
+    return DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv") if test else None)
+
+
+class Never(Quiet):
+    """Training must not begin."""
+
+    def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
+        raise AssertionError("training began")
+
+
+class TestRunFolder:
+    def test_it_holds_what_it_promises_and_nothing_else(self, trained_run: Path) -> None:
+        assert names(trained_run) == CONTENTS
+        assert names(trained_run.parent) == [trained_run.name]
+
+    def test_its_data_is_described(self, trained_run: Path, data_folder: Path) -> None:
+        data = json.loads((trained_run / "data.json").read_text())
+        assert len(data.pop("fingerprint")) == len(data.pop("test_fingerprint")) == 64
+        assert data == {
+            "data": str(data_folder / "made.tsv"),
+            "test": str(data_folder / "made-test.tsv"),
+            "text_column": "text",
+            "label_column": "label",
+            "training_examples": 108,
+            "validation_examples": 12,
+            "test_examples": 40,
+        }
+
+    def test_its_settings_are_the_ones_it_was_trained_with(self, trained_run: Path) -> None:
+        settings = tomllib.loads((trained_run / "config.toml").read_text())
+        assert (settings["model"]["num_experts"], settings["train"]["epochs"]) == (2, 3)
+        assert open_run(trained_run).config == tiny_config()
+
+    def test_its_metrics_are_what_evaluating_it_gives(self, trained_run: Path, data_folder: Path) -> None:
+        metrics = json.loads((trained_run / "metrics.json").read_text())
+        classifier = load_classifier(open_run(trained_run))
+        assert metrics["test"] == evaluate(classifier, read_examples(data_folder / "made-test.tsv"))
+        validation = prepare(made(data_folder), tiny_config()).validation
+        assert metrics["validation"] == evaluate(classifier, validation)
+        assert (metrics["validation"]["n"], metrics["test"]["n"]) == (12, 40)
+        weights, _ = files.read_tensors(trained_run / "weights.safetensors")
+        assert metrics["training"]["parameters"] == sum(array.size for array in weights.values())
+        assert set(metrics["versions"]) == {"switch-tf", "tensorflow", "tf-keras", "numpy", "python"}
+
+    def test_the_best_epoch_is_the_one_that_was_kept(self, trained_run: Path) -> None:
+        metrics = json.loads((trained_run / "metrics.json").read_text())
+        rows = [line.split(",") for line in (trained_run / "history.csv").read_text().splitlines()]
+        history = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+        best = history[metrics["training"]["best_epoch"] - 1]
+        assert float(best["validation_accuracy"]) == pytest.approx(metrics["validation"]["accuracy"])
+        assert float(best["validation_loss"]) == pytest.approx(metrics["validation"]["log_loss"], rel=1e-4)
+        assert max(float(row["validation_accuracy"]) for row in history) == float(best["validation_accuracy"])
+
+    def test_its_held_out_texts_are_of_the_test_set_with_their_labels(
+        self, trained_run: Path, data_folder: Path
+    ) -> None:
+        table = pq.read_table(trained_run / "held_out.parquet").to_pydict()
+        rows = [line.split("\t") for line in (data_folder / "made-test.tsv").read_text("utf-8").split("\n")[1:-1]]
+        assert list(zip(table["text"], table["label"], strict=True)) == [(text, label) for text, label in rows]
+
+
+class TestWhatIsHeldOut:
+    def test_no_word_of_a_held_out_text_alone_is_in_the_vocabulary(self, tmp_path: Path) -> None:
+        """Every text of `made_up_rows` has a word that no other has."""
+        request = DataRequest(
+            str(write_tsv(tmp_path / "a.tsv", made_up_rows(60))),
+            str(write_tsv(tmp_path / "b.tsv", made_up_rows(20, seed=1))),
+        )
+        config = tiny_config("text.vocabulary_size=500", "train.epochs=1", "train.validation_share=0.2")
+        run = train(request, config, tmp_path / "run", Quiet())
+        prepared = prepare(request, config)
+
+        def own_words(texts: list[str]) -> set[str]:
+            return {text.split()[-1] for text in texts}
+
+        vocabulary = set(read_vocabulary(run.path / "vocabulary.txt"))
+        trained_on = own_words(prepared.training.texts.to_pylist())
+        assert prepared.test is not None
+        held_out = own_words(prepared.validation.texts.to_pylist()) | own_words(prepared.test.texts.to_pylist())
+        assert (len(trained_on), len(held_out)) == (48, 32)
+        assert trained_on <= vocabulary
+        assert not held_out & vocabulary
+
+    def test_an_embedded_set_brings_its_own_test_texts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        test = read_test(DataRequest("reviews"))
+        assert test is not None
+        assert test.source == "reviews/test.tsv.xz"
+        monkeypatch.chdir(tmp_path)  # a file of that name wins, and has no test part
+        write_tsv(tmp_path / "reviews", made_up_rows(4))
+        assert read_test(DataRequest("reviews")) is None
+        assert read_test(DataRequest("other.tsv")) is None
+
+    def test_without_a_test_set_the_validation_texts_are_kept(self, data_folder: Path, tmp_path: Path) -> None:
+        run = train(made(data_folder, test=False), tiny_config("train.epochs=1"), tmp_path / "run", Quiet())
+        metrics = json.loads((run.path / "metrics.json").read_text())
+        assert "test" not in metrics
+        assert "| test |" not in (run.path / "summary.md").read_text()
+        prepared = prepare(made(data_folder, test=False), tiny_config())
+        held_out = pq.read_table(run.path / "held_out.parquet")["text"].to_pylist()
+        assert held_out == prepared.validation.texts.to_pylist()
+        assert (run.data["test_examples"], run.data["test_fingerprint"]) == (0, None)
+
+
+class TestWhatARunIsMeasuredOn:
+    def test_it_is_its_whole_test_set_wherever_that_is_now(
+        self, trained_run: Path, data_folder: Path, tmp_path: Path
+    ) -> None:
+        run, test = open_run(trained_run), read_examples(data_folder / "made-test.tsv")
+        assert read_measured(run).texts.to_pylist() == test.texts.to_pylist()
+        moved = shutil.copy(data_folder / "made-test.tsv", tmp_path / "moved.tsv")
+        assert read_measured(run, str(moved)).labels.to_pylist() == test.labels.to_pylist()
+
+    def test_without_a_test_set_it_is_the_validation_split(self, trained_run: Path, data_folder: Path) -> None:
+        run = open_run(trained_run)
+        run.data.update(test=None, test_fingerprint=None)
+        expected = prepare(made(data_folder, test=False), run.config).validation
+        assert read_measured(run).texts.to_pylist() == expected.texts.to_pylist()
+
+    def test_an_embedded_set_brings_its_own(self, trained_run: Path) -> None:
+        run, test = open_run(trained_run), read_examples("reviews", split="test")
+        run.data.update(data="reviews", test=None, test_fingerprint=fingerprint(test))
+        assert len(read_measured(run)) == len(test)
+
+    def test_other_or_missing_data_is_refused(self, trained_run: Path, data_folder: Path) -> None:
+        run = open_run(trained_run)
+        with pytest.raises(
+            DataError, match=r"made\.tsv is not what .* was measured on\. Say where that is: `export --data`"
+        ):
+            read_measured(run, str(data_folder / "made.tsv"))
+        run.data["test"] = "gone.tsv"
+        with pytest.raises(DataError, match=r"measured on gone\.tsv, which cannot be read: There is no gone\.tsv"):
+            read_measured(run)
+        del run.data["test_fingerprint"]
+        with pytest.raises(RunError, match=r"data\.json does not say 'test_fingerprint'"):
+            read_measured(run)
+
+
+class TestRefusals:
+    def test_a_test_label_that_training_lacks_is_refused_before_training(
+        self, data_folder: Path, tmp_path: Path
+    ) -> None:
+        test = write_tsv(tmp_path / "b.tsv", [("a film", "good"), ("another", "so-so")])
+        request = DataRequest(str(data_folder / "made.tsv"), str(test))
+        with pytest.raises(
+            DataError, match=r"b\.tsv, line 3: received the label 'so-so'\. Expected one of 'bad', 'good'"
+        ):
+            train(request, tiny_config(), tmp_path / "run", Never())
+        assert names(tmp_path) == ["b.tsv"]
+
+    @pytest.mark.parametrize(
+        ("request_", "problem"),
+        [
+            (DataRequest("none.tsv"), "There is no none.tsv"),
+            (DataRequest("MADE", test="none.tsv"), "There is no none.tsv"),
+            (DataRequest("MADE", text_column="words"), "there is no column 'words'"),
+        ],
+    )
+    def test_data_that_cannot_be_used_leaves_nothing(
+        self, request_: DataRequest, problem: str, data_folder: Path, tmp_path: Path
+    ) -> None:
+        data = request_.data.replace("MADE", str(data_folder / "made.tsv"))
+        request = DataRequest(data, request_.test, request_.text_column)
+        with pytest.raises(DataError, match=problem):
+            train(request, tiny_config(), tmp_path / "run", Never())
+        assert names(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        ("there", "resume", "problem"),
+        [
+            ("run", False, r"run already exists\. Name another folder with --output, or remove it first\."),
+            ("run", True, r"run is finished: there is nothing to resume\. Name another folder"),
+            ("run.unfinished", False, r"holds an unfinished training\. Go on with --resume, or remove it first\."),
+            ("other", True, r"There is nothing to resume: no folder .*run\.unfinished\. Train without --resume\."),
+        ],
+    )
+    def test_a_folder_in_the_way_or_missing_is_refused_before_reading(
+        self, there: str, resume: bool, problem: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / there).mkdir()
+        with pytest.raises(RunError, match=problem):
+            train(DataRequest("none.tsv"), tiny_config(), tmp_path / "run", Never(), resume=resume)
+        assert (names(tmp_path), names(tmp_path / there)) == ([there], [])
+
+    @pytest.mark.parametrize("output", [".", "/", "..", "a.unfinished"])
+    def test_a_name_that_no_run_can_have_is_refused(
+        self, output: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for resume in (False, True):
+            with pytest.raises(RunError, match=r"is no name for a new folder|Leave that ending out"):
+                train(DataRequest("none.tsv"), tiny_config(), Path(output), Never(), resume)
+        with pytest.raises(RunError, match=r"is no name for a new folder|Leave that ending out"):
+            read_unfinished(Path(output))
+
+    def test_a_full_disk_at_the_start_leaves_nothing(
+        self, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fail_at(monkeypatch, "config.toml")
+        with pytest.raises(RunError, match=r"config\.toml cannot be written: No space left on device"):
+            train(made(data_folder), tiny_config(), tmp_path / "run", Never())
+        assert names(tmp_path) == []
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the disk be full when the file `name` is written."""
+    original: Callable[[Path, bytes], None] = files.write_bytes
+
+    def full(*_: object) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_bytes(path: Path, content: bytes) -> None:
+        with monkeypatch.context() as patch:
+            if path.name == name:
+                patch.setattr(os, "fsync", full)
+            original(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", write_bytes)
+
+
+@pytest.fixture(scope="module")
+def cut_off(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training whose disk was full when all epochs were done and metrics were to be written."""
+    folder = tmp_path_factory.mktemp("cut")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fail_at(monkeypatch, "metrics.json")
+        with pytest.raises(RunError, match=r"metrics\.json cannot be written: No space left on device"):
+            train(made(data_folder), tiny_config(), folder / "run", Quiet())
+    assert names(folder) == ["run.unfinished"]
+    return folder / "run.unfinished"
+
+
+class TestResuming:
+    @pytest.fixture
+    def output(self, cut_off: Path, tmp_path: Path) -> Path:
+        shutil.copytree(cut_off, tmp_path / "run.unfinished")
+        return tmp_path / "run"
+
+    def test_a_training_cut_off_at_its_end_trains_nothing_again(
+        self, output: Path, data_folder: Path, trained_run: Path
+    ) -> None:
+        request, config, found = read_unfinished(output)
+        assert (request, config, found) == (made(data_folder), tiny_config(), output)
+        run = train(request, config, output, Never(), resume=True)
+        assert (run.path, names(output), names(output.parent)) == (output, CONTENTS, ["run"])
+        for name in ("weights.safetensors", "held_out.parquet", "vocabulary.txt", "data.json"):
+            assert (output / name).read_bytes() == (trained_run / name).read_bytes(), name
+        ours, theirs = (json.loads((folder / "metrics.json").read_text()) for folder in (output, trained_run))
+        assert (ours["test"], ours["validation"]) == (theirs["test"], theirs["validation"])
+        epochs = [float(row.split(",")[-2]) for row in (output / "history.csv").read_text().splitlines()[1:]]
+        assert ours["training"]["seconds"] >= round(sum(epochs), 1)
+
+    def test_a_name_taken_in_the_meantime_costs_nothing(
+        self, output: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        measure = module._measure
+
+        def meanwhile(*arguments: Any) -> None:
+            measure(*arguments)
+            output.mkdir()
+
+        monkeypatch.setattr(module, "_measure", meanwhile)
+        with pytest.raises(RunError, match="run already exists"):
+            train(made(data_folder), tiny_config(), output, Never(), resume=True)
+        monkeypatch.undo()
+        assert "checkpoint.safetensors" in names(output.with_name("run.unfinished"))
+        output.rmdir()
+        train(made(data_folder), tiny_config(), output, Never(), resume=True)
+        assert names(output) == CONTENTS
+
+    def test_other_settings_are_refused(self, output: Path, data_folder: Path) -> None:
+        with pytest.raises(RunError, match=r"was started with other settings\. Resume without settings"):
+            train(made(data_folder), tiny_config("train.epochs=4"), output, Never(), resume=True)
+
+    @pytest.mark.parametrize(("changed", "key"), [("made.tsv", "fingerprint"), ("made-test.tsv", "test_fingerprint")])
+    def test_other_data_is_refused_even_of_the_same_size(
+        self, changed: str, key: str, output: Path, data_folder: Path, tmp_path: Path
+    ) -> None:
+        for name in ("made.tsv", "made-test.tsv"):
+            content = (data_folder / name).read_text("utf-8")
+            (tmp_path / name).write_text(content.replace("film", "movie", 1) if name == changed else content, "utf-8")
+        with pytest.raises(DataError, match=rf"was started on other data: {key} differs\. Restore the data"):
+            train(made(tmp_path), tiny_config(), output, Never(), resume=True)
+
+    def test_a_damaged_checkpoint_is_refused(self, output: Path, data_folder: Path) -> None:
+        path = output.with_name("run.unfinished") / "checkpoint.safetensors"
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(RunError, match=r"checkpoint\.safetensors cannot be read as safetensors"):
+            train(made(data_folder), tiny_config(), output, Never(), resume=True)
+
+    @pytest.mark.parametrize(
+        ("name", "content"), [("data.json", "[]"), ("data.json", "{}"), ("data.json", "{"), ("config.toml", "[")]
+    )
+    def test_a_damaged_description_is_refused(self, name: str, content: str, output: Path) -> None:
+        (output.with_name("run.unfinished") / name).write_text(content)
+        with pytest.raises(RunError, match=r"cannot be resumed: .* Remove it and train again|cannot be read as JSON"):
+            read_unfinished(output)
+
+    def test_the_newest_unfinished_training_is_found(
+        self, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "runs").mkdir()
+        output.with_name("run.unfinished").rename(tmp_path / "runs" / "run.unfinished")
+        monkeypatch.chdir(tmp_path)
+        assert read_unfinished(None)[2] == Path("runs/run")
+
+    def test_words_that_contradict_it_are_a_usage_error(self, output: Path, data_folder: Path) -> None:
+        answer = ask("train", data_folder / "made.tsv", "--resume", "--output", output, "--epochs", "9")
+        assert answer.code == 2
+        assert "was started with other data or settings than epochs, data say." in answer.err
+        assert "Resume with the same words, or with --output alone." in answer.err

@@ -1,0 +1,310 @@
+"""The TFLite file is what a phone runs: signatures, operators, hostile bytes, and that a bad one is never kept.
+
+That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside `export_tflite` asserts.
+"""
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+import sys
+import types
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from switch_tf.artifacts.tflite_file import TFLitePredictor
+from switch_tf.config import load_config
+from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
+from switch_tf.export.manifest import manifest_path
+from switch_tf.export.proof import parity
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.tflite_file import build as tflite_export
+from switch_tf.export.tflite_file import flatbuffer as tflite_file
+from switch_tf.export.tflite_file.build import build_tflite, export_tflite
+from switch_tf.export.tflite_file.runner import TFLiteRunner, open_tflite_runner
+from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.runs.folder import open_run
+from switch_tf.text.byte_codes import kept_bytes, pack
+
+TEXTS = ["lovely film", "", "!!!", "awful\0plot", "É\u00a0schön", "dull " * 50]
+
+
+@pytest.fixture(scope="module")
+def run(trained_run):
+    return open_run(trained_run)
+
+
+@pytest.fixture(scope="module")
+def proof(run):
+    return Proof(run, texts=60)
+
+
+@pytest.fixture(scope="module")
+def exported(run, proof, tmp_path_factory):
+    """Files by (precision, batch), each through the gate, which holds every text against the trained model."""
+    folder = tmp_path_factory.mktemp("tflite")
+    made = {}
+    for precision in ("float32", "float16", "int8"):
+        for batch in (None, 4):
+            output = folder / f"{precision}-{batch}.tflite"
+            path, comparison = export_tflite(run, proof, output, batch, precision)
+            assert comparison.ok and comparison.ids_equal == comparison.texts > 60
+            assert (comparison.size, comparison.precision) == (path.stat().st_size, precision)
+            assert comparison.batch_invariance == 0.0
+            made[precision, batch] = path
+    return made
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_signatures_have_names_and_only_the_batch_is_dynamic(exported, run, precision, batch):
+    interpreter = Interpreter(model_path=str(exported[precision, batch]))
+    length, size, classes = run.config.text.sequence_length, run.config.text.byte_length, len(run.labels)
+    first = -1 if batch is None else batch
+    answers = {"probabilities": (np.float32, [first, classes]), "label": (np.int32, [first])}  # LiteRT.js refuses int64
+    expected = {
+        "bytes": ({"bytes": (np.uint8, [first, size])}, answers),
+        "ids": ({"ids": (np.int32, [first, length])}, answers),
+        "tokenize": ({"bytes": (np.uint8, [first, size])}, {"ids": (np.int32, [first, length])}),
+    }
+    assert list(interpreter.get_signature_list()) == list(expected)  # the first is the default
+    for name, (inputs, outputs) in expected.items():
+        runner = interpreter.get_signature_runner(name)
+        for details, wanted in ((runner.get_input_details(), inputs), (runner.get_output_details(), outputs)):
+            received = {key: (each["dtype"], each["shape_signature"].tolist()) for key, each in details.items()}
+            assert received == wanted
+
+
+def test_without_signatures_the_default_is_the_bytes_input(exported, run):
+    interpreter = Interpreter(model_path=str(exported["float32", None]))
+    (entry,) = interpreter.get_input_details()
+    assert entry["shape_signature"].tolist() == [-1, run.config.text.byte_length]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_operators_are_built_in_and_no_graph_needs_more(exported, precision):
+    model = tflite_file.unpack(exported[precision, None].read_bytes())
+    assert not [code.customCode for code in model.operatorCodes if code.customCode]
+    assert {"GATHER", "CUMSUM", "SCATTER_ND", "TOPK_V2"} <= set(tflite_file.operators(model))
+
+
+def test_the_facts_stand_in_metadata_and_behind_the_model(exported, run):
+    path = exported["int8", None]
+    facts = tflite_file.read_facts(path.read_bytes())
+    assert json.loads(facts["labels"]) == run.labels and facts["precision"] == "int8"
+    assert json.loads(facts["text"])["byte_length"] == run.config.text.byte_length
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.read("labels.txt").decode().splitlines() == run.labels
+        assert json.loads(archive.read("labels.json")) == run.labels
+    model = tflite_file.unpack(path.read_bytes())
+    assert b"UTF-8 with zeros behind it" in model.description and b"bad, good" in model.description
+
+
+def test_an_int8_file_holds_no_large_table_in_float32(run):
+    """The positions, 64 x 32, are added and not multiplied, so the converter alone would leave them."""
+    config = load_config(assignments=["model.d_model=32", "model.d_ff=32", "text.sequence_length=64"])
+    classifier = SwitchClassifier(config, num_ids=40, num_classes=len(run.labels))
+    classifier.initialize()
+    words = [f"word{number}" for number in range(38)]
+    model = TextClassifier(config, words, run.labels, classifier)
+    wide = dataclasses.replace(run, config=config, vocabulary=words)
+    built = tflite_file.unpack(build_tflite(wide, model, None, "int8"))
+    tensors = [tensor for graph in built.subgraphs for tensor in graph.tensors if tensor.type == 0]
+    held = [built.buffers[tensor.buffer].data for tensor in tensors]
+    assert max(len(data) for data in held if data is not None) < 4 * 1024
+
+
+def test_the_same_run_gives_the_same_file(run, proof, exported):
+    assert build_tflite(run, proof.model, None, "int8") == exported["int8", None].read_bytes()
+
+
+def test_the_manifest_has_signatures_operators_checksum_and_figures(exported, run):
+    path = exported["float32", 4]
+    manifest = json.loads(manifest_path(path).read_text())
+    assert manifest["signatures"]["bytes"]["inputs"] == {
+        "bytes": {"type": "uint8", "shape": [4, run.config.text.byte_length]}
+    }
+    assert "CUMSUM" in manifest["operators"] and manifest["word_keys"]["false_positive_rate"] < 1e-9
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert manifest["files"] == {path.name: {"bytes": path.stat().st_size, "sha256": digest}}
+    assert manifest["parity"]["bytes"]["ids_equal"] == manifest["parity"]["bytes"]["texts"] > 60
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_the_predictor_answers_as_the_trained_model_in_any_number(exported, proof, batch):
+    predictor = TFLitePredictor(exported["float32", batch], threads=1)
+    assert (predictor.labels, predictor.runtime) == (proof.model.labels, "LiteRT")
+    for count in (0, 1, 3, 4, 6):
+        expected = proof.model.probabilities(TEXTS[:count])
+        np.testing.assert_allclose(predictor.probabilities(TEXTS[:count]), expected, rtol=0, atol=1e-5)
+
+
+def test_a_text_over_the_limit_is_read_as_far_as_the_policy_says(exported, proof):
+    texts = ["lovely " * 200, "x" * 5000, "É" * 5000]
+    assert all(len(text.encode()) > proof.model.spec.byte_length for text in texts)
+    expected = proof.model.probabilities([kept_bytes(proof.model.spec, text) for text in texts])
+    received = TFLitePredictor(exported["float32", None]).probabilities(texts)
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "text", [b"", b"!!! ...", b"\xff\xfe lovely", b"\xc3", b"\0\0lovely", b"\xff" * 5000, bytes(range(256)) * 3]
+)
+def test_any_bytes_are_answered_by_numbers(exported, proof, text, precision):
+    received = TFLitePredictor(exported[precision, None]).probabilities([text])
+    assert np.isfinite(received).all() and received.sum() == pytest.approx(1.0, abs=1e-5)
+    if precision == "float32":
+        expected = proof.model.probabilities([kept_bytes(proof.model.spec, text)])
+        np.testing.assert_allclose(received, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["half \ud83d", 5, None])
+def test_what_is_no_text_is_refused(exported, text):
+    with pytest.raises(DataError, match=r"^Received .*Expected text"):
+        TFLitePredictor(exported["float32", None]).probabilities(["fine", text])
+
+
+@pytest.mark.parametrize(
+    "feed", [np.zeros([1, 300], np.uint8), np.zeros([1, 256], np.int32), np.zeros([256], np.uint8)]
+)
+def test_the_runtime_refuses_rows_of_another_kind(exported, run, feed):
+    assert run.config.text.byte_length == 256
+    runner = Interpreter(model_path=str(exported["float32", None])).get_signature_runner("bytes")
+    with pytest.raises((ValueError, RuntimeError)):
+        runner(bytes=feed)
+
+
+def test_it_runs_where_only_numpy_and_litert_are(exported):
+    program = (
+        "import sys\n"
+        "for name in ('tensorflow', 'switch_tf', 'onnx', 'tf_keras'): sys.modules[name] = None\n"
+        "import numpy\nfrom ai_edge_litert.interpreter import Interpreter\n"
+        f"model = Interpreter({str(exported['int8', None])!r}).get_signature_runner('bytes')\n"
+        "width = model.get_input_details()['bytes']['shape'][1]\n"
+        "row = numpy.frombuffer('lovely film'.encode()[:width].ljust(width, b'\\0'), numpy.uint8)\n"
+        "print(model(bytes=row[None])['probabilities'].shape)\n"
+    )
+    finished = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout.strip()) == (0, "(1, 2)"), finished.stderr
+
+
+def test_the_predictor_imports_no_tensorflow(exported):
+    program = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['tf_keras'] = None\n"
+        "from pathlib import Path; from switch_tf.tflite_predictor import TFLitePredictor\n"
+        f"print(TFLitePredictor(Path({str(exported['float32', None])!r})).probabilities(['lovely']).shape)\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout.strip()) == (0, "(1, 2)"), finished.stderr
+
+
+@pytest.mark.parametrize("earlier", [None, b"earlier"])
+def test_wrong_weights_fail_and_leave_what_was_there(run, proof, tmp_path, monkeypatch, earlier):
+    def wrong(*arguments):
+        weight = proof.model.classifier.head.kernel
+        kept = tf.identity(weight)
+        weight.assign(-10.0 * weight + 1.0)
+        try:
+            return build_tflite(*arguments)
+        finally:
+            weight.assign(kept)
+
+    monkeypatch.setattr(tflite_export, "build_tflite", wrong)
+    output = tmp_path / "model.tflite"
+    if earlier:
+        output.write_bytes(earlier)
+    with pytest.raises(ParityError, match="does not answer as the trained model"):
+        export_tflite(run, proof, output)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == (
+        [("model.tflite", earlier)] if earlier else []
+    )
+
+
+def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "ACCURACY_LOSS_BOUND", -1.0)
+    with pytest.raises(ParityError, match="below the trained model's"):
+        export_tflite(run, proof, tmp_path / "a.tflite", None, "int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_operator_that_is_not_built_in_is_refused(run, proof):
+    def classify(ids):
+        found = tf.strings.to_hash_bucket_fast(tf.strings.as_string(ids[:, :2]), 7)
+        return {"probabilities": tf.nn.softmax(tf.cast(found, tf.float32)), "label": tf.argmax(found, axis=-1)}
+
+    model = types.SimpleNamespace(
+        spec=proof.model.spec,
+        vocabulary=proof.model.vocabulary,
+        classifier=proof.model.classifier,
+        tokenize_bytes=proof.model.tokenize_bytes,
+        classify_bytes=proof.model.classify_bytes,
+        classify_ids=types.SimpleNamespace(python_function=classify),
+    )
+    with pytest.raises(ExportError, match="The converter to TFLite fails"):
+        build_tflite(run, model)
+
+
+def test_signatures_that_disagree_are_refused(run, proof, exported):
+    """A file whose `ids` signature has other weights."""
+    model = tflite_file.unpack(exported["float32", None].read_bytes())
+    ids = model.subgraphs[1]
+    biases = [
+        tensor for tensor in ids.tensors if tensor.type == 0 and tensor.shape is not None and list(tensor.shape) == [2]
+    ]
+    (bias,) = [tensor for tensor in biases if model.buffers[tensor.buffer].data is not None]
+    copy = type(model.buffers[0])()
+    copy.data = np.array([3, -3], np.float32).view(np.uint8)
+    model.buffers.append(copy)
+    bias.buffer = len(model.buffers) - 1
+    content = tflite_file.pack(model, {"labels.json": json.dumps(run.labels)})
+    with pytest.raises(ParityError, match="bytes and ids answer differently"):
+        TFLiteRunner(content, "a.tflite", proof.model).answer([b"lovely"], [1])
+
+
+@pytest.mark.parametrize("inside", ["file/model.tflite", "folder"])
+def test_a_place_that_cannot_be_written_is_a_clear_error(run, proof, exported, tmp_path, monkeypatch, inside):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(tflite_export, "build_tflite", lambda *_: exported["float32", None].read_bytes())
+    with pytest.raises(RunError, match="cannot be written"):
+        export_tflite(run, proof, tmp_path / inside)
+
+
+def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
+    content = exported["float32", None].read_bytes()
+    archive = content[content.index(b"PK\x03\x04") :]
+    noise = np.random.default_rng(0).integers(0, 256, 2000, np.uint8).tobytes()
+    damaged = {"empty": b"", "half": content[: len(content) // 2], "noise": noise, "archive": archive}
+    damaged |= {"text": b"TFL3" * 100, "noise and archive": noise + archive}
+    for name, bad in damaged.items():
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(bad)
+        with pytest.raises(ModelError, match="Export it again"):
+            TFLitePredictor(path)
+        with pytest.raises((ModelError, ExportError), match="Export it again"):
+            open_tflite_runner(path, proof.model)
+    with pytest.raises(ModelError, match="cannot be read"):
+        TFLitePredictor(tmp_path / "none.tflite")
+
+
+def test_a_file_of_another_run_is_refused(exported, proof, tmp_path):
+    model = tflite_file.unpack(exported["float32", None].read_bytes())
+    (tmp_path / "a.tflite").write_bytes(tflite_file.pack(model, {"labels.json": '["one", "two"]'}))
+    with pytest.raises(ModelError, match="not of this run: its labels"):
+        open_tflite_runner(tmp_path / "a.tflite", proof.model)
+    (tmp_path / "b.tflite").write_bytes(tflite_file.pack(model, {"labels.json": '["one"]'}))
+    with pytest.raises(ModelError, match="does not name its 2 classes"):
+        TFLitePredictor(tmp_path / "b.tflite")
+
+
+def test_rows_are_packed_as_documented(run):
+    width = run.config.text.byte_length
+    rows = pack(["é", "a" * (width + 5)], width)
+    assert rows[0, :3].tolist() == [0xC3, 0xA9, 0] and rows[1, -1] == ord("a") and rows.shape == (2, width)
