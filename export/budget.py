@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from switch_tf.config import Dispatch
-from switch_tf.errors import ExportError, UsageError
+from switch_tf.errors import ArgumentError, ExportError
 from switch_tf.export.proof.gate import Proof, load_exported
 from switch_tf.export.proof.parity import Comparison, Door, Precision
 from switch_tf.models.text_classifier import TextClassifier
@@ -42,11 +42,12 @@ def parse_size(text: str) -> int:
     (1000000, 1500, 300)
 
     Raises:
-        UsageError: it is something else.
+        ArgumentError: it is something else.
     """
     matched = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)([KMG]?)", text)
     if matched is None or float(matched[1]) == 0:
-        raise UsageError(f"Received --max-size {text}. Expected a number of bytes such as 800000, 800K or 1.5M.")
+        expected = "a number of bytes such as 800000, 800K or 1.5M"
+        raise ArgumentError(f"Received the size {text!r}. Expected {expected}.", argument="max_size")
     return int(float(matched[1]) * _UNITS[matched[2]])
 
 

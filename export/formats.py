@@ -1,4 +1,4 @@
-"""`switch-tf export` as a function: which format, what it takes, where it goes, and whether its byte limit is fair."""
+"""An export as a function: which format, what it takes, where it goes, and whether its byte limit is fair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,5 +109,6 @@ def refuse_truncation(run: Run, model: TextClassifier, allowed: bool) -> None:
     raise ExportError(
         f"Cut at text.byte_length = {run.config.text.byte_length} bytes, {said} texts are read otherwise than as a "
         f"whole. Expected at most {CHANGED_SHARE_BOUND:.0%}. Train with a larger text.byte_length, or take it as it is "
-        "with --allow-truncation."
+        "and allow the truncation.",
+        argument="allow_truncation",
     )

@@ -29,7 +29,7 @@ def write_file(
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{output} cannot be written: {error}. Choose another --output.") from error
+        raise RunError(f"{output} cannot be written: {error}. Choose another place.", argument="output") from error
     files.write_bytes(output, content)
     try:
         write_manifest(manifest_path(output), model, [comparison], {output.name: content}, signature)
@@ -76,7 +76,8 @@ def refuse_size(size: int, limit: int | None, path: Path) -> None:
         ExportError: an artifact has more bytes than it may have.
     """
     if limit is not None and size > limit:
-        raise ExportError(f"{path} would have {size:,} bytes. Expected at most {limit:,}. Allow more with --max-size.")
+        problem = f"{path} would have {size:,} bytes. Expected at most {limit:,}. Allow more"
+        raise ExportError(f"{problem}, or train a smaller model.", argument="max_size")
 
 
 def sha256(file: Path) -> str:

@@ -138,7 +138,7 @@ def load_config(preset: str = "tiny", file: Path | None = None, assignments: Seq
     if file is not None:
         merge(values, read_toml(file), where=str(file))
     for assignment in assignments:
-        merge(values, parse_assignment(assignment), where=f"--set {assignment}")
+        merge(values, parse_assignment(assignment), where=repr(assignment))
     return config_from_dict(values, where="the settings")
 
 
@@ -154,7 +154,9 @@ def config_from_dict(values: dict[str, Any], where: str) -> Config:
         except ValidationError as error:
             problems += [explain(name, problem) for problem in error.errors()]
     if problems:
-        raise ConfigError(f"In {where}: {'; '.join(problems)}. `switch-tf train --help` lists every setting.")
+        raise ConfigError(
+            f"In {where}: {'; '.join(problems)}. `switch_tf.config.describe_settings()` lists them all.", "settings"
+        )
     return Config(**tables)
 
 

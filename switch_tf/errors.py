@@ -6,10 +6,12 @@
     ├── RunError           1   a run folder is missing, unfinished, damaged or in the way
     ├── ModelError         1   an exported model cannot be read or has an unexpected signature
     ├── ExportError        1   a model cannot be turned into the format asked for
+    ├── ArgumentError      2   arguments of a call do not fit together
     ├── UsageError         2   the command's words do not fit together
     └── ParityError        3   an exported model does not answer as the trained one does
 
-Each message says what was received, what was expected and what to do next.
+Each message says what was received, what was expected and what to do next, in words that fit a notebook as well as a
+terminal: where an argument is to blame, `argument` names it, and the command line says which option that is.
 """
 
 
@@ -17,6 +19,11 @@ class SwitchTFError(Exception):
     """Root of the tree; `exit_code` is what the process returns when the error reaches the command line."""
 
     exit_code = 1
+
+    def __init__(self, message: str, argument: str | None = None):
+        """`argument` is the name of the parameter that would have to change, where there is one."""
+        super().__init__(message)
+        self.argument = argument
 
 
 class ConfigError(SwitchTFError):
@@ -37,6 +44,12 @@ class ModelError(SwitchTFError):
 
 class ExportError(SwitchTFError):
     """A trained model cannot be turned into the format asked for."""
+
+
+class ArgumentError(SwitchTFError):
+    """Arguments of a call do not fit together, or one has a value that means nothing here."""
+
+    exit_code = 2
 
 
 class UsageError(SwitchTFError):

@@ -17,7 +17,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 def setting(default: Any, why: str) -> Any:
-    """A dataclass field whose reason travels with it into `--help` and the docs."""
+    """A dataclass field whose reason travels with it into the help and the docs."""
     return field(default=default, metadata={"why": why})
 
 
@@ -30,7 +30,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"There is no settings file {file}. Check the path given to --config.") from error
+        raise ConfigError(f"There is no settings file {file}. Check the path.", argument="file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file} cannot be read as TOML: {error}.") from error
 
@@ -39,7 +39,9 @@ def parse_assignment(assignment: str) -> dict[str, Any]:
     """`model.num_experts=8` as {"model": {"num_experts": 8}}; a value that is not TOML is taken as a string."""
     matched = re.fullmatch(r"\s*(\w+)\.(\w+)\s*=\s*(.*?)\s*", assignment, re.DOTALL)
     if matched is None:
-        raise ConfigError(f"Received --set {assignment!r}. Expected TABLE.KEY=VALUE, such as model.num_experts=8.")
+        raise ConfigError(
+            f"Received the setting {assignment!r}. Expected TABLE.KEY=VALUE, such as model.num_experts=8."
+        )
     table, key, text = matched.groups()
     try:
         value = tomllib.loads(f"value = {text}")["value"]

@@ -27,6 +27,7 @@ def test_the_tree_drawn_at_the_top_is_the_tree() -> None:
         ("RunError", 1),
         ("ModelError", 1),
         ("ExportError", 1),
+        ("ArgumentError", 2),
         ("UsageError", 2),
         ("ParityError", 3),
     ],

@@ -75,7 +75,8 @@ def refuse_cpu_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     if left:
         raise ExportError(
             f"ONNX Runtime's CUDA provider would leave this to the CPU: {', '.join(left)}. "
-            "Leave --batch out for a model that runs on the CPU, and please report it."
+            "Export with any batch for a model that runs on the CPU, and please report it.",
+            argument="batch",
         )
     return model
 

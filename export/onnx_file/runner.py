@@ -101,7 +101,7 @@ def open_onnx_runner(path: Path, reference: TextClassifier) -> OnnxRunner:
     except (OSError, DecodeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as an ONNX model of ours: {error}. Export it again.") from error
     if names not in (["text"], ["ids"], ["bytes"]):
-        expected = "text, ids or bytes, as `switch-tf export --format onnx` writes it"
+        expected = "text, ids or bytes, as an export writes it"
         raise ModelError(f"{path} takes {names}. Expected {expected}.")
     if labels != reference.labels:
         raise ModelError(f"{path} is not of this run: its labels are {labels}. Expected {reference.labels}.")

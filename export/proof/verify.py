@@ -39,13 +39,11 @@ def verify(
     found = list(artifacts) or find_artifacts(run)
     missing = [artifact for artifact in found if not artifact.exists()]
     if missing:
-        raise ModelError(f"There is no {missing[0]}. Expected what `switch-tf export {run.path}` wrote.")
+        raise ModelError(f"There is no {missing[0]}. Expected what an export of {run.path} wrote.")
     if not found:
-        raise ModelError(
-            f"{run.path / 'export'} holds no artifact. Make one with `switch-tf export {run.path} --format onnx`."
-        )
+        raise ModelError(f"{run.path / 'export'} holds no artifact. Export the run first.")
     tell(f"Loading the trained model of {run.path}")
-    proofs: dict[int, Proof] = {}  # by words of the vocabulary, which `export --max-size` may have cut
+    proofs: dict[int, Proof] = {}  # by words of the vocabulary, which a budget of bytes may have cut
     comparisons = []
     for artifact in found:
         words = words_of(artifact, len(run.vocabulary))
@@ -111,5 +109,5 @@ def open_runners(artifact: Path, model: TextClassifier) -> list[Runner]:
         return [open_onnx_runner(artifact, model)]
     if artifact.suffix == ".tflite" and artifact.is_file():
         return [open_tflite_runner(artifact, model)]
-    expected = "a SavedModel folder, a .tflite or an .onnx file of `switch-tf export`"
+    expected = "a SavedModel folder, a .tflite or an .onnx file that an export wrote"
     raise ModelError(f"{artifact} is no artifact. Expected {expected}.")

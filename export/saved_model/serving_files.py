@@ -25,7 +25,7 @@ ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)  # rising to the largest, as the 
 TEXT = "A warm, funny and beautifully acted film."  # what README asks; no quote in it, for the shell
 
 FILES = ("models.config", "batching_params.pbtxt", "docker-compose.yml", "README.md")
-_MARK = "Written by `switch-tf export`, which rewrites it each time."
+_MARK = "Written by an export of switch-tf, and rewritten by each."
 _MARK_WITHIN = 2000  # characters from the beginning
 _NOTE = f"# {_MARK}\n"
 
@@ -55,9 +55,11 @@ def refuse_foreign_files(folder: Path) -> None:
         try:
             ours = not path.exists() or _MARK in path.read_text(encoding="utf-8", errors="replace")[:_MARK_WITHIN]
         except OSError as error:
-            raise RunError(f"{path} cannot be written: {error}. Choose another --output.") from error
+            raise RunError(f"{path} cannot be written: {error}. Choose another place.", argument="output") from error
         if not ours:
-            raise RunError(f"{path} was not written by an export, which would replace it. Choose another --output.")
+            raise RunError(
+                f"{path} was not written by an export, which would replace it. Choose another place.", "output"
+            )
 
 
 def served_name(run: Run) -> str:
@@ -133,7 +135,7 @@ def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any]) -> 
 
 _README = """# {name} in TF Serving
 
-Written by `switch-tf export`, which rewrites it each time. Folders with numbers for names are versions of the model,
+Written by an export of switch-tf, and rewritten by each. Folders with numbers for names are versions of the model,
 of which the server takes the highest; the other files say how to start it. All of it moves as one folder.
 
 ## Start

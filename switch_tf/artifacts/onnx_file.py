@@ -56,7 +56,7 @@ class OnnxPredictor:
         if not ours or len(outputs["probabilities"]) != 2:
             raise ModelError(
                 f"{path} has the signature {sorted(inputs)} -> {sorted(outputs)}. Expected text (or bytes) -> "
-                "probabilities, label, as `switch-tf export --format onnx` writes it."
+                "probabilities, label, as an export writes it."
             )
         batch, *width = session.get_inputs()[0].shape
         self._byte_length: int | None = width[0] if width else None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from switch_tf.artifacts.base import Predictor
 from switch_tf.artifacts.saved_model import SavedModelPredictor, saved_model_versions
-from switch_tf.errors import ModelError, UsageError
+from switch_tf.errors import ArgumentError, ModelError
 from switch_tf.runs.folder import UNFINISHED, is_run, open_run
 
 
@@ -14,7 +14,7 @@ def load_predictor(path: Path, threads: int | None = None) -> Predictor:
     `threads` limits what one operator of a file may use.
 
     Raises:
-        UsageError: `threads` for another kind of model.
+        ArgumentError: `threads` for another kind of model.
         RunError: a run folder is unfinished or damaged.
         ModelError: there is no model, or one that is not ours.
     """
@@ -27,7 +27,7 @@ def load_predictor(path: Path, threads: int | None = None) -> Predictor:
 
         return TFLitePredictor(path, threads)
     if threads is not None:
-        raise UsageError(f"{path} is no .onnx or .tflite file, to which alone --threads applies. Leave it out.")
+        raise ArgumentError(f"{path} is no .onnx or .tflite file: threads is for those alone. Leave it out.", "threads")
     if is_run(path) or path.name.endswith(UNFINISHED):
         from switch_tf.models.text_classifier import load_classifier
 
@@ -39,6 +39,6 @@ def load_predictor(path: Path, threads: int | None = None) -> Predictor:
         return SavedModelPredictor(path / str(versions[-1]))
     problem = "is not a model" if path.exists() else "does not exist"
     raise ModelError(
-        f"{path} {problem}. Expected a run folder, or what `switch-tf export` wrote: a SavedModel folder, a .tflite or "
+        f"{path} {problem}. Expected a run folder, or what an export wrote: a SavedModel folder, a .tflite or "
         "an .onnx file."
     )

@@ -31,7 +31,7 @@ class SavedModelPredictor:
         if set(inputs) != {"text"} or not {"probabilities", "label"} <= set(outputs):
             raise ModelError(
                 f"{folder} has the signature {sorted(inputs)} -> {sorted(outputs)}. "
-                "Expected text -> probabilities, label, as `switch-tf export` writes it."
+                "Expected text -> probabilities, label, as an export writes it."
             )
         where = f"{folder}: {SAVED_MODEL_LABELS}"
         self.labels = checked_labels(labels, outputs["probabilities"].shape[-1], where)

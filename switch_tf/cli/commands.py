@@ -24,6 +24,13 @@ _INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 class _Commands(click.Group):
     """Ends quietly when the reader of our output has seen enough; click alone would end with 1, as after an error."""
 
+    asked: click.Command | None = None  # what the user asked for, remembered for messages
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        resolved = super().resolve_command(ctx, args)
+        self.asked = resolved[1]
+        return resolved
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -60,11 +67,27 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except SwitchTFError as error:
-        _fail(arguments, str(error), error.exit_code)
+        _fail(arguments, f"{error}{_hint(error.argument)}", error.exit_code)
     except OSError as error:
         _fail(arguments, f"{error.filename or 'Input or output'}: {error.strerror or error}.", 1)
     except (KeyboardInterrupt, click.Abort):
         _fail(arguments, "Interrupted.", _INTERRUPTED)
+
+
+_HINTS = {  # for what the command itself may have no option
+    "settings": "`switch-tf train --help` lists every setting",
+    "resume": "`switch-tf train --resume`",
+}
+
+
+def _hint(argument: str | None) -> str:
+    """Which option of the command stands for the argument that an error blames."""
+    if argument is None:
+        return ""
+    asked = getattr(commands, "asked", None)
+    found = [each.opts[0] for each in (asked.params if asked else []) if each.name == argument and each.opts]
+    hint = found[0] if found and found[0].startswith("-") else _HINTS.get(argument)
+    return f" On the command line: {hint}." if hint else ""
 
 
 def _fail(arguments: list[str], message: str, exit_code: int) -> None:

@@ -41,7 +41,12 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
 @click.option(
     "--max-size", metavar="BYTES", help="Fit a file into so many (800000, 800K, 1M = 1,000,000) at the least loss."
 )
-@click.option("--data", metavar="DATA", help="Where the run's test data (else its training data) is now, to quantize.")
+@click.option(
+    "--data",
+    "measured_on",
+    metavar="DATA",
+    help="Where the run's test data (else its training data) is now, to quantize.",
+)
 @click.option("--allow-truncation", is_flag=True, help="Even where over 1% of texts are too long for the bytes input.")
 @as_json
 def export(
@@ -49,7 +54,7 @@ def export(
     kind: str,
     max_size: str | None,
     dispatch: Any,
-    data: str | None,
+    measured_on: str | None,
     allow_truncation: bool,
     as_json: bool,
     **options: Any,
@@ -98,7 +103,7 @@ def export(
             dispatch=dispatch,
             limit=limit,
         )
-        proof = Proof(opened, measured_on=data, words=fit.words, dispatch=dispatch)
+        proof = Proof(opened, measured_on=measured_on, words=fit.words, dispatch=dispatch)
         written = []
         for each in kinds:
             status.update(f"Asking the trained model, then the export: {each}")

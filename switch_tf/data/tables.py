@@ -317,11 +317,11 @@ def _decoded(content: bytes, path: Path, line: int) -> str:
 
 def _positions(names: Sequence[str], columns: Sequence[str], where: str) -> list[int]:
     """Where the wanted columns stand among `names`."""
-    for column, option in zip(columns, ("--text-column", "--label-column"), strict=False):
+    for column, argument in zip(columns, ("text_column", "label_column"), strict=False):
         if column not in names:
             there = ", ".join(repr(name[:40]) for name in names[:20]) or "none"
             problem = f"there is no column {column!r}. The columns are: {there}"
-            raise DataError(f"{where}: {problem}. Name the right one with {option}.")
+            raise DataError(f"{where}: {problem}. Name the right one: {argument}.", argument)
         if names.count(column) > 1:
             raise DataError(f"{where}: column {column!r} stands there more than once. Rename or remove one of them.")
     return [names.index(column) for column in columns]

@@ -1,6 +1,6 @@
 """A run folder: everything one training left behind, readable by a person and loadable without pickle.
 
-    config.toml           every setting; `switch-tf train --config RUN/config.toml` trains the same again
+    config.toml           every setting; a training with this file trains the same again
     weights.safetensors   the best epoch's weights, float32
     vocabulary.txt        one word a line; line i (from 0) has id i + 2
     labels.json           class names, in the order of the probabilities
@@ -69,10 +69,10 @@ def open_run(path: Path) -> Run:
         RunError: there is none, it is unfinished, or a file of it is missing or damaged.
     """
     if not path.is_dir():
-        raise RunError(f"There is no run folder {path}. `switch-tf train --output {path}` makes one.")
+        raise RunError(f"There is no run folder {path}. Expected what a training wrote.")
     if path.name.endswith(UNFINISHED):
         finished = path.name.removesuffix(UNFINISHED)
-        raise RunError(f"{path} is unfinished. `switch-tf train --output {path.with_name(finished)} --resume` goes on.")
+        raise RunError(f"{path} is unfinished. Resume the training of {path.with_name(finished)}.", argument="resume")
     if not is_run(path):
         raise RunError(f"{path} is not a run folder: it lacks {CONFIG} or {WEIGHTS}. Expected what `train` wrote.")
     try:
@@ -94,7 +94,7 @@ def newest_run(runs: Path = RUNS, unfinished: bool = False) -> Path:
     kind = "unfinished run" if unfinished else "run"
     found = list(runs.glob(f"*{UNFINISHED}")) if unfinished else [p for p in runs.glob("*") if is_run(p)]
     if not found:
-        raise RunError(f"There is no {kind} under {runs.resolve()}. Name a folder, or train one: `switch-tf train`.")
+        raise RunError(f"There is no {kind} under {runs.resolve()}. Name a folder, or train one.")
     return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 

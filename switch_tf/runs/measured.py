@@ -33,10 +33,9 @@ def read_measured(finished: Run, data: str | None = None) -> Examples:
         found = read_test(request) if tested else read_examples(request.data, **columns)
     except DataError as error:
         problem = f"{finished.path} was measured on {name}, which cannot be read: {error}"
-        raise DataError(f"{problem} Say where it is now: `export --data`, `verify --measured-on`.") from error
+        raise DataError(f"{problem} Say where it is now.", argument="measured_on") from error
     if found is None or fingerprint(found) != expected:
-        options = "`export --data`, `verify --measured-on`"
-        raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is: {options}.")
+        raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is.", "measured_on")
     if tested:
         return found
     settings = finished.config.train

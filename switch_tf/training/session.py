@@ -134,11 +134,11 @@ def encode(examples: Examples, labels: list[str], front_end: KerasText) -> Encod
 def _check_folders(output: Path, folder: Path, resume: bool) -> None:
     if output.exists():
         finished = "is finished: there is nothing to resume" if resume else "already exists"
-        raise RunError(f"{output} {finished}. Name another folder with --output, or remove it first.")
+        raise RunError(f"{output} {finished}. Name another folder, or remove it first.", argument="output")
     if resume and not folder.is_dir():
-        raise RunError(f"There is nothing to resume: no folder {folder}. Train without --resume.")
+        raise RunError(f"There is nothing to resume: no folder {folder}. Train from the start.", argument="resume")
     if not resume and folder.exists():
-        raise RunError(f"{folder} holds an unfinished training. Go on with --resume, or remove it first.")
+        raise RunError(f"{folder} holds an unfinished training. Resume it, or remove it first.", argument="resume")
 
 
 def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> list[str]:
