@@ -107,7 +107,7 @@ def refuse_truncation(run: Run, model: TextClassifier, allowed: bool) -> None:
         return
     said = " and ".join(f"{share:.1%} of the {split}" for split, share in shares.items())
     raise ExportError(
-        f"Cut at text.byte_length = {run.config.text.byte_length} bytes, {said} texts are read otherwise than as a "
+        f"Cut at text.byte_length = {run.config.text.num_bytes} bytes, {said} texts are read otherwise than as a "
         f"whole. Expected at most {CHANGED_SHARE_BOUND:.0%}. Train with a larger text.byte_length, or take it as it is "
         "and allow the truncation.",
         argument="allow_truncation",

@@ -1,6 +1,5 @@
 """What an artifact is and how it was proven, written beside it: figures, checksums, labels, signature, text."""
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -59,7 +58,7 @@ def write_manifest(
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
         "labels": model.labels,
         "dispatch": model.classifier.settings.dispatch,
-        "text": dataclasses.asdict(model.spec) | {"words": len(model.vocabulary)},
+        "text": model.spec.as_dict() | {"words": len(model.vocabulary)},
         **signature,
         "parity": {
             each.door: {key: value for key, value in each.as_dict().items() if key not in ("path", "door", "problems")}

@@ -4,7 +4,7 @@ A `Config` has three tables, `[text]`, `[model]` and `[train]`. `load_config` bu
 file, then `KEY=VALUE` assignments, each overriding the one before:
 
 >>> config = load_config(preset="tiny", assignments=["model.num_experts=8", "text.sequence_length=128"])
->>> config.model.num_experts, config.text.sequence_length, config.text.byte_length
+>>> config.model.num_experts, config.text.sequence_length, config.text.num_bytes
 (8, 128, 1024)
 """
 
@@ -161,8 +161,11 @@ def config_from_dict(values: dict[str, Any], where: str) -> Config:
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
-    """Nested dictionaries of plain values, ready for TOML or JSON."""
-    return dataclasses.asdict(config)
+    """Nested dictionaries of plain values, ready for TOML or JSON; what is unset is left out."""
+    return {
+        table: {key: value for key, value in settings.items() if value is not None}
+        for table, settings in dataclasses.asdict(config).items()
+    }
 
 
 def dense_twin(config: Config) -> Config:

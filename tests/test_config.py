@@ -58,7 +58,7 @@ def test_presets_are_the_documented_ones(
 ) -> None:
     config = load_config(preset)
     text, model = config.text, config.model
-    assert (text.vocabulary_size, text.sequence_length, text.byte_length) == (vocabulary, length, byte_length)
+    assert (text.vocabulary_size, text.sequence_length, text.num_bytes) == (vocabulary, length, byte_length)
     assert (model.d_model, model.d_ff, model.num_blocks, model.num_experts) == (d_model, d_ff, blocks, experts)
     assert (model.num_heads, model.min_capacity, model.pooling, config.train.patience) == (4, 1, "mean", 3)
     assert model.capacity_factor == model.eval_capacity_factor == 1.25
@@ -142,12 +142,12 @@ def test_absent_tables_and_settings_take_their_defaults(tmp_path: Path) -> None:
     [(1, 256), (31, 256), (32, 256), (33, 512), (64, 512), (65, 768), (256, 2048), (400, 3328), (8192, 65_536)],
 )
 def test_byte_length_is_8_bytes_a_token_rounded_up_to_256(length: int, expected: int) -> None:
-    assert TextSpec(sequence_length=length).byte_length == expected
-    assert TextSpec(sequence_length=length, byte_length=0).byte_length == expected
+    assert TextSpec(sequence_length=length).num_bytes == expected
+    assert TextSpec(sequence_length=length, byte_length=0).num_bytes == expected
 
 
 def test_a_given_byte_length_stays() -> None:
-    assert TextSpec(sequence_length=400, byte_length=100).byte_length == 100
+    assert TextSpec(sequence_length=400, byte_length=100).num_bytes == 100
 
 
 # --- refusals

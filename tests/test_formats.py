@@ -48,7 +48,7 @@ def test_a_run_without_them_measures_its_sample(run):
     config = (run.path / "config.toml").read_text()
     (run.path / "config.toml").write_text(config.replace("byte_length = 256", "byte_length = 20"))
     short = open_run(run.path)
-    assert short.config.text.byte_length == 20
+    assert short.config.text.num_bytes == 20
     assert changed_shares(short, load_classifier(short))["held-out sample"] > 0.5
 
 
@@ -57,7 +57,7 @@ def test_a_byte_limit_that_cuts_most_texts_is_compared_with_what_it_leaves_of_th
     config = (run.path / "config.toml").read_text().replace("byte_length = 256", "byte_length = 20")
     (run.path / "config.toml").write_text(config.replace('truncation = "prefix"', f'truncation = "{truncation}"'))
     short = open_run(run.path)
-    assert (short.config.text.byte_length, short.config.text.truncation) == (20, truncation)
+    assert (short.config.text.num_bytes, short.config.text.truncation) == (20, truncation)
     wish = Wish(output=tmp_path / "a.tflite", allow_truncation=True)
     _, (comparison,) = export_format(short, Proof(short, texts=40), "tflite", wish)
     assert comparison.ok and comparison.ids_equal == comparison.texts > 40

@@ -90,7 +90,7 @@ RUNTIMES: list[Runtime] = [in_tensorflow, in_xla, in_litert, in_onnx]
 
 
 def bytes_of(spec: TextSpec) -> tf.TensorSpec:
-    return tf.TensorSpec([None, spec.byte_length], tf.uint8, name="bytes")
+    return tf.TensorSpec([None, spec.num_bytes], tf.uint8, name="bytes")
 
 
 @cache
@@ -105,7 +105,7 @@ def assert_same_ids(
     expected = keras_text(spec)(
         tf.constant([kept_bytes(spec, text) for text in texts], tf.string, [len(texts)])
     ).numpy()
-    rows, batch = pack(texts, spec.byte_length), batch or max(1, len(texts))
+    rows, batch = pack(texts, spec.num_bytes), batch or max(1, len(texts))
     tokenize = tokenize or reference_tokenize(spec)
     answers = [tokenize(rows[start : start + batch]) for start in range(0, max(1, len(rows)), batch)]
     answered = np.concatenate(answers)

@@ -73,7 +73,7 @@ def test_only_the_batch_is_dynamic_and_has_a_name(exported, run, inputs, batch):
     entry = {
         "text": ("text", "tensor(string)", [first]),
         "ids": ("ids", "tensor(int32)", [first, length]),
-        "bytes": ("bytes", "tensor(uint8)", [first, run.config.text.byte_length]),
+        "bytes": ("bytes", "tensor(uint8)", [first, run.config.text.num_bytes]),
     }[inputs]
     label = "tensor(string)" if inputs == "text" else "tensor(int64)"
     assert [(each.name, each.type, each.shape) for each in session.get_inputs()] == [entry]
@@ -107,7 +107,7 @@ def test_the_manifest_beside_it_has_signature_operators_checksum_and_figures(exp
         manifest = json.loads((path.parent / f"{path.name}.manifest.json").read_text())
         entry = {"text": {"type": "string", "shape": [batch or "batch"]}}
         if inputs == "bytes":
-            entry = {"bytes": {"type": "uint8", "shape": [batch or "batch", run.config.text.byte_length]}}
+            entry = {"bytes": {"type": "uint8", "shape": [batch or "batch", run.config.text.num_bytes]}}
         if inputs == "ids":
             entry = {"ids": {"type": "int32", "shape": [batch or "batch", run.config.text.sequence_length]}}
         assert manifest["inputs"] == entry and set(manifest["outputs"]) == {"probabilities", "label"}

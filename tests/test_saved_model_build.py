@@ -67,12 +67,12 @@ def test_every_signature_has_a_dynamic_batch_and_nothing_else_dynamic(exported, 
             {"probabilities": ([None, classes], tf.float32), "label": ([None], tf.int64)},
         ),
         "bytes": (
-            {"bytes": ([None, run.config.text.byte_length], tf.uint8)},
+            {"bytes": ([None, run.config.text.num_bytes], tf.uint8)},
             {"probabilities": ([None, classes], tf.float32), "label": ([None], tf.int64)},
         ),
         "tokenize": ({"text": ([None], tf.string)}, {"ids": ([None, length], tf.int32)}),
         "tokenize_bytes": (
-            {"bytes": ([None, run.config.text.byte_length], tf.uint8)},
+            {"bytes": ([None, run.config.text.num_bytes], tf.uint8)},
             {"ids": ([None, length], tf.int32)},
         ),
         "classify": (
@@ -211,7 +211,7 @@ def test_classify_names_the_classes_in_their_order(run, proof, tmp_path, monkeyp
 
     monkeypatch.setattr(savedmodel_export, "_signatures", lambda model: signatures | {"classify": other})
     savedmodel_export._save(proof.model, tmp_path / "bad")
-    runner = SavedModelRunner(tmp_path / "bad", "bad", run.config.text.byte_length)
+    runner = SavedModelRunner(tmp_path / "bad", "bad", run.config.text.num_bytes)
     with pytest.raises(ParityError, match="bad: the signature classify names other classes than"):
         runner.answer([b"good film", b"bad"], [2])
 
@@ -245,7 +245,7 @@ def test_what_python_gets_counts_too(run, proof, exported, monkeypatch):
         return {"text": [Answers(tokens, 1 - proof.model.probabilities(texts), ["bad"] * len(texts))], "bytes": []}
 
     monkeypatch.setattr(SavedModelRunner, "_ask_python", lie)
-    runner = SavedModelRunner(exported, "x", run.config.text.byte_length)
+    runner = SavedModelRunner(exported, "x", run.config.text.num_bytes)
     assert "off by more than" in proof.compare(runner).problems[0] and proof.compare(runner.bytes_runner()).ok
 
 

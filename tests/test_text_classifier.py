@@ -30,20 +30,20 @@ def batches(texts):
 def test_bytes_answer_as_the_text_that_is_kept(model, texts):
     for batch in batches(texts):
         expected = model.classify_text(tf.constant([kept_bytes(model.spec, text) for text in batch]))
-        received = model.classify_bytes(pack(batch, model.spec.byte_length))
+        received = model.classify_bytes(pack(batch, model.spec.num_bytes))
         np.testing.assert_array_equal(received["probabilities"], expected["probabilities"])
         labels = [label.decode() for label in expected["label"].numpy()]
         assert [model.labels[index] for index in received["label"]] == labels
 
 
 def test_an_empty_batch_of_bytes_gives_an_empty_answer(model):
-    assert model.classify_bytes(pack([], model.spec.byte_length))["probabilities"].shape == (0, 2)
+    assert model.classify_bytes(pack([], model.spec.num_bytes))["probabilities"].shape == (0, 2)
 
 
 @pytest.fixture(scope="module")
 def compiled(model):
     """`ids` and `bytes` with a fixed batch, as a caller compiles them from outside."""
-    shapes = {"ids": (model.spec.sequence_length, tf.int32), "bytes": (model.spec.byte_length, tf.uint8)}
+    shapes = {"ids": (model.spec.sequence_length, tf.int32), "bytes": (model.spec.num_bytes, tf.uint8)}
     functions = {"ids": model.classify_ids, "bytes": model.classify_bytes}
     return {
         name: tf.function(
@@ -58,7 +58,7 @@ def compiled(model):
 
 def test_xla_compiles_bytes_and_ids_and_agrees(model, compiled, texts):
     for batch in batches(texts):
-        raw = pack(batch, model.spec.byte_length)
+        raw = pack(batch, model.spec.num_bytes)
         ids = model.tokenize_bytes(raw)["ids"]
         expected = model.classify_bytes(raw)["probabilities"]
         np.testing.assert_allclose(compiled["bytes"](raw)["probabilities"], expected, rtol=0, atol=1e-6)
@@ -67,7 +67,7 @@ def test_xla_compiles_bytes_and_ids_and_agrees(model, compiled, texts):
 
 @pytest.mark.parametrize("name", ["ids", "bytes"])
 def test_xla_sees_static_shapes_alone(model, compiled, name):
-    width, kind = (model.spec.byte_length, tf.uint8) if name == "bytes" else (model.spec.sequence_length, tf.int32)
+    width, kind = (model.spec.num_bytes, tf.uint8) if name == "bytes" else (model.spec.sequence_length, tf.int32)
     hlo = compiled[name].experimental_get_compiler_ir(tf.zeros([BATCH, width], kind))(stage="optimized_hlo")
     assert "ENTRY" in hlo
     assert "<=" not in hlo and "set-dimension-size" not in hlo  # a shape of which XLA knows a bound only

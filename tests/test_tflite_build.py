@@ -64,7 +64,7 @@ def exported(run, proof, tmp_path_factory):
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 def test_signatures_have_names_and_only_the_batch_is_dynamic(exported, run, precision, batch):
     interpreter = Interpreter(model_path=str(exported[precision, batch]))
-    length, size, classes = run.config.text.sequence_length, run.config.text.byte_length, len(run.labels)
+    length, size, classes = run.config.text.sequence_length, run.config.text.num_bytes, len(run.labels)
     first = -1 if batch is None else batch
     answers = {"probabilities": (np.float32, [first, classes]), "label": (np.int32, [first])}  # LiteRT.js refuses int64
     expected = {
@@ -83,7 +83,7 @@ def test_signatures_have_names_and_only_the_batch_is_dynamic(exported, run, prec
 def test_without_signatures_the_default_is_the_bytes_input(exported, run):
     interpreter = Interpreter(model_path=str(exported["float32", None]))
     (entry,) = interpreter.get_input_details()
-    assert entry["shape_signature"].tolist() == [-1, run.config.text.byte_length]
+    assert entry["shape_signature"].tolist() == [-1, run.config.text.num_bytes]
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
@@ -97,7 +97,7 @@ def test_the_facts_stand_in_metadata_and_behind_the_model(exported, run):
     path = exported["int8", None]
     facts = tflite_file.read_facts(path.read_bytes())
     assert json.loads(facts["labels"]) == run.labels and facts["precision"] == "int8"
-    assert json.loads(facts["text"])["byte_length"] == run.config.text.byte_length
+    assert json.loads(facts["text"])["byte_length"] == run.config.text.num_bytes
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert archive.read("labels.txt").decode().splitlines() == run.labels
@@ -128,7 +128,7 @@ def test_the_manifest_has_signatures_operators_checksum_and_figures(exported, ru
     path = exported["float32", 4]
     manifest = json.loads(manifest_path(path).read_text())
     assert manifest["signatures"]["bytes"]["inputs"] == {
-        "bytes": {"type": "uint8", "shape": [4, run.config.text.byte_length]}
+        "bytes": {"type": "uint8", "shape": [4, run.config.text.num_bytes]}
     }
     assert "CUMSUM" in manifest["operators"] and manifest["word_keys"]["false_positive_rate"] < 1e-9
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -147,7 +147,7 @@ def test_the_predictor_answers_as_the_trained_model_in_any_number(exported, proo
 
 def test_a_text_over_the_limit_is_read_as_far_as_the_policy_says(exported, proof):
     texts = ["lovely " * 200, "x" * 5000, "É" * 5000]
-    assert all(len(text.encode()) > proof.model.spec.byte_length for text in texts)
+    assert all(len(text.encode()) > proof.model.spec.num_bytes for text in texts)
     expected = proof.model.probabilities([kept_bytes(proof.model.spec, text) for text in texts])
     received = TFLitePredictor(exported["float32", None]).probabilities(texts)
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-5)
@@ -175,7 +175,7 @@ def test_what_is_no_text_is_refused(exported, text):
     "feed", [np.zeros([1, 300], np.uint8), np.zeros([1, 256], np.int32), np.zeros([256], np.uint8)]
 )
 def test_the_runtime_refuses_rows_of_another_kind(exported, run, feed):
-    assert run.config.text.byte_length == 256
+    assert run.config.text.num_bytes == 256
     runner = Interpreter(model_path=str(exported["float32", None])).get_signature_runner("bytes")
     with pytest.raises((ValueError, RuntimeError)):
         runner(bytes=feed)
@@ -305,6 +305,6 @@ def test_a_file_of_another_run_is_refused(exported, proof, tmp_path):
 
 
 def test_rows_are_packed_as_documented(run):
-    width = run.config.text.byte_length
+    width = run.config.text.num_bytes
     rows = pack(["é", "a" * (width + 5)], width)
     assert rows[0, :3].tolist() == [0xC3, 0xA9, 0] and rows[1, -1] == ord("a") and rows.shape == (2, width)

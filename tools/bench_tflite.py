@@ -99,13 +99,13 @@ def _time_models(run: Any, model: Any, texts: list[bytes], rounds: int) -> dict[
     from switch_tf.export.tflite_file.build import build_tflite
     from switch_tf.text.byte_codes import pack
 
-    rows = [pack([text], model.spec.byte_length) for text in texts]
+    rows = [pack([text], model.spec.num_bytes) for text in texts]
     figures = {}
     for precision in ("float32", "float16", "int8"):
         content = build_tflite(run, model, None, precision)
         runner = Interpreter(model_content=content, num_threads=1).get_signature_runner("bytes")
         figures[precision] = _microseconds(functools.partial(_ask, runner), rows, rounds)
-        figures[precision] |= {"bytes": len(content)} | _memory(content, model.spec.byte_length)
+        figures[precision] |= {"bytes": len(content)} | _memory(content, model.spec.num_bytes)
     return figures
 
 

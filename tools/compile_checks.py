@@ -56,7 +56,7 @@ def xla(run: Path) -> None:
     for name, (ask, feed) in _compiled(model).items():
         differences = []
         for start in range(0, len(texts), BATCH):
-            raw = pack(texts[start : start + BATCH], model.spec.byte_length)
+            raw = pack(texts[start : start + BATCH], model.spec.num_bytes)
             expected = model.classify_bytes(raw)["probabilities"].numpy()
             differences.append(np.abs(ask(feed(raw))["probabilities"].numpy() - expected).max())
         rows.append((name, f"{len(texts)} texts", f"{max(differences):.1e}", max(differences) <= 1e-5))
@@ -74,7 +74,7 @@ def static(run: Path) -> None:
     model = _load(run)
     rows = []
     for name, (ask, feed) in _compiled(model).items():
-        hlo = _lower(ask, feed(np.zeros([BATCH, model.spec.byte_length], np.uint8)))
+        hlo = _lower(ask, feed(np.zeros([BATCH, model.spec.num_bytes], np.uint8)))
         found = sorted(set(_dynamic(hlo)))
         rows.append((name, f"{hlo.count(chr(10)):,} lines", ", ".join(found) or "none", not found))
     ids = tf.zeros([BATCH, model.spec.sequence_length], tf.int32)
@@ -224,7 +224,7 @@ def _compiled(model: Any) -> dict[str, tuple[Any, Callable[[np.ndarray], Any]]]:
             compiled(model.classify_ids, model.spec.sequence_length, tf.int32),
             lambda raw: model.tokenize_bytes(raw)["ids"],
         ),
-        "bytes": (compiled(model.classify_bytes, model.spec.byte_length, tf.uint8), tf.constant),
+        "bytes": (compiled(model.classify_bytes, model.spec.num_bytes, tf.uint8), tf.constant),
     }
 
 

@@ -11,7 +11,6 @@ named `ids`, as it is behind `bytes`. Labels and text specification are in the f
 ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
 """
 
-import dataclasses
 import json
 import logging
 import os
@@ -117,7 +116,7 @@ def _convert(model: TextClassifier, inputs: str, batch: int | None) -> onnx.Mode
     if inputs == "ids":
         function, shape, kind = model.classify_ids.python_function, [batch, model.spec.sequence_length], tf.int32
     else:
-        function, shape, kind = _classify_bytes, [batch, model.spec.byte_length], tf.uint8
+        function, shape, kind = _classify_bytes, [batch, model.spec.num_bytes], tf.uint8
     signature = [tf.TensorSpec(shape, kind, name=inputs)]
     traced = tf.function(function, input_signature=signature, autograph=False)
     with _quiet_tensorflow():
@@ -159,7 +158,7 @@ def _signature(model: onnx.ModelProto) -> dict[str, Any]:
 def _metadata(run: Run, words: int, precision: Precision) -> dict[str, str]:
     return {
         "labels": json.dumps(run.labels, ensure_ascii=False),
-        "text": json.dumps(dataclasses.asdict(run.config.text) | {"words": words}),
+        "text": json.dumps(run.config.text.as_dict() | {"words": words}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
     }

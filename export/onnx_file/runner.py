@@ -65,7 +65,7 @@ class OnnxRunner:
                 ids, probabilities, labels = self._session.run(["ids", "probabilities", "label"], feed)
                 return Answers(ids, probabilities, labels.tolist())
             if self.door == "bytes":
-                rows = pack(texts, reference.spec.byte_length)
+                rows = pack(texts, reference.spec.num_bytes)
                 ids, probabilities, index = self._session.run(["ids", "probabilities", "label"], {"bytes": rows})
             else:
                 ids = reference.tokenize(tf.constant(texts, tf.string))["ids"].numpy()

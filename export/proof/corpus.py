@@ -75,7 +75,7 @@ def _at_the_limits(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     word, length = vocabulary[0], spec.sequence_length
     texts = [" ".join([word] * count) for count in (length - 1, length, length + 1, 2 * length)]
     texts += [" ".join(["zz"] * length) + f" {word}"]
-    for size in (spec.byte_length - 1, spec.byte_length, spec.byte_length + 1):
+    for size in (spec.num_bytes - 1, spec.num_bytes, spec.num_bytes + 1):
         texts += [_of_bytes(f"{word} ", size), _of_bytes("é", size), _of_bytes("x", size), _of_bytes(" ", size)]
     texts += ["x" * size for size in (63, 64, 65, 127, 128, 129)]
     return [*texts, f"{word} " * (10_000 // (len(word) + 1)), "y" * 10_000, "😀" * 2_500]

@@ -103,7 +103,7 @@ def open_runners(artifact: Path, model: TextClassifier) -> list[Runner]:
     if versions:
         artifact = artifact / str(versions[-1])
     if (artifact / "saved_model.pb").is_file():
-        runner = SavedModelRunner(artifact, str(artifact), model.spec.byte_length)
+        runner = SavedModelRunner(artifact, str(artifact), model.spec.num_bytes)
         return [runner, runner.bytes_runner()]
     if artifact.suffix == ".onnx" and artifact.is_file():
         return [open_onnx_runner(artifact, model)]

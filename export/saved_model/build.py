@@ -50,7 +50,7 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
     with files.new_folder(destination) as folder:
         _save(proof.exported, folder)
         write_warmup(folder, proof.exported)
-        runner = SavedModelRunner(folder, str(destination), run.config.text.byte_length)
+        runner = SavedModelRunner(folder, str(destination), run.config.text.num_bytes)
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         described = _describe(proof.exported)

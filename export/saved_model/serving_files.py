@@ -123,7 +123,7 @@ def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any]) -> 
         tensorflow=tf.__version__,
         text=TEXT,
         largest=LARGEST_BATCH,
-        byte_length=model.spec.byte_length,
+        byte_length=model.spec.num_bytes,
         predict=as_json({"instances": [TEXT]}),
         predicted=as_json({"predictions": [{"label": answer["label"], "probabilities": scores}]}),
         classify=as_json({"signature_name": "classify", "examples": [{"text": TEXT}]}),

@@ -42,7 +42,7 @@ def warmup_records(model: TextClassifier) -> Iterator[bytes]:
     text = " ".join(model.vocabulary[: model.spec.sequence_length]).encode()
     for size in BATCH_SIZES:
         text_batch = strings([text] * size)  # [size]
-        bytes_batch = pack([text] * size, model.spec.byte_length)
+        bytes_batch = pack([text] * size, model.spec.num_bytes)
         ids_batch = model.tokenize(tf.constant([text] * size))["ids"].numpy()
         yield _predict("serving_default", "text", text_batch)
         yield _predict("ids", "ids", ids_batch)

@@ -12,7 +12,6 @@ quantized file holds matrices in int8 or float16, as the converter writes them: 
 so that no answer depends on the batch.
 """
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
@@ -69,7 +68,7 @@ def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, prec
     """
     facts = {
         "labels": json.dumps(run.labels, ensure_ascii=False),
-        "text": json.dumps(dataclasses.asdict(run.config.text) | {"words": len(model.vocabulary)}),
+        "text": json.dumps(run.config.text.as_dict() | {"words": len(model.vocabulary)}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
     }
@@ -87,7 +86,7 @@ def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, prec
 
 def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> bytes:
     """The three signatures, as TensorFlow's converter writes them."""
-    length, size = model.spec.sequence_length, model.spec.byte_length
+    length, size = model.spec.sequence_length, model.spec.num_bytes
     ids, raw = tf.TensorSpec([batch, length], tf.int32, "ids"), tf.TensorSpec([batch, size], tf.uint8, "bytes")
     functions = {
         "bytes": (_with_int32_label(model.classify_bytes.python_function), raw),
@@ -125,7 +124,7 @@ def _with_int32_label(classify: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> 
 
 def _description(run: Run, batch: int | None) -> str:
     labels = ", ".join(run.labels[:20]) + (", ..." if len(run.labels) > 20 else "")
-    takes = f"UTF-8 with zeros behind it, uint8 [{batch or 'batch'}, {run.config.text.byte_length}]"
+    takes = f"UTF-8 with zeros behind it, uint8 [{batch or 'batch'}, {run.config.text.num_bytes}]"
     return f"Text classifier from switch-tf. In: {takes}. Out: the probabilities of {labels}."
 
 

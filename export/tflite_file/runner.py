@@ -54,7 +54,7 @@ class TFLiteRunner:
         return in_batches(self._ask, texts, batch_sizes, self._fixed)
 
     def _ask(self, texts: list[bytes]) -> Answers:
-        rows = pack(texts, self._reference.spec.byte_length)
+        rows = pack(texts, self._reference.spec.num_bytes)
         try:
             ids = self._signatures["tokenize"](bytes=rows)["ids"]
             answer = self._signatures["bytes"](bytes=rows)

@@ -121,7 +121,7 @@ def export(
         )
     if any(each.door == "bytes" for each in comparisons):
         shares = ", ".join(f"{share:.2%} of {name}" for name, share in changed_shares(opened, proof.model).items())
-        click.echo(f"Read otherwise at {opened.config.text.byte_length} bytes than as a whole: {shares}")
+        click.echo(f"Read otherwise at {opened.config.text.num_bytes} bytes than as a whole: {shares}")
         left = proof.exported.numeric_text.dropped_words
         if left:
             words, them = ("1 word", "it") if left == 1 else (f"{left:,} words", "them")

@@ -17,7 +17,10 @@ class _TrainCommand(click.Command):
         from switch_tf.config import PRESETS, describe_settings
 
         with formatter.section("Settings, for --config (TOML tables) and --set"):
-            rows = [(f"{key}={json.dumps(default)}", why) for key, default, why in describe_settings()]
+            rows = [
+                (f"{key}={'(unset)' if default is None else json.dumps(default)}", why)
+                for key, default, why in describe_settings()
+            ]
             formatter.write_dl(rows, col_max=44)
         with formatter.section("Presets differ from these by"):
             changes = {

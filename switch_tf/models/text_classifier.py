@@ -40,7 +40,7 @@ class TextClassifier(tf.Module):
         length = config.text.sequence_length
         text = tf.TensorSpec([None], tf.string, name="text")
         ids = tf.TensorSpec([None, length], tf.int32, name="ids")
-        raw = tf.TensorSpec([None, config.text.byte_length], tf.uint8, name="bytes")
+        raw = tf.TensorSpec([None, config.text.num_bytes], tf.uint8, name="bytes")
         self.tokenize = tf.function(self._tokenize, input_signature=[text], autograph=False)
         self.classify_ids = tf.function(self._classify_ids, input_signature=[ids], autograph=False)
         self.classify_text = tf.function(self._classify_text, input_signature=[text], autograph=False)

@@ -4,7 +4,7 @@
     weights.safetensors   the best epoch's weights, float32
     vocabulary.txt        one word a line; line i (from 0) has id i + 2
     labels.json           class names, in the order of the probabilities
-    data.json             what it was trained on: names, columns, sizes, fingerprints
+    data.json             the folder's format, and what it was trained on: names, columns, sizes, fingerprints
     metrics.json          figures on validation and test data
     history.csv           one row of figures per epoch
     history.png           the same, drawn
@@ -29,6 +29,8 @@ VOCABULARY = "vocabulary.txt"
 LABELS = "labels.json"
 DATA = "data.json"
 METRICS = "metrics.json"
+FORMAT = 2  # of the folder; 1 had no number, and wrote text.byte_length down where nobody had asked for it
+
 UNFINISHED = ".unfinished"
 RUNS = Path("runs")
 
@@ -82,6 +84,11 @@ def open_run(path: Path) -> Run:
     data = files.read_json(path / DATA)
     if not isinstance(data, dict):
         raise RunError(f"{path / DATA} does not hold a JSON object. Restore it, or train again.")
+    if data.get("format", 1) not in range(1, FORMAT + 1):
+        received = f"{path} has the format {data['format']!r}"
+        raise RunError(
+            f"{received}. Expected at most {FORMAT}: open it with the release that wrote it, or a newer one."
+        )
     return Run(path, config, _read_labels(path), read_vocabulary(path / VOCABULARY), data)
 
 
@@ -123,7 +130,7 @@ def write_settings(
 
     files.write_text(folder / VOCABULARY, "".join(f"{word}\n" for word in vocabulary))
     files.write_json(folder / LABELS, labels)
-    files.write_json(folder / DATA, data)
+    files.write_json(folder / DATA, {"format": FORMAT, **data})
     files.write_text(folder / CONFIG, tomli_w.dumps(config_to_dict(config)))
 
 

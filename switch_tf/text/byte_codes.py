@@ -6,7 +6,7 @@ Words are byte-exact, so one table of 256 codes says all there is to say about s
     1         whitespace: it ends a word
     2, 3...   a letter: any other byte; when lower-casing, a capital has the code of its small letter
 
-The bytes input takes a text as a row of N bytes, N = `spec.byte_length`: the text's first N bytes, then zeros. That is
+The bytes input takes a text as a row of N bytes, N = `spec.num_bytes`: the text's first N bytes, then zeros. That is
 all a caller has to do, in any language and for either truncation policy; `pack` does it in NumPy. The ids are then
 those of `kept_bytes(spec, text)`, for every text.
 """
@@ -63,7 +63,7 @@ def is_reachable(spec: TextSpec, word: bytes) -> bool:
     >>> [is_reachable(spec, word) for word in (b"hello", b"Hello", b"don't", b"a b", b"goodbye")]
     [True, False, False, False, False]
     """
-    longest = spec.byte_length - (spec.truncation == "drop")
+    longest = spec.num_bytes - (spec.truncation == "drop")
     return 0 < len(word) <= longest and not word.translate(None, letters(spec.standardize))
 
 
@@ -93,8 +93,8 @@ def kept_bytes(spec: TextSpec, text: str | bytes) -> bytes:
     >>> [kept_bytes(TextSpec(byte_length=9, truncation="drop"), text) for text in ("a fine film", "a fine. b", "a. b")]
     [b'a fine ', b'a fine. ', b'a. b']
     """
-    start = _encode(text)[: spec.byte_length]
-    if spec.truncation == "prefix" or len(start) < spec.byte_length:
+    start = _encode(text)[: spec.num_bytes]
+    if spec.truncation == "prefix" or len(start) < spec.num_bytes:
         return start
     return start[: max(start.rfind(space) for space in WHITESPACE) + 1]
 

@@ -48,7 +48,7 @@ class NumericText(tf.Module):
 
         Raises:
             DataError: the vocabulary is not one that a `TextSpec` allows; see `check_vocabulary`.
-            ExportError: `spec.byte_length` is too large, or so large that a vocabulary of this size has no table.
+            ExportError: `spec.num_bytes` is too large, or so large that a vocabulary of this size has no table.
         """
         super().__init__(name="numeric_text")
         check_vocabulary(spec, vocabulary)
@@ -70,7 +70,7 @@ class NumericText(tf.Module):
         begins, ends = word_boundaries(first, self._spec.sequence_length)  # [batch, L] both
         keys = self._keys.of_spans(letters, begins, ends)  # each [batch, L]
         ids = look_up(self._table, keys)  # [batch, L]
-        return tf.where(begins < self._spec.byte_length, ids, 0)
+        return tf.where(begins < self._spec.num_bytes, ids, 0)
 
 
 def strip_last_word(codes: tf.Tensor) -> tf.Tensor:
@@ -153,12 +153,12 @@ def _build_table(spec: TextSpec, ids: dict[bytes, int], max_false_positive_rate:
     """Keys under which no two of the words collide, and the table from them to the ids."""
     words, values = list(ids), np.array(list(ids.values()), np.int64)
     for seed in range(_SEEDS):
-        keys = choose_word_keys(spec.standardize, spec.byte_length, len(words), max_false_positive_rate, seed)
+        keys = choose_word_keys(spec.standardize, spec.num_bytes, len(words), max_false_positive_rate, seed)
         try:
             return keys, build_perfect_hash(keys.of_words(words), values, OUT_OF_VOCABULARY_ID)
         except KeyCollisionError:
             continue
     raise ExportError(
-        f"The bytes input has no table for {len(words)} words at text.byte_length = {spec.byte_length}: the longer the "
+        f"The bytes input has no table for {len(words)} words at text.byte_length = {spec.num_bytes}: the longer the "
         "texts, the fewer words it can tell apart. Set fewer bytes or a smaller vocabulary."
     )

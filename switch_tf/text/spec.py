@@ -1,8 +1,9 @@
 """How text becomes token ids: the one specification that every front-end (Keras, numeric, ONNX) realises."""
 
-from typing import Annotated, Literal
+import dataclasses
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from switch_tf.settings import STRICT, setting
@@ -31,15 +32,22 @@ class TextSpec:
         "lower_and_strip_punctuation", "as in Keras TextVectorization; 'none' leaves the text as it is"
     )
     sequence_length: Annotated[int, Field(ge=1, le=8192)] = setting(64, "tokens read of a text (L)")
-    byte_length: Annotated[int, Field(ge=0, le=65_536)] = setting(
-        0, "bytes read by the bytes input (N); 0 means 8 x sequence_length, rounded up to a multiple of 256"
+    byte_length: Annotated[int, Field(ge=0, le=65_536)] | None = setting(
+        None, "bytes read by the bytes input (N); unset or 0: 8 x sequence_length, rounded up to a multiple of 256"
     )
     truncation: Literal["prefix", "drop"] = setting(
         "prefix", "texts that fill byte_length: keep a last word that may be cut ('prefix') or leave it out ('drop')"
     )
 
-    @model_validator(mode="after")
-    def _fill_byte_length(self) -> "TextSpec":
-        if self.byte_length == 0:
-            object.__setattr__(self, "byte_length", -(-8 * self.sequence_length // 256) * 256)
-        return self
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the bytes input reads, N: as asked for, or else from the sequence length.
+
+        >>> TextSpec(sequence_length=256).num_bytes, TextSpec(sequence_length=256, byte_length=100).num_bytes
+        (2048, 100)
+        """
+        return self.byte_length or -(-8 * self.sequence_length // 256) * 256
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a model that leaves this package, which has to know N whether it was asked for or not."""
+        return dataclasses.asdict(self) | {"byte_length": self.num_bytes}
