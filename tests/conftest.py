@@ -144,6 +144,15 @@ def exported_saved_model(trained_run: Path, trained_proof: Any, tmp_path_factory
     return export_saved_model(open_run(trained_run), trained_proof, output)
 
 
+def export_file(name: str, run: Any, proof: Any, output: Path, **options: Any) -> Any:
+    """Write a file of the format `name`; its path and how it compared."""
+    from switch_tf.export.formats import FORMATS
+    from switch_tf.export.options import ExportOptions
+
+    path, (comparison,) = FORMATS[name].export(run, proof, output, ExportOptions(name, **options))
+    return path, comparison
+
+
 def copy_run(run: Path, destination: Path) -> Path:
     """A copy of a run folder without what was exported from it."""
     return Path(shutil.copytree(run, destination, ignore=shutil.ignore_patterns("export")))

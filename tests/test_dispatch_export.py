@@ -4,13 +4,11 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
-from conftest import ask
+from conftest import ask, export_file
 
-from switch_tf.export.onnx_file.build import export_onnx
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model.build import export_saved_model
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
-from switch_tf.export.tflite_file.build import export_tflite
 from switch_tf.runs.folder import open_run
 
 
@@ -38,13 +36,13 @@ def test_in_a_saved_model(proof, trained_run, tmp_path):
 
 
 def test_in_litert(proof, trained_run, tmp_path):
-    path, comparison = export_tflite(open_run(trained_run), proof, tmp_path / "a.tflite")
+    path, comparison = export_file("tflite", open_run(trained_run), proof, tmp_path / "a.tflite")
     assert comparison.ok and comparison.max_abs_diff <= 1e-6
     assert "TOPK_V2" not in tflite_file.operators(tflite_file.unpack(path.read_bytes()))
 
 
 def test_in_onnx_runtime(proof, trained_run, tmp_path):
-    path, comparison = export_onnx(open_run(trained_run), proof, tmp_path / "a.onnx", "ids", 4)
+    path, comparison = export_file("onnx", open_run(trained_run), proof, tmp_path / "a.onnx", inputs="ids", batch=4)
     assert comparison.ok and comparison.max_abs_diff <= 1e-6
     operators = [node.op_type for node in onnx.load(path).graph.node]
     assert operators.count("Gather") == 1 and "TopK" not in operators  # the embedding's

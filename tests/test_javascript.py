@@ -8,9 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import JAVASCRIPT
+from conftest import JAVASCRIPT, export_file
 
-from switch_tf.export.onnx_file.build import export_onnx
 from switch_tf.export.proof.corpus import adversarial_texts
 from switch_tf.export.proof.gate import Proof
 from switch_tf.runs.folder import open_run
@@ -41,7 +40,7 @@ def run(trained_run):
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
     """The file, in a folder of its own, which the browser's server shows."""
-    return export_onnx(run, Proof(run, texts=60), tmp_path_factory.mktemp("javascript") / "model.onnx")[0]
+    return export_file("onnx", run, Proof(run, texts=60), tmp_path_factory.mktemp("javascript") / "model.onnx")[0]
 
 
 @pytest.fixture(scope="module")

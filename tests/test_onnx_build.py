@@ -1,6 +1,6 @@
 """The ONNX file is what a stranger runs: its signature, its operators, hostile texts, and that a bad one is never kept.
 
-That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside `export_onnx` asserts.
+That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside an export asserts.
 """
 
 import dataclasses
@@ -17,15 +17,17 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from conftest import export_file
 
 from switch_tf.artifacts.onnx_file import OnnxPredictor
 from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
+from switch_tf.export.formats import FORMATS
 from switch_tf.export.manifest import manifest_path
 from switch_tf.export.onnx_file import build as onnx_export
 from switch_tf.export.onnx_file import passes as onnx_passes
-from switch_tf.export.onnx_file.build import build_onnx, export_onnx
-from switch_tf.export.onnx_file.runner import OnnxRunner, open_onnx_runner
+from switch_tf.export.onnx_file.build import build_onnx
+from switch_tf.export.onnx_file.runner import OnnxRunner
 from switch_tf.export.proof import parity
 from switch_tf.export.proof.gate import Proof
 from switch_tf.models.classifier import SwitchClassifier
@@ -52,7 +54,9 @@ def exported(run, proof, tmp_path_factory):
     made = {}
     for inputs in ("text", "ids", "bytes"):
         for batch in (None, 4):
-            path, comparison = export_onnx(run, proof, folder / f"{inputs}-{batch}.onnx", inputs, batch)
+            path, comparison = export_file(
+                "onnx", run, proof, folder / f"{inputs}-{batch}.onnx", inputs=inputs, batch=batch
+            )
             assert comparison.ok and comparison.ids_equal == comparison.texts > 60
             assert comparison.size == path.stat().st_size
             made[inputs, batch] = path
@@ -126,10 +130,10 @@ def test_weights_are_stored_once_and_the_front_end_keeps_to_its_size(exported, p
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 @pytest.mark.parametrize("inputs", ["text", "ids"])
 def test_a_quantized_model_passes_and_says_what_it_is(run, proof, tmp_path, inputs, precision):
-    path, comparison = export_onnx(run, proof, tmp_path / "a.onnx", inputs, None, precision)
+    path, comparison = export_file("onnx", run, proof, tmp_path / "a.onnx", inputs=inputs, precision=precision)
     assert comparison.ok and comparison.precision == precision and comparison.ids_equal == comparison.texts
     assert comparison.accuracy >= comparison.accuracy_of_trained_model - 0.01
-    assert open_onnx_runner(path, proof.model).precision == precision
+    assert FORMATS["onnx"].open_runners(path, proof.model)[0].precision == precision
     assert json.loads(manifest_path(path).read_text())["parity"][inputs]["accuracy"] == comparison.accuracy
 
 
@@ -152,7 +156,7 @@ def test_router_weights_are_not_rounded(run):
 def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "ACCURACY_LOSS_BOUND", -1.0)
     with pytest.raises(ParityError, match="below the trained model's"):
-        export_onnx(run, proof, tmp_path / "a.onnx", precision="int8")
+        export_file("onnx", run, proof, tmp_path / "a.onnx", precision="int8")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,7 +178,7 @@ def test_the_runtime_refuses_what_is_no_row_of_texts(exported, feed, message):
 
 
 def test_the_value_between_front_end_and_classifier_is_named_ids(built, proof, run):
-    answers = OnnxRunner(built, "x", proof.model).answer([text.encode() for text in TEXTS], [3])[0]
+    answers = OnnxRunner(built.SerializeToString(), "x", proof.model).answer([text.encode() for text in TEXTS], [3])[0]
     np.testing.assert_array_equal(answers.ids, proof.model.tokenize(tf.constant(TEXTS))["ids"])
     assert set(answers.labels) <= set(run.labels)
 
@@ -226,7 +230,7 @@ def test_it_runs_where_only_numpy_and_onnx_runtime_are(exported):
 def test_the_predictor_imports_no_tensorflow(exported):
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['tf_keras'] = None\n"
-        "from pathlib import Path; from switch_tf.onnx_predictor import OnnxPredictor\n"
+        "from pathlib import Path; from switch_tf.artifacts.onnx_file import OnnxPredictor\n"
         f"print(OnnxPredictor(Path({str(exported['text', None])!r})).probabilities(['lovely']).shape)\n"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -250,7 +254,7 @@ def test_wrong_weights_fail_and_leave_what_was_there(run, proof, tmp_path, monke
         output.parent.mkdir()
         output.write_bytes(earlier)
     with pytest.raises(ParityError, match="does not answer as the trained model") as caught:
-        export_onnx(run, proof, output)
+        export_file("onnx", run, proof, output)
     assert caught.value.exit_code == 3
     assert [(file.name, file.read_bytes()) for file in tmp_path.glob("export/*")] == (  # and no manifest
         [("model.onnx", earlier)] if earlier else []
@@ -265,7 +269,7 @@ def test_a_wrong_label_alone_fails(run, proof, built, tmp_path, monkeypatch):
     names.string_data[:] = names.string_data[::-1]
     monkeypatch.setattr(onnx_export, "build_onnx", lambda *_: model)
     with pytest.raises(ParityError, match="another label"):
-        export_onnx(run, proof, tmp_path / "model.onnx")
+        export_file("onnx", run, proof, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -287,8 +291,8 @@ def test_a_graph_that_the_runtime_fails_on_is_refused(run, proof, built, tmp_pat
     values = next(attribute for attribute in weight.attribute if attribute.name == "values_int64s")
     values.ints[:] = [10**6] * len(values.ints)  # rows that the embedding does not have
     monkeypatch.setattr(onnx_export, "build_onnx", lambda *_: model)
-    with pytest.raises(ExportError, match="ONNX Runtime does not run"):
-        export_onnx(run, proof, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="ONNX Runtime does not run"):
+        export_file("onnx", run, proof, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -304,7 +308,7 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(run, proof, built, tmp_
     (tmp_path / "folder").mkdir()
     monkeypatch.setattr(onnx_export, "build_onnx", lambda *_: built)
     with pytest.raises(RunError, match="cannot be written"):
-        export_onnx(run, proof, tmp_path / inside)
+        export_file("onnx", run, proof, tmp_path / inside)
 
 
 def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
@@ -315,7 +319,7 @@ def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
         with pytest.raises(ModelError, match="Export it again"):
             OnnxPredictor(path)
         with pytest.raises((ModelError, ExportError), match=r"Export it again|takes \[\]"):
-            open_onnx_runner(path, proof.model)
+            FORMATS["onnx"].open_runners(path, proof.model)[0]
     with pytest.raises(ModelError, match="cannot be"):
         OnnxPredictor(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match=r"\['ids'\].*Expected text \(or bytes\) -> probabilities"):
@@ -332,7 +336,7 @@ def test_metadata_without_a_precision_of_ours_is_refused(built, proof, run, tmp_
     )
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(ModelError, match=f"precision = {precision!r}. Expected one of float32, float16, int8"):
-        open_onnx_runner(tmp_path / "model.onnx", proof.model)
+        FORMATS["onnx"].open_runners(tmp_path / "model.onnx", proof.model)[0]
 
 
 @pytest.mark.parametrize("labels", [None, "[", '["one"]', "[1, 2]"])
@@ -347,4 +351,4 @@ def test_metadata_without_the_labels_is_refused(built, proof, tmp_path, labels):
     with pytest.raises(ModelError, match="metadata"):
         OnnxPredictor(path)
     with pytest.raises(ModelError, match=r"not of this run|cannot be read"):
-        open_onnx_runner(path, proof.model)
+        FORMATS["onnx"].open_runners(path, proof.model)[0]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import export_file
 
 from switch_tf.artifacts.onnx_file import OnnxPredictor
-from switch_tf.export.onnx_file.build import export_onnx
 from switch_tf.export.proof.corpus import adversarial_texts
 from switch_tf.export.proof.gate import Proof
 from switch_tf.runs.folder import open_run
@@ -51,7 +51,7 @@ def python(tmp_path_factory):
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_it_answers_as_the_newest(trained_run: Path, python: Path, tmp_path: Path, precision) -> None:
     run = open_run(trained_run)
-    model, _ = export_onnx(run, Proof(run, texts=8), tmp_path / "model.onnx", precision=precision)
+    model, _ = export_file("onnx", run, Proof(run, texts=8), tmp_path / "model.onnx", precision=precision)
     texts = adversarial_texts(run.config.text, run.vocabulary, 400, seed=1)
     (tmp_path / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
     expected = OnnxPredictor(model).probabilities(texts)

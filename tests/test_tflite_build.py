@@ -1,6 +1,6 @@
 """The TFLite file is what a phone runs: signatures, operators, hostile bytes, and that a bad one is never kept.
 
-That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside `export_tflite` asserts.
+That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside an export asserts.
 """
 
 import dataclasses
@@ -15,17 +15,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from conftest import export_file
 
 from switch_tf.artifacts.tflite_file import TFLitePredictor
 from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
+from switch_tf.export.formats import FORMATS
 from switch_tf.export.manifest import manifest_path
 from switch_tf.export.proof import parity
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.tflite_file import build as tflite_export
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
-from switch_tf.export.tflite_file.build import build_tflite, export_tflite
-from switch_tf.export.tflite_file.runner import TFLiteRunner, open_tflite_runner
+from switch_tf.export.tflite_file.build import build_tflite
+from switch_tf.export.tflite_file.runner import TFLiteRunner
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import open_run
@@ -52,7 +54,7 @@ def exported(run, proof, tmp_path_factory):
     for precision in ("float32", "float16", "int8"):
         for batch in (None, 4):
             output = folder / f"{precision}-{batch}.tflite"
-            path, comparison = export_tflite(run, proof, output, batch, precision)
+            path, comparison = export_file("tflite", run, proof, output, batch=batch, precision=precision)
             assert comparison.ok and comparison.ids_equal == comparison.texts > 60
             assert (comparison.size, comparison.precision) == (path.stat().st_size, precision)
             assert comparison.batch_invariance == 0.0
@@ -198,7 +200,7 @@ def test_it_runs_where_only_numpy_and_litert_are(exported):
 def test_the_predictor_imports_no_tensorflow(exported):
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['tf_keras'] = None\n"
-        "from pathlib import Path; from switch_tf.tflite_predictor import TFLitePredictor\n"
+        "from pathlib import Path; from switch_tf.artifacts.tflite_file import TFLitePredictor\n"
         f"print(TFLitePredictor(Path({str(exported['float32', None])!r})).probabilities(['lovely']).shape)\n"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -221,7 +223,7 @@ def test_wrong_weights_fail_and_leave_what_was_there(run, proof, tmp_path, monke
     if earlier:
         output.write_bytes(earlier)
     with pytest.raises(ParityError, match="does not answer as the trained model"):
-        export_tflite(run, proof, output)
+        export_file("tflite", run, proof, output)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == (
         [("model.tflite", earlier)] if earlier else []
     )
@@ -230,7 +232,7 @@ def test_wrong_weights_fail_and_leave_what_was_there(run, proof, tmp_path, monke
 def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "ACCURACY_LOSS_BOUND", -1.0)
     with pytest.raises(ParityError, match="below the trained model's"):
-        export_tflite(run, proof, tmp_path / "a.tflite", None, "int8")
+        export_file("tflite", run, proof, tmp_path / "a.tflite", precision="int8")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -274,7 +276,7 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(run, proof, exported, t
     (tmp_path / "folder").mkdir()
     monkeypatch.setattr(tflite_export, "build_tflite", lambda *_: exported["float32", None].read_bytes())
     with pytest.raises(RunError, match="cannot be written"):
-        export_tflite(run, proof, tmp_path / inside)
+        export_file("tflite", run, proof, tmp_path / inside)
 
 
 def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
@@ -289,7 +291,7 @@ def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
         with pytest.raises(ModelError, match="Export it again"):
             TFLitePredictor(path)
         with pytest.raises((ModelError, ExportError), match="Export it again"):
-            open_tflite_runner(path, proof.model)
+            FORMATS["tflite"].open_runners(path, proof.model)[0]
     with pytest.raises(ModelError, match="cannot be read"):
         TFLitePredictor(tmp_path / "none.tflite")
 
@@ -298,7 +300,7 @@ def test_a_file_of_another_run_is_refused(exported, proof, tmp_path):
     model = tflite_file.unpack(exported["float32", None].read_bytes())
     (tmp_path / "a.tflite").write_bytes(tflite_file.pack(model, {"labels.json": '["one", "two"]'}))
     with pytest.raises(ModelError, match="not of this run: its labels"):
-        open_tflite_runner(tmp_path / "a.tflite", proof.model)
+        FORMATS["tflite"].open_runners(tmp_path / "a.tflite", proof.model)[0]
     (tmp_path / "b.tflite").write_bytes(tflite_file.pack(model, {"labels.json": '["one"]'}))
     with pytest.raises(ModelError, match="does not name its 2 classes"):
         TFLitePredictor(tmp_path / "b.tflite")

@@ -2,15 +2,16 @@
 
 import onnx
 import pytest
+from conftest import export_file
 
 from switch_tf.artifacts.tflite_file import read_labels
 from switch_tf.errors import ExportError, ModelError, ParityError
-from switch_tf.export.onnx_file.build import export_onnx
+from switch_tf.export.formats import format_of
 from switch_tf.export.proof.gate import Proof
-from switch_tf.export.proof.verify import find_artifacts, open_runners, verify
 from switch_tf.export.saved_model.build import export_saved_model
-from switch_tf.export.tflite_file import build as tflite_export
-from switch_tf.export.tflite_file.build import export_tflite
+from switch_tf.export.session import find_artifacts
+from switch_tf.export.session import verify_run as verify
+from switch_tf.export.tflite_file.runner import TFLiteRunner
 from switch_tf.runs.folder import open_run
 
 
@@ -20,9 +21,9 @@ def run(module_run):
     run, folder = open_run(module_run), module_run
     proof = Proof(run, texts=20)
     export_saved_model(run, proof, folder / "export" / "saved_model")
-    export_tflite(run, proof, folder / "export" / "model.tflite")
-    export_onnx(run, proof, folder / "export" / "model.onnx")
-    export_onnx(run, proof, folder / "export" / "ids.onnx", "ids", 4)
+    export_file("tflite", run, proof, folder / "export" / "model.tflite")
+    export_file("onnx", run, proof, folder / "export" / "model.onnx")
+    export_file("onnx", run, proof, folder / "export" / "ids.onnx", inputs="ids", batch=4)
     return run
 
 
@@ -62,7 +63,8 @@ def test_the_newest_version_of_a_saved_model_stands_for_it(run, tmp_path):
         (tmp_path / "export" / "saved_model" / version / "saved_model.pb").touch()
     found = find_artifacts(type("Run", (), {"path": tmp_path}))  # type: ignore[arg-type]
     assert found == [tmp_path / "export" / "saved_model" / "10"]
-    runner, bytes_runner = open_runners(tmp_path / "export" / "saved_model", Proof(run, 1).model)
+    folder = tmp_path / "export" / "saved_model"
+    runner, bytes_runner = format_of(folder).open_runners(folder, Proof(run, 1).model)
     assert runner.path == bytes_runner.path == str(found[0]) and (runner.door, bytes_runner.door) == ("text", "bytes")
 
 
@@ -89,19 +91,20 @@ def test_an_artifact_of_another_run_is_no_parity_failure(run, trained_run, tmp_p
 
 @pytest.mark.parametrize("name", ["none", "none.onnx"])
 def test_a_missing_artifact_is_named(run, name, tmp_path):
-    with pytest.raises(ModelError, match=rf"There is no .*{name}\. Expected what `switch-tf export"):
+    with pytest.raises(ModelError, match=rf"There is no .*{name}\. Expected what an export of"):
         verify(run, [tmp_path / name])
 
 
 def test_a_file_that_is_no_artifact_is_refused(run):
     with pytest.raises(
-        ModelError, match=r"is no artifact\. Expected a SavedModel folder, a \.tflite or an \.onnx file"
+        ModelError,
+        match=r"is no artifact\. Expected what an export wrote: a SavedModel folder; a \.tflite file; an \.onnx file\.",
     ):
         verify(run, [run.path / "config.toml"], texts=5)
 
 
 def test_a_run_without_artifacts_says_how_to_make_one(run_copy):
-    with pytest.raises(ModelError, match=r"holds no artifact\. Make one with `switch-tf export"):
+    with pytest.raises(ModelError, match=r"holds no artifact\. Export the run first\."):
         verify(open_run(run_copy))
 
 
@@ -132,7 +135,7 @@ def test_signatures_that_disagree_are_told_and_the_other_artifacts_are_compared(
     def disagree(self, texts):
         raise ParityError("the signatures bytes and ids answer differently")
 
-    monkeypatch.setattr(tflite_export.TFLiteRunner, "_ask", disagree)
+    monkeypatch.setattr(TFLiteRunner, "_ask", disagree)
     bad, good = verify(run, [run.path / "export" / "model.tflite", run.path / "export" / "model.onnx"], texts=5)
     assert bad.problems == ["the signatures bytes and ids answer differently"] and good.ok
     assert bad.as_dict()["max_abs_diff"] is None

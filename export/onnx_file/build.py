@@ -17,56 +17,22 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import onnx
 import tensorflow as tf
 
 from switch_tf.errors import ExportError
-from switch_tf.export.manifest import refuse_size, write_file
 from switch_tf.export.onnx_file import passes as passes
 from switch_tf.export.onnx_file.cuda_kernels import refuse_cpu_operators
-from switch_tf.export.onnx_file.runner import OnnxRunner
 from switch_tf.export.onnx_file.text_graph import IR_VERSION, OPSETS, build_text_front_end
 from switch_tf.export.onnx_file.weights import store_weights
-from switch_tf.export.proof.gate import Proof
-from switch_tf.export.proof.parity import Comparison, Door, Precision
+from switch_tf.export.options import Door, Precision
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 
 _TF2ONNX_OPSET = 18  # the newest it writes
 NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see onnx_cuda
-
-
-def export_onnx(
-    run: Run,
-    proof: Proof,
-    output: Path,
-    inputs: Door = "text",
-    batch: int | None = None,
-    precision: Precision = "float32",
-    limit: int | None = None,
-) -> tuple[Path, Comparison]:
-    """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
-
-    Args:
-        inputs: what it takes.
-        batch: None for a dynamic batch, or its one size.
-        precision: that large weights are stored in; see `switch_tf.export.onnx_file.weights`.
-        limit: bytes that the file may have.
-
-    Raises:
-        ParityError: it does not answer as the trained model does; an earlier file stays.
-        ExportError: the graph cannot be converted or run, or is over the limit; an earlier file stays.
-        DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
-        RunError: the file cannot be written; an earlier file stays.
-    """
-    model = build_onnx(run, proof.exported, inputs, batch, precision)
-    refuse_size(model.ByteSize(), limit, output)
-    comparison = proof.check(OnnxRunner(model, str(output), proof.model))
-    write_file(output, model.SerializeToString(), proof.exported, comparison, _signature(model))
-    return output, comparison
 
 
 def build_onnx(
@@ -136,10 +102,11 @@ def _quiet_tensorflow() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _signature(model: onnx.ModelProto) -> dict[str, Any]:
-    """What goes in and out, and the operators in between, for the manifest."""
+def describe(content: bytes) -> dict[str, Any]:
+    """What goes in and out of a file, and the operators in between, for the manifest."""
+    model = onnx.load_from_string(content)
 
-    def describe(values: Iterable[onnx.ValueInfoProto]) -> dict[str, Any]:
+    def tensors(values: Iterable[onnx.ValueInfoProto]) -> dict[str, Any]:
         return {
             value.name: {
                 "type": onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),
@@ -149,8 +116,8 @@ def _signature(model: onnx.ModelProto) -> dict[str, Any]:
         }
 
     return {
-        "inputs": describe(model.graph.input),
-        "outputs": describe(model.graph.output),
+        "inputs": tensors(model.graph.input),
+        "outputs": tensors(model.graph.output),
         "operators": sorted({node.op_type for node in passes.nodes(model.graph)}),
     }
 

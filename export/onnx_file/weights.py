@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from switch_tf.export.proof.parity import Precision
+from switch_tf.export.options import Precision
 
 _SMALLEST = 1024  # elements: below it the added nodes outweigh what is saved
 _LARGEST_INT8 = 127  # the range is symmetric, so that 0 stays 0

@@ -12,14 +12,16 @@ batch, and may lose one point of accuracy on labelled texts; how far its probabi
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, get_args
 
 import numpy as np
 import tensorflow as tf
 
+from switch_tf.artifacts.base import Answers
 from switch_tf.errors import ModelError
+from switch_tf.export.options import Door, Precision
 from switch_tf.models.text_classifier import TextClassifier
 
 PROBABILITY_BOUND = 1e-5
@@ -30,17 +32,6 @@ NEAR_TIE_BOUND = 1e-2  # on their probabilities
 QUANTIZED_INVARIANCE_BOUND = 1e-3
 ACCURACY_LOSS_BOUND = 0.01  # of a quantized artifact
 BATCH_SIZES = (64, 7, 1)
-
-Precision = Literal["float32", "float16", "int8"]  # that weights are stored in
-Door = Literal["text", "ids", "bytes"]  # what goes in: strings, token ids, or bytes with zeros behind them
-
-
-class Answers(NamedTuple):
-    """What a model says of texts: ids int32 [n, length], probabilities float32 [n, classes], labels str [n]."""
-
-    ids: np.ndarray
-    probabilities: np.ndarray
-    labels: list[str]
 
 
 class Runner(Protocol):
@@ -92,6 +83,29 @@ class Comparison:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
         }
+
+
+def precision_of(facts: Mapping[str, str], path: str) -> Precision:
+    """The precision that an artifact says it has.
+
+    Raises:
+        ModelError: it is none of ours.
+    """
+    received = facts.get("precision")
+    for precision in get_args(Precision):
+        if received == precision:
+            return precision
+    expected = ", ".join(get_args(Precision))
+    raise ModelError(f"{path}: its metadata say precision = {received!r}. Expected one of {expected}. Export it again.")
+
+
+def refuse_other_run(path: str, labels: Sequence[str], expected: Sequence[str]) -> None:
+    """
+    Raises:
+        ModelError: an artifact names other classes than the trained model.
+    """
+    if list(labels) != list(expected):
+        raise ModelError(f"{path} is not of this run: its labels are {list(labels)}. Expected {list(expected)}.")
 
 
 def ask_reference(model: TextClassifier, texts: Sequence[bytes], batch_size: int = BATCH_SIZES[0]) -> Reference:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from switch_tf.artifacts.base import Answers
 from switch_tf.artifacts.saved_model import SAVED_MODEL_LABELS
 from switch_tf.errors import ExportError, ParityError
-from switch_tf.export.proof.parity import Answers, Door, Precision
+from switch_tf.export.options import Door, Precision
 from switch_tf.export.saved_model import python_child as saved_model_child
 from switch_tf.export.saved_model.child_process import ask_child
 from switch_tf.export.saved_model.loader import Answered, Call, Outputs, as_examples, run_in_loader, strings

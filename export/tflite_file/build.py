@@ -16,48 +16,17 @@ import json
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from switch_tf.artifacts.tflite_file import SIGNATURES
 from switch_tf.errors import ExportError
-from switch_tf.export.manifest import refuse_size, write_file
-from switch_tf.export.proof.gate import Proof
-from switch_tf.export.proof.parity import Comparison, Precision
+from switch_tf.export.options import Precision
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
-from switch_tf.export.tflite_file.runner import SIGNATURES, TFLiteRunner
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
-
-
-def export_tflite(
-    run: Run,
-    proof: Proof,
-    output: Path,
-    batch: int | None = None,
-    precision: Precision = "float32",
-    limit: int | None = None,
-) -> tuple[Path, Comparison]:
-    """Write the file `output` and its manifest; return its path and how it compared. Earlier files are replaced.
-
-    Args:
-        batch: None for a dynamic batch, or its one size, which LiteRT.js needs.
-        precision: that matrices are stored in.
-        limit: bytes that the file may have.
-
-    Raises:
-        ParityError: it does not answer as the trained model does; an earlier file stays.
-        ExportError: the graph cannot be converted or run, or is over the limit; an earlier file stays.
-        DataError: a quantized model has to be measured on the run's labelled data, and that is not there.
-        RunError: the file cannot be written; an earlier file stays.
-    """
-    content = build_tflite(run, proof.exported, batch, precision)
-    refuse_size(len(content), limit, output)
-    comparison = proof.check(TFLiteRunner(content, str(output), proof.model))
-    write_file(output, content, proof.exported, comparison, _describe(content, proof.exported))
-    return output, comparison
 
 
 def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, precision: Precision = "float32") -> bytes:
@@ -128,13 +97,13 @@ def _description(run: Run, batch: int | None) -> str:
     return f"Text classifier from switch-tf. In: {takes}. Out: the probabilities of {labels}."
 
 
-def _describe(content: bytes, model: TextClassifier) -> dict[str, Any]:
-    """Signatures and operators, for the manifest."""
+def describe(content: bytes, model: TextClassifier) -> dict[str, Any]:
+    """Signatures and operators of a file, for the manifest."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content)
 
-    def describe(details: dict[str, Any]) -> dict[str, Any]:
+    def tensors(details: dict[str, Any]) -> dict[str, Any]:
         return {
             name: {
                 "type": np.dtype(each["dtype"]).name,
@@ -146,7 +115,7 @@ def _describe(content: bytes, model: TextClassifier) -> dict[str, Any]:
     runners = {name: interpreter.get_signature_runner(name) for name in SIGNATURES}
     return {
         "signatures": {
-            name: {"inputs": describe(each.get_input_details()), "outputs": describe(each.get_output_details())}
+            name: {"inputs": tensors(each.get_input_details()), "outputs": tensors(each.get_output_details())}
             for name, each in runners.items()
         },
         "operators": tflite_file.operators(tflite_file.unpack(content)),

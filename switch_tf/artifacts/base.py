@@ -1,25 +1,38 @@
 """What every model that answers texts has in common, and its answers, one text or a stream of millions."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from switch_tf.data.streams import Line
-from switch_tf.errors import ModelError
+from switch_tf.errors import DataError, ModelError
 
 BATCH = 256  # texts in memory at a time
+TEXT_BATCH = 64  # texts that a runtime is asked at a time, where its batch is dynamic: larger ones are no faster
+
+
+class Answers(NamedTuple):
+    """What a model says of texts: ids int32 [n, length], probabilities float32 [n, classes], labels str [n]."""
+
+    ids: np.ndarray
+    probabilities: np.ndarray
+    labels: list[str]
 
 
 class Predictor(Protocol):
-    """A model that answers texts."""
+    """A model that answers texts, whatever runs it."""
 
     labels: list[str]
     runtime: str  # what runs it
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]."""
+        ...
+
+    def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        """Token ids as the model's own front-end reads them, int32 [texts, length]."""
         ...
 
 
@@ -32,6 +45,50 @@ def checked_labels(labels: object, classes: int, where: str) -> list[str]:
     if not isinstance(labels, list) or len(labels) != classes or not all(isinstance(name, str) for name in labels):
         raise ModelError(f"{where} does not name its {classes} classes. Export it again.")
     return labels
+
+
+def as_text(text: str | bytes) -> str:
+    """A text as a string that UTF-8 can hold.
+
+    Raises:
+        DataError: it is neither a string nor bytes, or not UTF-8.
+    """
+    try:
+        if isinstance(text, bytes):
+            return text.decode("utf-8")
+        if isinstance(text, str):
+            text.encode("utf-8")  # half a surrogate pair is in no encoding
+            return text
+    except UnicodeError as error:
+        raise DataError(f"Received {text[:80]!r}, which is not UTF-8. Expected text.") from error
+    raise DataError(f"Received {text!r} of type {type(text).__name__}. Expected text.")
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    """A text as bytes: a string in UTF-8, bytes as they are.
+
+    Raises:
+        DataError: it is neither a string nor bytes, or holds half a surrogate pair.
+    """
+    return text if isinstance(text, bytes) else as_text(text).encode("utf-8")
+
+
+def ask_in_batches(
+    ask: Callable[[list[Any]], np.ndarray], texts: Sequence[Any], fixed: int | None, filling: Any, empty: np.ndarray
+) -> np.ndarray:
+    """The answers to any number of texts, a row for each.
+
+    Args:
+        ask: gets at most `TEXT_BATCH` texts, or exactly `fixed` where the model has one batch size.
+        filling: what fills up the last batch.
+        empty: the answer to no texts, which is not asked: many graphs fail on a batch of 0.
+    """
+    size = fixed or TEXT_BATCH
+    answers = [empty]
+    for start in range(0, len(texts), size):
+        batch = list(texts[start : start + size])
+        answers.append(ask(batch + [filling] * ((fixed or 0) - len(batch)))[: len(batch)])
+    return np.concatenate(answers)
 
 
 def answer(model: Predictor, lines: Iterable[Line], top: int | None = None) -> Iterator[dict[str, Any]]:

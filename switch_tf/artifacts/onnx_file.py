@@ -1,104 +1,176 @@
 """Answers texts with an exported ONNX file, through ONNX Runtime alone: no TensorFlow is imported."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import checked_labels
-from switch_tf.errors import DataError, ModelError
+from switch_tf.artifacts.base import as_bytes, as_text, ask_in_batches, checked_labels
+from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
 
-_BATCH = 64  # texts at a time where the batch is dynamic
 _SIZE_LIMIT = 2**31  # bytes: what a protobuf file can hold
 _ERRORS = 3  # of ONNX Runtime's log levels
-_INPUTS = ({"text": ("tensor(string)", 1)}, {"bytes": ("tensor(uint8)", 2)})  # name: type, rank
+_INPUTS = {"text": ("tensor(string)", 1), "bytes": ("tensor(uint8)", 2), "ids": ("tensor(int32)", 2)}  # type, rank
 
 
 class OnnxPredictor:
     """An ONNX model of ours that takes `text` or `bytes`.
 
     Attributes:
+        path: what messages call it.
+        door: what goes in.
         labels: class names, from the file's metadata.
+        facts: the file's metadata.
+        batch: the one batch size of the file, or None.
+        size: bytes.
         provider: the execution provider that ONNX Runtime chose.
         runtime: what answers.
     """
 
-    def __init__(self, path: Path, threads: int | None = None):
-        """`threads` limits what one operator may use; None leaves it to ONNX Runtime.
+    def __init__(
+        self,
+        source: Path | bytes,
+        threads: int | None = None,
+        path: str = "",
+        doors: Collection[str] = ("text", "bytes"),
+        with_ids: bool = False,
+    ):
+        """
+        Args:
+            source: the file, or its content, which messages then call `path`.
+            threads: that one operator may use; None leaves it to ONNX Runtime.
+            doors: inputs that the caller can do with.
+            with_ids: ask a copy that answers the ids between its text front-end and its classifier as well.
 
         Raises:
-            ModelError: the file is not an ONNX model, or not one of ours that takes texts.
+            ModelError: it is not an ONNX model, or not one of ours that takes one of `doors`.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        options.log_severity_level = _ERRORS
-        try:
-            if path.stat().st_size > _SIZE_LIMIT:
-                raise ModelError(f"{path} has {path.stat().st_size} bytes. Expected at most {_SIZE_LIMIT}.")
-            # Strings run on the CPU whatever there is; a GPU wants the ids input and a session of its own.
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except ModelError:
-            raise
-        except Exception as error:  # ONNX Runtime's exceptions share no narrower base
-            raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
-        self._session = session
+        self.path = path or str(source)
+        self._source, self._threads = source, threads
+        content: str | bytes = _checked(source, self.path)
+        self.size = len(content) if isinstance(content, bytes) else Path(content).stat().st_size
+        if with_ids:
+            content = _with_ids(content, self.path)
+        session = self._session = _open(content, threads, self.path)
         self.provider: str = session.get_providers()[0]
         self.runtime = f"ONNX Runtime, {self.provider}"
         inputs = {each.name: (each.type, len(each.shape)) for each in session.get_inputs()}
         outputs = {each.name: each.shape for each in session.get_outputs()}
-        ours = inputs in _INPUTS and {"probabilities", "label"} <= set(outputs)
-        if not ours or len(outputs["probabilities"]) != 2:
+        ours = len(inputs) == 1 and any(door in doors and _INPUTS[door] == inputs[door] for door in inputs)
+        if not ours or not {"probabilities", "label"} <= set(outputs) or len(outputs["probabilities"]) != 2:
+            expected = " or ".join(doors)
             raise ModelError(
-                f"{path} has the signature {sorted(inputs)} -> {sorted(outputs)}. Expected text (or bytes) -> "
+                f"{self.path} has the signature {sorted(inputs)} -> {sorted(outputs)}. Expected {expected} -> "
                 "probabilities, label, as an export writes it."
             )
+        (self.door,) = inputs
         batch, *width = session.get_inputs()[0].shape
-        self._byte_length: int | None = width[0] if width else None
-        self._fixed: int | None = batch if isinstance(batch, int) else None
-        self.labels = _labels(session.get_modelmeta().custom_metadata_map, outputs["probabilities"][1], path)
+        self._width: int = width[0] if width else 0  # of `bytes` and `ids`
+        self.batch: int | None = batch if isinstance(batch, int) else None
+        self.facts: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+        self.labels = _labels(self.facts, outputs["probabilities"][1], self.path)
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; for no texts it is empty, and the graph, which fails on a batch of 0, is not asked.
 
         Raises:
             DataError: a text is not a string, or not UTF-8, which ONNX strings are.
+            ModelError: ONNX Runtime fails on them.
         """
-        size = self._fixed or _BATCH
-        decoded = [_decode(text) for text in texts]
-        answers = [self._ask(decoded[start : start + size]) for start in range(0, len(decoded), size)]
-        return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])
+        empty = np.zeros([0, len(self.labels)], np.float32)
+        decoded = [as_text(text) for text in texts]
+        return ask_in_batches(
+            lambda batch: self.run(["probabilities"], self.feed(batch))[0], decoded, self.batch, "", empty
+        )
 
-    def _ask(self, texts: list[str]) -> np.ndarray:
-        filled = texts + [""] * ((self._fixed or 0) - len(texts))  # [batch]
-        if self._byte_length is not None:
-            feed = {"bytes": pack(filled, self._byte_length)}
-        else:
-            # Objects: an array of NumPy's own strings loses NULs at the end, and one of bytes is read as "b'...'".
-            feed = {"text": np.array(filled, dtype=object)}
-        return self._session.run(["probabilities"], feed)[0][: len(texts)]
+    def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        """The ids between the text front-end and the classifier, int32 [texts, length].
+
+        Raises:
+            DataError, ModelError: as above.
+        """
+        decoded = [as_text(text) for text in texts]
+        empty = np.zeros([0, self._length], np.int32)
+        ask = self._with_ids
+        return ask_in_batches(lambda batch: ask.run(["ids"], ask.feed(batch))[0], decoded, self.batch, "", empty)
+
+    def feed(self, texts: Sequence[str | bytes]) -> dict[str, np.ndarray]:
+        """What goes in for texts: strings or bytes, by the door."""
+        if self.door == "bytes":
+            return {"bytes": pack([as_bytes(text) for text in texts], self._width)}
+        # Objects: an array of NumPy's own strings loses NULs at the end, and one of bytes is read as "b'...'".
+        return {"text": np.array([as_text(text) for text in texts], dtype=object)}
+
+    def run(self, outputs: list[str], feed: Mapping[str, np.ndarray]) -> list[Any]:
+        """
+        Raises:
+            ModelError: ONNX Runtime fails.
+        """
+        try:
+            return self._session.run(outputs, dict(feed))
+        except Exception as error:  # its exceptions share no narrower base
+            raise ModelError(f"ONNX Runtime does not run {self.path}: {error}. Export it again.") from error
+
+    @property
+    def _length(self) -> int:
+        """Tokens of a text, of which the metadata tell."""
+        try:
+            return int(json.loads(self.facts["text"])["sequence_length"])
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
+            raise ModelError(f"{self.path} does not describe its text in its metadata. Export it again.") from error
+
+    @cached_property
+    def _with_ids(self) -> "OnnxPredictor":
+        """The same model in a session that answers its ids too, made when they are first asked for."""
+        return OnnxPredictor(self._source, self._threads, self.path, with_ids=True)
 
 
-def _labels(metadata: dict[str, Any], classes: int, path: Path) -> list[str]:
+def _checked(source: Path | bytes, path: str) -> str | bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        if source.stat().st_size > _SIZE_LIMIT:
+            raise ModelError(f"{path} has {source.stat().st_size} bytes. Expected at most {_SIZE_LIMIT}.")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
+    return str(source)
+
+
+def _open(content: str | bytes, threads: int | None, path: str) -> Any:
+    """A session on the CPU: strings run there whatever there is; a GPU wants the ids input and a session of its own."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no narrower base
+        raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
+
+
+def _with_ids(content: str | bytes, path: str) -> bytes:
+    """A copy of a model that also answers the inner value `ids`, int32 [batch, length]; one that takes ids stays."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_from_string(content if isinstance(content, bytes) else Path(content).read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ModelError(f"{path} cannot be read as an ONNX model of ours: {error}. Export it again.") from error
+    if all(entry.name != "ids" for entry in model.graph.input):
+        model.graph.output.append(onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT32, [None, None]))
+    return model.SerializeToString()
+
+
+def _labels(metadata: Mapping[str, Any], classes: int, path: str) -> list[str]:
     try:
         labels = json.loads(metadata["labels"])
     except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} does not name its labels in its metadata. Export it again.") from error
     return checked_labels(labels, classes, f"{path}: its metadata")
-
-
-def _decode(text: str | bytes) -> str:
-    try:
-        if isinstance(text, bytes):
-            return text.decode("utf-8")
-        if isinstance(text, str):
-            text.encode("utf-8")  # half a surrogate pair is in no encoding
-            return text
-    except UnicodeError as error:
-        raise DataError(f"Received {text[:80]!r}, which is not UTF-8. Expected text.") from error
-    raise DataError(f"Received {text!r} of type {type(text).__name__}. Expected text.")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from switch_tf.artifacts.base import Predictor
-from switch_tf.artifacts.saved_model import SavedModelPredictor, saved_model_versions
+from switch_tf.artifacts.saved_model import SavedModelPredictor, newest_version
 from switch_tf.errors import ArgumentError, ModelError
-from switch_tf.runs.folder import UNFINISHED, is_run, open_run
+from switch_tf.runs.folder import UNFINISHED, is_run
 
 
 def load_predictor(path: Path, threads: int | None = None) -> Predictor:
@@ -29,14 +29,12 @@ def load_predictor(path: Path, threads: int | None = None) -> Predictor:
     if threads is not None:
         raise ArgumentError(f"{path} is no .onnx or .tflite file: threads is for those alone. Leave it out.", "threads")
     if is_run(path) or path.name.endswith(UNFINISHED):
-        from switch_tf.models.text_classifier import load_classifier
+        from switch_tf.artifacts.tensorflow import RunPredictor
 
-        return load_classifier(open_run(path))
-    if (path / "saved_model.pb").is_file():
-        return SavedModelPredictor(path)
-    versions = saved_model_versions(path)
-    if versions:
-        return SavedModelPredictor(path / str(versions[-1]))
+        return RunPredictor(path)
+    saved_model = newest_version(path)
+    if saved_model is not None:
+        return SavedModelPredictor(saved_model)
     problem = "is not a model" if path.exists() else "does not exist"
     raise ModelError(
         f"{path} {problem}. Expected a run folder, or what an export wrote: a SavedModel folder, a .tflite or "

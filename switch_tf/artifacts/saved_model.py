@@ -3,23 +3,35 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import checked_labels
+from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels
 from switch_tf.errors import ModelError
 
 SAVED_MODEL_LABELS = "labels.json"  # among the assets of an exported SavedModel
 
 
 class SavedModelPredictor:
-    """A SavedModel of ours, asked through its `serving_default` signature."""
+    """A SavedModel of ours, asked through its `serving_default` signature.
+
+    Attributes:
+        path: what messages call it.
+        labels: class names, from its assets.
+        runtime: what answers.
+    """
 
     runtime = "TensorFlow"
 
     def __init__(self, folder: Path):
+        """
+        Raises:
+            ModelError: the folder is not a SavedModel, or not one of ours.
+        """
         import tensorflow as tf
 
+        self.path = str(folder)
         try:
             self._model = tf.saved_model.load(str(folder))
             self._answer = self._model.signatures["serving_default"]
@@ -37,10 +49,37 @@ class SavedModelPredictor:
         self.labels = checked_labels(labels, outputs["probabilities"].shape[-1], where)
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
-        """float32 [texts, classes]."""
+        """float32 [texts, classes].
+
+        Raises:
+            DataError: a text is neither a string nor bytes, or holds half a surrogate pair.
+            ModelError: TensorFlow fails on them.
+        """
+        empty = np.zeros([0, len(self.labels)], np.float32)
+        return self._each(self._answer, "probabilities", texts, empty)
+
+    def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        """Token ids, int32 [texts, length].
+
+        Raises:
+            DataError, ModelError: as above; ModelError too where the model has no such signature.
+        """
+        signature = self._model.signatures.get("tokenize")
+        if signature is None:
+            raise ModelError(f"{self.path} has no signature tokenize. Export it again.")
+        empty = np.zeros([0, signature.structured_outputs["ids"].shape[-1]], np.int32)
+        return self._each(signature, "ids", texts, empty)
+
+    def _each(self, signature: Any, output: str, texts: Sequence[str | bytes] | np.ndarray, empty: Any) -> np.ndarray:
         import tensorflow as tf
 
-        return self._answer(text=tf.constant(list(texts), tf.string))["probabilities"].numpy()
+        def ask(batch: list[bytes]) -> np.ndarray:
+            try:
+                return signature(text=tf.constant(batch, tf.string))[output].numpy()
+            except tf.errors.OpError as error:
+                raise ModelError(f"TensorFlow does not run {self.path}: {error}. Export it again.") from error
+
+        return ask_in_batches(ask, [as_bytes(text) for text in texts], None, b"", empty)
 
 
 def saved_model_versions(folder: Path) -> list[int]:
@@ -48,3 +87,11 @@ def saved_model_versions(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / "saved_model.pb").is_file())
+
+
+def newest_version(path: Path) -> Path | None:
+    """The SavedModel that a path stands for: itself, or the newest version in it; None where there is none."""
+    if (path / "saved_model.pb").is_file():
+        return path
+    versions = saved_model_versions(path)
+    return path / str(versions[-1]) if versions else None

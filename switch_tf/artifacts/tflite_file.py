@@ -1,18 +1,20 @@
 """Answers texts with an exported TFLite file, through LiteRT alone: no TensorFlow is imported."""
 
+import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import checked_labels
-from switch_tf.errors import DataError, ModelError
+from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels
+from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
 
-_BATCH = 64  # texts at a time where the batch is dynamic
+SIGNATURES = ("bytes", "ids", "tokenize")
 _SIZE_LIMIT = 2**31  # bytes: what the format can hold
 _DAMAGE = (OSError, KeyError, ValueError, RecursionError, RuntimeError, zlib.error, zipfile.BadZipFile)  # of an archive
 _LABELS_LIMIT = 64 * 2**20  # bytes, unpacked
@@ -24,70 +26,99 @@ class TFLitePredictor:
     Texts over its number of bytes are cut, as the run's `text.truncation` says.
 
     Attributes:
+        path: what messages call it.
         labels: class names, from the archive behind the model.
+        batch: the one batch size of the file, or None.
+        size: bytes.
         runtime: what answers.
     """
 
     runtime = "LiteRT"
 
-    def __init__(self, path: Path, threads: int | None = None):
-        """`threads` limits what one operator may use; None leaves it to LiteRT.
+    def __init__(self, source: Path | bytes, threads: int | None = None, path: str = ""):
+        """
+        Args:
+            source: the file, or its content, which messages then call `path`.
+            threads: that one operator may use; None leaves it to LiteRT.
 
         Raises:
-            ModelError: the file is not a TFLite model, or not one of ours.
+            ModelError: it is not a TFLite model, or not one of ours.
         """
         from ai_edge_litert.interpreter import Interpreter
 
-        labels = read_labels(path)
+        self.path = path or str(source)
+        labels = read_labels(source, self.path)
+        given = {"model_content": source} if isinstance(source, bytes) else {"model_path": str(source)}
+        self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self._run = self._interpreter.get_signature_runner("bytes")
-            entry, answer = self._run.get_input_details()["bytes"], self._run.get_output_details()["probabilities"]
+            self._interpreter = Interpreter(**given, num_threads=threads)
+            found = self._interpreter.get_signature_list()
+            if set(found) != set(SIGNATURES):
+                raise ModelError(f"{self.path} has the signatures {sorted(found)}. Expected {sorted(SIGNATURES)}.")
+            self._signatures = {name: self._interpreter.get_signature_runner(name) for name in SIGNATURES}
+            entry = self._signatures["bytes"].get_input_details()["bytes"]
+            answer = self._signatures["bytes"].get_output_details()["probabilities"]
+            ids = self._signatures["tokenize"].get_output_details()["ids"]
         except (ValueError, RuntimeError, KeyError) as error:
-            raise ModelError(f"{path} cannot be used as a TFLite model: {error}. Export it again.") from error
+            raise ModelError(f"{self.path} cannot be used as a TFLite model: {error}. Export it again.") from error
         batch, self._byte_length = entry["shape_signature"].tolist()
-        self._fixed: int | None = None if batch == -1 else batch
-        self.labels = checked_labels(labels, int(answer["shape"][-1]), f"{path}: its archive")
+        self._length = int(ids["shape"][-1])
+        self.batch: int | None = None if batch == -1 else batch
+        self.labels = checked_labels(labels, int(answer["shape"][-1]), f"{self.path}: its archive")
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; for no texts it is empty, and the model is not asked.
 
         Raises:
             DataError: a text is neither a string nor bytes, or holds half a surrogate pair.
+            ModelError: LiteRT fails on them.
         """
-        size = self._fixed or _BATCH
-        encoded = [_encode(text) for text in texts]
-        answers = [self._ask(encoded[start : start + size]) for start in range(0, len(encoded), size)]
-        return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])
+        return self._each("bytes", "probabilities", texts, np.zeros([0, len(self.labels)], np.float32))
 
-    def _ask(self, texts: list[bytes]) -> np.ndarray:
-        filled = texts + [b""] * ((self._fixed or 0) - len(texts))  # [batch]
-        return self._run(bytes=pack(filled, self._byte_length))["probabilities"][: len(texts)]
+    def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        """Token ids of what the model reads of each text, int32 [texts, length].
+
+        Raises:
+            DataError, ModelError: as above.
+        """
+        return self._each("tokenize", "ids", texts, np.zeros([0, self._length], np.int32))
+
+    def run(self, signature: str, feed: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What a signature answers.
+
+        Raises:
+            ModelError: LiteRT fails.
+        """
+        try:
+            return self._signatures[signature](**feed)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"LiteRT does not run {self.path}: {error}. Export it again.") from error
+
+    def feed(self, texts: Sequence[str | bytes]) -> dict[str, np.ndarray]:
+        """What goes into `bytes` and `tokenize` for texts."""
+        return {"bytes": pack([as_bytes(text) for text in texts], self._byte_length)}
+
+    def _each(self, signature: str, output: str, texts: Sequence[str | bytes] | np.ndarray, empty: Any) -> np.ndarray:
+        encoded = [as_bytes(text) for text in texts]
+        return ask_in_batches(
+            lambda batch: self.run(signature, self.feed(batch))[output], encoded, self.batch, b"", empty
+        )
 
 
-def read_labels(path: Path) -> object:
+def read_labels(source: Path | bytes, path: str = "") -> object:
     """What the archive behind a model says its labels are, unchecked.
 
     Raises:
         ModelError: there is no such file, or it has no archive of ours behind it.
     """
+    path = path or str(source)
     try:
-        if path.stat().st_size > _SIZE_LIMIT:
-            raise ModelError(f"{path} has {path.stat().st_size} bytes. Expected at most {_SIZE_LIMIT}.")
-        with zipfile.ZipFile(path) as archive:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if size > _SIZE_LIMIT:
+            raise ModelError(f"{path} has {size} bytes. Expected at most {_SIZE_LIMIT}.")
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
             if archive.getinfo("labels.json").file_size > _LABELS_LIMIT:
                 raise ModelError(f"{path} has over {_LABELS_LIMIT} bytes of labels. Export it again.")
             return json.loads(archive.read("labels.json"))
     except _DAMAGE as error:
         raise ModelError(f"{path} cannot be read as a TFLite model of ours: {error}. Export it again.") from error
-
-
-def _encode(text: str | bytes) -> bytes:
-    if isinstance(text, bytes):
-        return text
-    try:
-        if isinstance(text, str):
-            return text.encode("utf-8")
-    except UnicodeError as error:  # half a surrogate pair is in no encoding
-        raise DataError(f"Received {text[:80]!r}, which is not UTF-8. Expected text.") from error
-    raise DataError(f"Received {text!r} of type {type(text).__name__}. Expected text.")

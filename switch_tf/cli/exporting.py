@@ -1,16 +1,20 @@
 """The commands around artifacts: `export` writes and proves them, `verify` proves them again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from switch_tf.cli.shared import as_json, console, echo_json, text_column
-from switch_tf.errors import ParityError, UsageError
+from switch_tf.errors import ParityError
+from switch_tf.export.formats import ALL, FORMATS
 
 if TYPE_CHECKING:
+    from switch_tf.export.options import ExportOptions
     from switch_tf.export.proof.parity import Comparison
+    from switch_tf.export.session import Exported
+    from switch_tf.runs.folder import Run
 
 
 _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
@@ -18,7 +22,7 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), required=False)
-@click.option("--format", "kind", type=click.Choice(["saved_model", "tflite", "onnx", "all"]), required=True)
+@click.option("--format", type=click.Choice([*FORMATS, ALL]), required=True)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -49,16 +53,7 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
 )
 @click.option("--allow-truncation", is_flag=True, help="Even where over 1% of texts are too long for the bytes input.")
 @as_json
-def export(
-    run: Path | None,
-    kind: str,
-    max_size: str | None,
-    dispatch: Any,
-    measured_on: str | None,
-    allow_truncation: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def export(run: Path | None, as_json: bool, **options: Any) -> None:
     """Turn RUN (default: the newest under ./runs) into a model that needs none of this package.
 
     The result is loaded by its own runtime, every signature is asked some hundred texts, hostile ones included, in
@@ -72,62 +67,44 @@ def export(
     A quantized model may lose one point of accuracy on the run's test data, which is read again from where it was.
     --max-size tries float32, float16 and int8, and then leaves out the rarest words; it says what that costs.
     """
-    _check_export(kind, options | {"max_size": max_size})
-    precision = options.pop("precision")
-
-    from switch_tf.export.budget import Fit, fit_cost, fit_size, measure_with, parse_size
-    from switch_tf.export.formats import Wish, changed_shares, export_format, refuse_truncation
-    from switch_tf.export.proof.gate import Proof, load_exported
+    from switch_tf.export.formats import check_options
+    from switch_tf.export.options import ExportOptions
     from switch_tf.runs.folder import newest_run, open_run
 
+    if options["precision"] == "none":
+        options["precision"] = "float32"
+    asked = ExportOptions(**options)
+    check_options(asked)
     opened = open_run(run or newest_run())
-    given = {name: value for name, value in options.items() if value is not None}
-    fit = Fit({None: "float32", "none": "float32"}.get(precision, precision), len(opened.vocabulary), 0)
-    kinds: list[Any] = ["saved_model", "tflite", "onnx"] if kind == "all" else [kind]
-    limit: int | None = None
-    with console().status("Asking the trained model, then the export") as status:
-        if max_size is not None:
-            build = measure_with(kinds[0], opened, options["inputs"] or "text", options["batch"])
-            tried: Any = {} if precision is None else {"precisions": (fit.precision,)}
-            limit = parse_size(max_size)
-            if kinds[0] == "tflite" or options["inputs"] == "bytes":
-                refuse_truncation(opened, load_exported(opened), allow_truncation)
-            fit = fit_size(opened, build, limit, **tried, dispatch=dispatch, tell=status.update)
-        if dispatch == opened.config.model.dispatch:
-            dispatch = None
-        wish = Wish(
-            **given,
-            precision=fit.precision,
-            allow_truncation=allow_truncation,
-            name=max_size or "",
-            dispatch=dispatch,
-            limit=limit,
-        )
-        proof = Proof(opened, measured_on=measured_on, words=fit.words, dispatch=dispatch)
-        written = []
-        for each in kinds:
-            status.update(f"Asking the trained model, then the export: {each}")
-            written.append(export_format(opened, proof, each, wish))
-        comparisons = [comparison for _, each in written for comparison in each]
-        cost = None if max_size is None else fit_cost(opened, proof, fit, comparisons[0])
+
+    from switch_tf.export.session import export_run
+
+    with console().status("Loading the trained model") as status:
+        exported = export_run(opened, asked, status.update)
     if as_json:
-        echo_json({"ok": True, "artifacts": [each.as_dict() for each in comparisons]} | ({"fit": cost} if cost else {}))
+        artifacts = [each.as_dict() for each in exported.comparisons]
+        echo_json({"ok": True, "artifacts": artifacts} | ({"fit": exported.fit} if exported.fit else {}))
         return
-    _print_parity(comparisons)
-    if cost:
-        click.echo(
-            f"In {max_size}: {cost['precision']}, {cost['words']:,} of {cost['words_of_run']:,} words, accuracy "
+    _print_parity(exported.comparisons)
+    for line in _remarks(exported, opened, asked):
+        click.echo(line)
+
+
+def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterator[str]:
+    """What else there is to say of an export: what fitting it cost, what a bytes input changes, where it is."""
+    if cost := exported.fit:
+        yield (
+            f"In {asked.max_size}: {cost['precision']}, {cost['words']:,} of {cost['words_of_run']:,} words, accuracy "
             f"{cost['accuracy']:.4f} where the trained model has {cost['accuracy_with_all_words']:.4f}"
         )
-    if any(each.door == "bytes" for each in comparisons):
-        shares = ", ".join(f"{share:.2%} of {name}" for name, share in changed_shares(opened, proof.model).items())
-        click.echo(f"Read otherwise at {opened.config.text.num_bytes} bytes than as a whole: {shares}")
-        left = proof.exported.numeric_text.dropped_words
-        if left:
-            words, them = ("1 word", "it") if left == 1 else (f"{left:,} words", "them")
-            click.echo(f"{words} of the vocabulary can stand in no text; the bytes input leaves {them} out")
-    for path, _ in written:
-        click.echo(f"Wrote {path}")
+    if exported.changed:
+        shares = ", ".join(f"{share:.2%} of {name}" for name, share in exported.changed.items())
+        yield f"Read otherwise at {run.config.text.num_bytes} bytes than as a whole: {shares}"
+    if left := exported.dropped_words:
+        words, them = ("1 word", "it") if left == 1 else (f"{left:,} words", "them")
+        yield f"{words} of the vocabulary can stand in no text; the bytes input leaves {them} out"
+    for path in exported.paths:
+        yield f"Wrote {path}"
 
 
 @click.command()
@@ -170,13 +147,15 @@ def verify(
     test data. If one is out of bounds, the exit code is 3; the artifacts stay where they are.
     """
     from switch_tf.data.examples import read_texts
-    from switch_tf.export.proof.verify import verify as compare
     from switch_tf.runs.folder import open_run
 
     opened = open_run(run)
     held_out = None if data is None else list(read_texts(data, text_column))
     tell = lambda message: click.echo(message, err=True)  # noqa: E731
-    comparisons = compare(opened, artifacts, texts, seed, held_out, measured_on, tell)
+
+    from switch_tf.export.session import verify_run
+
+    comparisons = verify_run(opened, artifacts, texts, seed, held_out, measured_on, tell)
     if as_json:
         ok = all(each.ok for each in comparisons)
         echo_json({"ok": ok, "artifacts": [each.as_dict() for each in comparisons]})
@@ -185,20 +164,6 @@ def verify(
     problems = [f"{each.path}: {'; '.join(each.problems)}" for each in comparisons if not each.ok]
     if problems:
         raise ParityError(f"Not as the trained model answers: {' '.join(problems)}. Export again.")
-
-
-def _check_export(kind: str, options: dict[str, Any]) -> None:
-    """Refuse words that say nothing about the format."""
-    files = ("onnx", "tflite")
-    for name, formats in {"inputs": ("onnx",), "batch": files, "precision": files, "max_size": files}.items():
-        if options[name] not in (None, "none") and kind not in formats:
-            word = {"precision": "--quantize", "max_size": "--max-size"}.get(name, f"--{name}")
-            raise UsageError(f"{word} is for --format {' or '.join(formats)}. Received --format {kind}: leave it out.")
-    output: Path | None = options["output"]
-    if output and kind == "all":
-        raise UsageError("Received --output with --format all. Expected one format, or the default places.")
-    if output and kind in files and output.suffix != f".{kind}":
-        raise UsageError(f"Received --output {output}. Expected a file name that ends in .{kind}.")
 
 
 def _print_parity(comparisons: "Sequence[Comparison]") -> None:

@@ -10,8 +10,8 @@ from switch_tf.artifacts.opening import load_predictor
 from switch_tf.config import Config, dense_twin, load_config
 from switch_tf.data.examples import read_examples
 from switch_tf.data.request import DataRequest
-from switch_tf.export.proof.gate import Proof
-from switch_tf.export.saved_model.build import export_saved_model
+from switch_tf.export.options import ExportOptions
+from switch_tf.export.session import export_run
 from switch_tf.measuring.baseline import linear_baseline
 from switch_tf.reporting.tables import metrics_table, parity_table
 from switch_tf.runs.folder import Run, free_name, read_metrics
@@ -51,10 +51,11 @@ def quickstart(output: Path, console: Console) -> None:
     console.print(metrics_table("Test split of reviews, never trained on", rows))
 
     console.rule("SavedModel", align="left")
-    path, comparisons = export_saved_model(run, Proof(run), run.path / "export" / "saved_model")
-    console.print(parity_table(comparisons))
+    exported = export_run(run, ExportOptions("saved_model"))
+    console.print(parity_table(exported.comparisons))
 
     console.rule("Three texts, answered by the SavedModel", align="left")
+    (path,) = exported.paths
     model = load_predictor(path)
     for text, probabilities in zip(TEXTS, model.probabilities(TEXTS), strict=True):
         answer = describe(probabilities, model.labels)

@@ -1,0 +1,181 @@
+"""What a format is: how it is built, what it takes, where its artifacts are found, and who asks them.
+
+A new format is a folder with a subclass in it and a line in `switch_tf.export.formats`; export, verify, the budget of
+bytes and the help read it from there. Heavy imports stand inside the methods, so that the registry costs nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from switch_tf.errors import ArgumentError, ModelError
+from switch_tf.export.options import Door, ExportOptions
+
+if TYPE_CHECKING:
+    from switch_tf.export.proof.gate import Proof
+    from switch_tf.export.proof.parity import Comparison, Runner
+    from switch_tf.models.text_classifier import TextClassifier
+    from switch_tf.runs.folder import Run
+
+_SIZE_LIMIT = 2**31  # bytes: what a file of any format can hold
+
+
+class Format(ABC):
+    """One kind of artifact.
+
+    Attributes:
+        name: of the format, as users say it.
+        title: what it is, in a few words.
+        inputs: what an artifact may take, the default first.
+        options: names of the `ExportOptions` that mean something to it, besides those that all formats take.
+    """
+
+    name: str
+    title: str
+    inputs: tuple[Door, ...]
+    options: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def output(self, run: "Run", options: ExportOptions) -> Path:
+        """Where an artifact goes unless told otherwise."""
+
+    @abstractmethod
+    def export(
+        self, run: "Run", proof: "Proof", output: Path, options: ExportOptions, content: bytes | None = None
+    ) -> tuple[Path, list["Comparison"]]:
+        """Write one artifact and say where it is and how each of its inputs compared.
+
+        `content` is what was built already.
+
+        Raises:
+            ParityError: it does not answer as the trained model does; nothing of it is left.
+            ExportError: it cannot be made or run.
+            RunError: it cannot be written.
+        """
+
+    @abstractmethod
+    def recognizes(self, path: Path) -> bool:
+        """Whether an artifact of this format may stand at `path`."""
+
+    @abstractmethod
+    def find(self, folder: Path) -> list[Path]:
+        """The artifacts of this format in the folder RUN/export; of versions, the newest."""
+
+    @abstractmethod
+    def open_runners(self, path: Path, reference: "TextClassifier") -> list["Runner"]:
+        """What asks the artifact at `path`, one for each kind of input that is compared on its own.
+
+        Raises:
+            ModelError: it is no artifact of this format, or one of another run.
+        """
+
+    def reads_bytes(self, options: ExportOptions) -> bool:
+        """Whether what is asked for has a bytes input, which cuts long texts."""
+        return (options.inputs or self.inputs[0]) == "bytes"
+
+    def words(self, path: Path, whole: int) -> int:
+        """How many words of the run's vocabulary an artifact knows; all of them, `whole`, unless it says otherwise."""
+        del path
+        return whole
+
+    def check_output(self, path: Path) -> None:
+        """
+        Raises:
+            ArgumentError: an artifact of this format cannot have that name.
+        """
+        del path
+
+
+class FileFormat(Format):
+    """A format whose artifacts are one file each, with a manifest beside it.
+
+    Attributes:
+        suffix: of its files, with the dot.
+    """
+
+    suffix: str
+    options = frozenset({"batch", "precision", "max_size"})
+
+    @abstractmethod
+    def build(self, run: "Run", model: "TextClassifier", options: ExportOptions) -> bytes:
+        """The file in memory; `model` is the trained model of `run` as the file shall have it.
+
+        Raises:
+            ExportError: an operator has no counterpart, or the converter fails.
+        """
+
+    @abstractmethod
+    def runner(self, content: bytes, path: str, reference: "TextClassifier") -> "Runner":
+        """What asks a file in memory, which messages call `path`.
+
+        Raises:
+            ModelError: it is no file of ours, or one of another run.
+        """
+
+    @abstractmethod
+    def describe(self, content: bytes, model: "TextClassifier") -> Mapping[str, Any]:
+        """Signature and operators, for the manifest."""
+
+    @abstractmethod
+    def facts(self, content: bytes) -> Mapping[str, str]:
+        """What a file says about itself.
+
+        Raises:
+            ValueError: it is no file of this format.
+        """
+
+    def output(self, run: "Run", options: ExportOptions) -> Path:
+        name = options.file_name(self.suffix, options.inputs or self.inputs[0], self.inputs[0])
+        return run.path / "export" / name
+
+    def check_output(self, path: Path) -> None:
+        if path.suffix != self.suffix:
+            raise ArgumentError(
+                f"Received the output {path}. Expected a file name that ends in {self.suffix}.", "output"
+            )
+
+    def export(
+        self, run: "Run", proof: "Proof", output: Path, options: ExportOptions, content: bytes | None = None
+    ) -> tuple[Path, list["Comparison"]]:
+        from switch_tf.export.manifest import refuse_size, write_file
+
+        if content is None:
+            content = self.build(run, proof.exported, options)
+        refuse_size(len(content), options.limit, output)
+        comparison = proof.check(self.runner(content, str(output), proof.model))
+        write_file(output, content, proof.exported, comparison, self.describe(content, proof.exported))
+        return output, [comparison]
+
+    def recognizes(self, path: Path) -> bool:
+        return path.suffix == self.suffix and path.is_file()
+
+    def find(self, folder: Path) -> list[Path]:
+        return sorted(folder.glob(f"*{self.suffix}"))
+
+    def open_runners(self, path: Path, reference: "TextClassifier") -> list["Runner"]:
+        return [self.runner(_read(path), str(path), reference)]
+
+    def words(self, path: Path, whole: int) -> int:
+        """
+        Raises:
+            ModelError: the file says what cannot be.
+        """
+        import json
+
+        try:
+            words = json.loads(self.facts(_read(path)).get("text", "{}")).get("words", whole)
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{path} cannot be read as a model of ours: {error}. Export it again.") from error
+        if not isinstance(words, int) or not 0 < words <= whole:
+            raise ModelError(f"{path} is not of this run: it has {words} words. Expected 1 to {whole}.")
+        return words
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _SIZE_LIMIT:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes. Expected at most {_SIZE_LIMIT}.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}. Export it again.") from error

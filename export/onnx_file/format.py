@@ -1,0 +1,45 @@
+"""ONNX as a format: one file for ONNX Runtime."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from switch_tf.export.format import FileFormat
+from switch_tf.export.options import Door, ExportOptions
+
+if TYPE_CHECKING:
+    from switch_tf.export.proof.parity import Runner
+    from switch_tf.models.text_classifier import TextClassifier
+    from switch_tf.runs.folder import Run
+
+
+class OnnxFormat(FileFormat):
+    """Standard operators only; takes strings, ids or bytes."""
+
+    name = "onnx"
+    title = "an .onnx file"
+    suffix = ".onnx"
+    inputs: tuple[Door, ...] = ("text", "ids", "bytes")
+    options = FileFormat.options | {"inputs"}
+
+    def build(self, run: "Run", model: "TextClassifier", options: ExportOptions) -> bytes:
+        from switch_tf.export.onnx_file import build
+
+        precision = options.precision or "float32"
+        inputs = options.inputs or self.inputs[0]
+        return build.build_onnx(run, model, inputs, options.batch, precision).SerializeToString()
+
+    def runner(self, content: bytes, path: str, reference: "TextClassifier") -> "Runner":
+        from switch_tf.export.onnx_file.runner import OnnxRunner
+
+        return OnnxRunner(content, path, reference)
+
+    def describe(self, content: bytes, model: "TextClassifier") -> Mapping[str, Any]:
+        from switch_tf.export.onnx_file.build import describe
+
+        del model
+        return describe(content)
+
+    def facts(self, content: bytes) -> Mapping[str, str]:
+        from switch_tf.export.onnx_file.runner import read_facts
+
+        return read_facts(content)

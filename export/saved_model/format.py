@@ -1,0 +1,56 @@
+"""SavedModel as a format: a folder of numbered versions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from switch_tf.export.format import Format
+from switch_tf.export.options import Door, ExportOptions
+
+if TYPE_CHECKING:
+    from switch_tf.export.proof.gate import Proof
+    from switch_tf.export.proof.parity import Comparison, Runner
+    from switch_tf.models.text_classifier import TextClassifier
+    from switch_tf.runs.folder import Run
+
+
+class SavedModelFormat(Format):
+    """For TensorFlow and TF Serving; one artifact takes strings, ids and bytes."""
+
+    name = "saved_model"
+    title = "a SavedModel folder"
+    inputs: tuple[Door, ...] = ("text", "ids", "bytes")
+
+    def output(self, run: "Run", options: ExportOptions) -> Path:
+        del options
+        return run.path / "export" / "saved_model"
+
+    def export(
+        self, run: "Run", proof: "Proof", output: Path, options: ExportOptions, content: bytes | None = None
+    ) -> tuple[Path, list["Comparison"]]:
+        from switch_tf.export.saved_model.build import export_saved_model
+
+        del options, content
+        return export_saved_model(run, proof, output)
+
+    def reads_bytes(self, options: ExportOptions) -> bool:
+        del options
+        return True
+
+    def recognizes(self, path: Path) -> bool:
+        from switch_tf.artifacts.saved_model import newest_version
+
+        return newest_version(path) is not None
+
+    def find(self, folder: Path) -> list[Path]:
+        from switch_tf.artifacts.saved_model import saved_model_versions
+
+        versions = saved_model_versions(folder / "saved_model")
+        return [folder / "saved_model" / str(version) for version in versions[-1:]]
+
+    def open_runners(self, path: Path, reference: "TextClassifier") -> list["Runner"]:
+        from switch_tf.artifacts.saved_model import newest_version
+        from switch_tf.export.saved_model.runner import SavedModelRunner
+
+        folder = newest_version(path) or path
+        runner = SavedModelRunner(folder, str(folder), reference.spec.num_bytes)
+        return [runner, runner.bytes_runner()]
