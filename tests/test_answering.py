@@ -194,15 +194,13 @@ class TestLoading:
         elif kind != "missing":
             (path / ("1" if kind == "folder of something" else "")).mkdir(parents=True)
         problem = "does not exist" if kind == "missing" else "is not a model"
-        with pytest.raises(
-            ModelError, match=rf"model {problem}\. Expected a run folder, or what `switch-tf export` wrote"
-        ):
+        with pytest.raises(ModelError, match=rf"model {problem}\. Expected a run folder, or what an export wrote"):
             load_predictor(path)
 
     def test_an_unfinished_run_is_refused(self, tmp_path: Path) -> None:
         folder = tmp_path / "a.unfinished"
         folder.mkdir()
-        with pytest.raises(RunError, match=r"is unfinished\. `switch-tf train --output .*/a --resume` goes on"):
+        with pytest.raises(RunError, match=r"is unfinished\. Resume the training of .*/a"):
             load_predictor(folder)
 
     @pytest.mark.parametrize("content", [b"", b"garbage", bytes(1000)])

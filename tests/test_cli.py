@@ -115,11 +115,11 @@ class TestUsage:
         [
             (
                 ["predict", "none", "a"],
-                "Error: none does not exist. Expected a run folder, or what `switch-tf export` wrote",
+                "Error: none does not exist. Expected a run folder, or what an export wrote",
             ),
             (["evaluate", "none", "none.csv"], "Error: There is no none.csv. Expected"),
             (["evaluate", "none", "reviews"], "Error: none does not exist. Expected a run folder"),
-            (["export", "none", "--format", "saved_model"], "Error: There is no run folder none. `switch-tf train"),
+            (["export", "none", "--format", "saved_model"], "Error: There is no run folder none. Expected what"),
             (["export", "--format", "saved_model"], "Error: There is no run under"),
             (["train", "none.csv"], "Error: There is no none.csv. Expected"),
             (["train", "--resume"], "Error: There is no unfinished run under"),

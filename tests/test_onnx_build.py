@@ -322,7 +322,7 @@ def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
             FORMATS["onnx"].open_runners(path, proof.model)[0]
     with pytest.raises(ModelError, match="cannot be"):
         OnnxPredictor(tmp_path / "none.onnx")
-    with pytest.raises(ModelError, match=r"\['ids'\].*Expected text \(or bytes\) -> probabilities"):
+    with pytest.raises(ModelError, match=r"\['ids'\].*Expected text or bytes -> probabilities"):
         OnnxPredictor(exported["ids", None])
 
 
@@ -350,5 +350,5 @@ def test_metadata_without_the_labels_is_refused(built, proof, tmp_path, labels):
     onnx.save(model, path)
     with pytest.raises(ModelError, match="metadata"):
         OnnxPredictor(path)
-    with pytest.raises(ModelError, match=r"not of this run|cannot be read"):
+    with pytest.raises(ModelError, match=r"does not name its"):
         FORMATS["onnx"].open_runners(path, proof.model)[0]

@@ -38,15 +38,13 @@ def test_a_run_opens_as_it_was_written(trained_run: Path) -> None:
 
 
 def test_a_missing_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        RunError, match=r"There is no run folder .*/none\. `switch-tf train --output .*/none` makes one"
-    ):
+    with pytest.raises(RunError, match=r"There is no run folder .*/none\. Expected what a training wrote"):
         open_run(tmp_path / "none")
 
 
 def test_an_unfinished_run_is_refused(run_copy: Path) -> None:
     folder = run_copy.rename(run_copy.with_name("copy.unfinished"))
-    with pytest.raises(RunError, match=r"is unfinished\. `switch-tf train --output .*/copy --resume` goes on"):
+    with pytest.raises(RunError, match=r"is unfinished\. Resume the training of .*/copy"):
         open_run(folder)
     assert not run.is_run(folder)
 

@@ -62,6 +62,7 @@ class TestRunFolder:
         data = json.loads((trained_run / "data.json").read_text())
         assert len(data.pop("fingerprint")) == len(data.pop("test_fingerprint")) == 64
         assert data == {
+            "format": 2,
             "data": str(data_folder / "made.tsv"),
             "test": str(data_folder / "made-test.tsv"),
             "text_column": "text",
@@ -168,9 +169,7 @@ class TestWhatARunIsMeasuredOn:
 
     def test_other_or_missing_data_is_refused(self, trained_run: Path, data_folder: Path) -> None:
         run = open_run(trained_run)
-        with pytest.raises(
-            DataError, match=r"made\.tsv is not what .* was measured on\. Say where that is: `export --data`"
-        ):
+        with pytest.raises(DataError, match=r"made\.tsv is not what .* was measured on\. Say where that is"):
             read_measured(run, str(data_folder / "made.tsv"))
         run.data["test"] = "gone.tsv"
         with pytest.raises(DataError, match=r"measured on gone\.tsv, which cannot be read: There is no gone\.tsv"):
@@ -212,10 +211,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("there", "resume", "problem"),
         [
-            ("run", False, r"run already exists\. Name another folder with --output, or remove it first\."),
+            ("run", False, r"run already exists\. Name another folder, or remove it first\."),
             ("run", True, r"run is finished: there is nothing to resume\. Name another folder"),
-            ("run.unfinished", False, r"holds an unfinished training\. Go on with --resume, or remove it first\."),
-            ("other", True, r"There is nothing to resume: no folder .*run\.unfinished\. Train without --resume\."),
+            ("run.unfinished", False, r"holds an unfinished training\. Resume it, or remove it first\."),
+            ("other", True, r"There is nothing to resume: no folder .*run\.unfinished\. Train from the start\."),
         ],
     )
     def test_a_folder_in_the_way_or_missing_is_refused_before_reading(

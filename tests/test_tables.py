@@ -221,7 +221,7 @@ def test_file_names_outside_unicode(tmp_path: Path) -> None:
     assert "its name: character 2 is half of a surrogate pair" in refusal(tmp_path)
 
 
-NO_COLUMN = "there is no column 'text'. The columns are: 'label', 'review'. Name the right one with --text-column."
+NO_COLUMN = "there is no column 'text'. The columns are: 'label', 'review'. Name the right one: text_column."
 LONG = b"x" * (16 * 2**20)
 REFUSED = {
     # Tables and their headers.
@@ -236,7 +236,7 @@ REFUSED = {
     ("column.tsv", b"label\treview\nx\ta\n"): ["line 1", NO_COLUMN],
     ("column.jsonl", b'{"label": "x", "review": "a"}\n'): ["line 1", NO_COLUMN],
     ("column.parquet", parquet(label=pa.array(["x"]), review=pa.array(["a"]))): [NO_COLUMN],
-    ("late.jsonl", b'{"label": "x", "text": "a"}\n{"text": "b"}\n'): ["line 2", "no column 'label'", "--label-column"],
+    ("late.jsonl", b'{"label": "x", "text": "a"}\n{"text": "b"}\n'): ["line 2", "no column 'label'", "label_column"],
     ("twice.csv", b"text,label,text\na,x,b\n"): ["line 1", "column 'text' stands there more than once"],
     ("twice.jsonl", b'{"text": "a", "label": "x", "label": "y"}\n'): ["line 1", "column 'label' stands there more"],
     # Fields.
