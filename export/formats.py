@@ -34,7 +34,7 @@ def check_options(options: ExportOptions) -> list[Format]:
         ArgumentError: it does not.
     """
     formats = formats_named(options.format)
-    for name in ("inputs", "batch", "precision", "max_size"):
+    for name in ("inputs", "batch", "precision", "max_size", "max_batch_size"):
         if getattr(options, name) not in (None, "float32") and any(name not in each.options for each in formats):
             fitting = " or ".join(each.name for each in FORMATS.values() if name in each.options)
             raise ArgumentError(f"{name} is for {fitting}. Received the format {options.format}: leave it out.", name)

@@ -30,6 +30,7 @@ class ExportOptions:
         max_size: bytes that a file may have, as a number or as "800K" or "1.5M"; precision and words follow from it.
         measured_on: where the run's labelled data is now, which quantized files are measured on.
         allow_truncation: even where over 1% of texts are too long for the bytes input.
+        max_batch_size: texts that TF Serving answers together at most, and accepts in one request; 64 unless given.
     """
 
     format: str
@@ -41,6 +42,7 @@ class ExportOptions:
     max_size: int | str | None = None
     measured_on: str | None = None
     allow_truncation: bool = False
+    max_batch_size: int | None = None
 
     @property
     def limit(self) -> int | None:

@@ -23,13 +23,19 @@ from tensorflow_serving.config import model_server_config_pb2
 from switch_tf.errors import ExportError, RunError
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model import build as savedmodel_export
-from switch_tf.export.saved_model import serving_files
 from switch_tf.export.saved_model import warmup as serving_warmup
 from switch_tf.export.saved_model.build import export_saved_model
 from switch_tf.export.saved_model.loader import run_in_loader
-from switch_tf.export.saved_model.serving_files import ALLOWED_BATCH_SIZES, TEXT, refuse_foreign_files, served_name
-from switch_tf.export.saved_model.warmup import BATCH_SIZES, WARMUP, read_warmup
+from switch_tf.export.saved_model.serving_files import (
+    TEXT,
+    allowed_batch_sizes,
+    refuse_foreign_files,
+    served_name,
+)
+from switch_tf.export.saved_model.warmup import WARMUP, batch_sizes, read_warmup
 from switch_tf.runs.folder import open_run
+
+BATCH_SIZES = (1, 8, 64)
 
 PREDICTED = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes"}
 
@@ -151,7 +157,7 @@ class TestConfiguration:
         assert (model.name, model.base_path, model.model_platform) == (name, f"/models/{name}", "tensorflow")
         compose = (exported.parent / "docker-compose.yml").read_text(encoding="utf-8")
         lines = [line.strip() for line in compose.splitlines()]
-        assert f"target: /models/{name}" in lines and "image: tensorflow/serving" in lines
+        assert f"target: /models/{name}" in lines and "image: tensorflow/serving:2.19.1" in lines
         assert f"- --model_config_file=/models/{name}/models.config" in lines
         assert f"- --batching_parameters_file=/models/{name}/batching_params.pbtxt" in lines
         for file in ("models.config", "batching_params.pbtxt"):
@@ -163,7 +169,7 @@ class TestConfiguration:
         content = (exported.parent / "batching_params.pbtxt").read_text(encoding="utf-8")
         parameters = text_format.Parse(content, batching_parameters())
         sizes = list(parameters.allowed_batch_sizes)
-        assert sizes == sorted(set(sizes)) == list(ALLOWED_BATCH_SIZES)
+        assert sizes == sorted(set(sizes)) == [1, 2, 4, 8, 16, 32, 64]
         assert parameters.max_batch_size.value == sizes[-1]
         assert set(BATCH_SIZES) <= set(sizes)  # so that warm-up runs what requests will
         assert parameters.batch_timeout_micros.value == 1000 and parameters.max_enqueued_batches.value == 100
@@ -175,8 +181,11 @@ class TestConfiguration:
     def test_the_name_fits_into_an_address(self, folder, name, tmp_path):
         assert served_name(SimpleNamespace(path=tmp_path / folder)) == name
 
-    def test_the_list_of_sizes_ends_with_the_largest(self):
-        assert ALLOWED_BATCH_SIZES[-1] == serving_files.LARGEST_BATCH == max(BATCH_SIZES)
+    @pytest.mark.parametrize("largest", [1, 2, 3, 5, 8, 100, 256])
+    def test_sizes_rise_to_the_largest_and_hold_those_of_the_warm_up(self, largest):
+        sizes = allowed_batch_sizes(largest)
+        assert sizes == sorted(set(sizes)) and (sizes[0], sizes[-1]) == (1, largest)
+        assert batch_sizes(largest)[-1] == largest and len(batch_sizes(largest)) <= 3
 
 
 def batching_parameters():

@@ -29,15 +29,17 @@ from switch_tf.export.proof.gate import Proof
 from switch_tf.export.proof.parity import Comparison
 from switch_tf.export.saved_model.runner import SavedModelRunner
 from switch_tf.export.saved_model.serving_files import refuse_foreign_files, write_serving_files
-from switch_tf.export.saved_model.warmup import CLASSIFY, write_warmup
+from switch_tf.export.saved_model.warmup import CLASSIFY, LARGEST_BATCH, write_warmup
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 
 
-def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list[Comparison]]:
+def export_saved_model(
+    run: Run, proof: Proof, output: Path, largest_batch: int = LARGEST_BATCH
+) -> tuple[Path, list[Comparison]]:
     """Write the next version under the folder `output`; return its path and how its strings and its bytes compared.
 
-    What TF Serving is started with is written beside it.
+    What TF Serving is started with is written beside it: it takes at most `largest_batch` texts at a time.
 
     Raises:
         ParityError: it does not answer as the trained model does; nothing of it is left.
@@ -49,13 +51,13 @@ def export_saved_model(run: Run, proof: Proof, output: Path) -> tuple[Path, list
     destination = output / str(version)
     with files.new_folder(destination) as folder:
         _save(proof.exported, folder)
-        write_warmup(folder, proof.exported)
+        write_warmup(folder, proof.exported, largest_batch)
         runner = SavedModelRunner(folder, str(destination), run.config.text.num_bytes)
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         described = _describe(proof.exported)
         write_manifest(folder / "assets.extra" / "manifest.json", proof.exported, comparisons, written, described)
-        write_serving_files(output, run, proof.model, described["signatures"])
+        write_serving_files(output, run, proof.model, described["signatures"], largest_batch)
     return destination, comparisons
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from switch_tf.errors import ExportError
 
 SECONDS = 1800
+PYTHON = sys.executable  # which has the TensorFlow that is asked
 
 
 def ask_child(
@@ -32,7 +33,7 @@ def ask_child(
         with request.open("wb") as stream:
             np.savez(stream, **dict(arrays))
         # -I: neither the environment nor the current folder can lend it our code.
-        command = [sys.executable, "-I", program, str(copy), str(request), str(response)]
+        command = [PYTHON, "-I", program, str(copy), str(request), str(response)]
         try:
             finished = subprocess.run(command, cwd=exchange, capture_output=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired as error:

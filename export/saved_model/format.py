@@ -19,6 +19,7 @@ class SavedModelFormat(Format):
     name = "saved_model"
     title = "a SavedModel folder"
     inputs: tuple[Door, ...] = ("text", "ids", "bytes")
+    options = frozenset({"max_batch_size"})
 
     def output(self, run: "Run", options: ExportOptions) -> Path:
         del options
@@ -28,9 +29,10 @@ class SavedModelFormat(Format):
         self, run: "Run", proof: "Proof", output: Path, options: ExportOptions, content: bytes | None = None
     ) -> tuple[Path, list["Comparison"]]:
         from switch_tf.export.saved_model.build import export_saved_model
+        from switch_tf.export.saved_model.warmup import LARGEST_BATCH
 
-        del options, content
-        return export_saved_model(run, proof, output)
+        del content
+        return export_saved_model(run, proof, output, options.max_batch_size or LARGEST_BATCH)
 
     def reads_bytes(self, options: ExportOptions) -> bool:
         del options

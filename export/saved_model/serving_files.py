@@ -16,12 +16,13 @@ from tensorflow_serving.config import model_server_config_pb2
 from switch_tf import files
 from switch_tf.artifacts.base import describe
 from switch_tf.errors import RunError
-from switch_tf.export.saved_model.warmup import BATCH_SIZES
+from switch_tf.export.saved_model.warmup import LARGEST_BATCH
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 
-LARGEST_BATCH = max(BATCH_SIZES)
-ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)  # rising to the largest, as the server demands
+# The newest release that is known to have an image. Its TensorFlow's C++ loader was asked every signature, with
+# `tools/other_tensorflow.py`; no server was run.
+IMAGE = "tensorflow/serving:2.19.1"
 TEXT = "A warm, funny and beautifully acted film."  # what README asks; no quote in it, for the shell
 
 FILES = ("models.config", "batching_params.pbtxt", "docker-compose.yml", "README.md")
@@ -30,7 +31,9 @@ _MARK_WITHIN = 2000  # characters from the beginning
 _NOTE = f"# {_MARK}\n"
 
 
-def write_serving_files(folder: Path, run: Run, model: TextClassifier, signatures: Mapping[str, Any]) -> None:
+def write_serving_files(
+    folder: Path, run: Run, model: TextClassifier, signatures: Mapping[str, Any], largest_batch: int = LARGEST_BATCH
+) -> None:
     """Write models.config, batching_params.pbtxt, docker-compose.yml and README.md into the folder of the versions.
 
     `signatures` says what goes in and out of each, as the manifest has it.
@@ -40,9 +43,9 @@ def write_serving_files(folder: Path, run: Run, model: TextClassifier, signature
     """
     name = served_name(run)
     files.write_text(folder / "models.config", f"{_NOTE}{_models_config(name)}")
-    files.write_text(folder / "batching_params.pbtxt", f"{_NOTE}{_batching_parameters()}")
-    files.write_text(folder / "docker-compose.yml", f"{_NOTE}{_COMPOSE.format(name=name)}")
-    files.write_text(folder / "README.md", _readme(name, model, signatures))
+    files.write_text(folder / "batching_params.pbtxt", f"{_NOTE}{_batching_parameters(largest_batch)}")
+    files.write_text(folder / "docker-compose.yml", f"{_NOTE}{_COMPOSE.format(name=name, image=IMAGE)}")
+    files.write_text(folder / "README.md", _readme(name, model, signatures, largest_batch))
 
 
 def refuse_foreign_files(folder: Path) -> None:
@@ -73,22 +76,31 @@ def _models_config(name: str) -> str:
     return text_format.MessageToString(config)
 
 
-def _batching_parameters() -> str:
+def allowed_batch_sizes(largest: int) -> list[int]:
+    """Rising to the largest, as the server demands.
+
+    >>> allowed_batch_sizes(64), allowed_batch_sizes(6)
+    ([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 6])
+    """
+    return [*(2**power for power in range((largest - 1).bit_length())), largest]
+
+
+def _batching_parameters(largest: int) -> str:
     """BatchingParameters as text.
 
     Source: tensorflow_serving/servables/tensorflow/session_bundle_config.proto in github.com/tensorflow/serving.
     """
     return f"""# Requests that come together are answered together, filled up to the next of these sizes.
-max_batch_size {{ value: {LARGEST_BATCH} }}  # texts; a request of more is refused
+max_batch_size {{ value: {largest} }}  # texts; a request of more is refused
 batch_timeout_micros {{ value: 1000 }}  # how long a request waits for others
 max_enqueued_batches {{ value: 100 }}
-{"".join(f"allowed_batch_sizes: {size}{chr(10)}" for size in ALLOWED_BATCH_SIZES)}"""
+{"".join(f"allowed_batch_sizes: {size}{chr(10)}" for size in allowed_batch_sizes(largest))}"""
 
 
 _COMPOSE = """# Start it in this folder with `docker compose up`.
 services:
   serving:
-    image: tensorflow/serving
+    image: {image}
     volumes:
       - type: bind
         source: .
@@ -104,7 +116,7 @@ services:
 """
 
 
-def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any]) -> str:
+def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any], largest: int) -> str:
     (probabilities,) = model.probabilities([TEXT])  # [classes]
     answer = describe(probabilities, model.labels)
     scores = list(answer["probabilities"].values())
@@ -122,7 +134,8 @@ def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any]) -> 
         name=name,
         tensorflow=tf.__version__,
         text=TEXT,
-        largest=LARGEST_BATCH,
+        largest=largest,
+        image=IMAGE,
         byte_length=model.spec.num_bytes,
         predict=as_json({"instances": [TEXT]}),
         predicted=as_json({"predictions": [{"label": answer["label"], "probabilities": scores}]}),
@@ -144,8 +157,8 @@ of which the server takes the highest; the other files say how to start it. All 
 docker compose up
 ```
 
-It takes the stock image `tensorflow/serving` and answers on this machine alone, by REST on port 8501 and by gRPC on
-port 8500. The model was exported with TensorFlow {tensorflow}: take a server of that release or a later one.
+It takes the image `{image}` and answers on this machine alone, by REST on port 8501 and by gRPC on
+port 8500. The model was exported with TensorFlow {tensorflow}; a later image is as good, if there is one.
 
 ## Ask by REST
 

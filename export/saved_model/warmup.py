@@ -21,26 +21,35 @@ from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.text.byte_codes import pack
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
-BATCH_SIZES = (1, 8, 64)
+LARGEST_BATCH = 64  # texts that the server answers together, unless told otherwise
 CLASSIFY = "tensorflow/serving/classify"  # what a strict server asks of a signature before it uses it for Classify
 
 
-def write_warmup(saved_model: Path, model: TextClassifier) -> None:
-    """Put the records into the folder of a SavedModel."""
+def batch_sizes(largest: int) -> list[int]:
+    """What the server is warmed up with.
+
+    >>> batch_sizes(64), batch_sizes(4)
+    ([1, 8, 64], [1, 4])
+    """
+    return sorted({1, min(8, largest), largest})
+
+
+def write_warmup(saved_model: Path, model: TextClassifier, largest: int = LARGEST_BATCH) -> None:
+    """Put the records into the folder of a SavedModel, in batches of at most `largest`."""
     file = saved_model / WARMUP
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for record in warmup_records(model):
+        for record in warmup_records(model, largest):
             writer.write(record)
 
 
-def warmup_records(model: TextClassifier) -> Iterator[bytes]:
+def warmup_records(model: TextClassifier, largest: int = LARGEST_BATCH) -> Iterator[bytes]:
     """Serialized PredictionLog: every signature in every batch size, `classify` by Classify and the rest by Predict.
 
     The text is words of the vocabulary, which the model holds anyway: nothing of the data goes along.
     """
     text = " ".join(model.vocabulary[: model.spec.sequence_length]).encode()
-    for size in BATCH_SIZES:
+    for size in batch_sizes(largest):
         text_batch = strings([text] * size)  # [size]
         bytes_batch = pack([text] * size, model.spec.num_bytes)
         ids_batch = model.tokenize(tf.constant([text] * size))["ids"].numpy()

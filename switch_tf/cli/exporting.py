@@ -51,6 +51,12 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
     metavar="DATA",
     help="Where the run's test data (else its training data) is now, to quantize.",
 )
+@click.option(
+    "--max-batch-size",
+    type=click.IntRange(min=1, max=65_536),
+    metavar="N",
+    help="Texts that TF Serving answers together at most, for its configuration. [default: 64]",
+)
 @click.option("--allow-truncation", is_flag=True, help="Even where over 1% of texts are too long for the bytes input.")
 @as_json
 def export(run: Path | None, as_json: bool, **options: Any) -> None:
