@@ -258,6 +258,11 @@ def test_blocks_start_apart() -> None:
     assert np.abs(np.corrcoef(np.ravel(first.w_in), np.ravel(second.w_in))[0, 1]) < 0.2
 
 
+def test_the_last_norm_adds_a_millionth_to_the_variance() -> None:
+    y = classifier().norm(tf.constant([[[1e-3, -1e-3] * 4]]))
+    np.testing.assert_allclose(y, [[[0.70710678, -0.70710678] * 4]], rtol=1e-4)
+
+
 # --- training
 
 

@@ -547,6 +547,15 @@ def test_the_residual_carries_dropped_tokens() -> None:
     assert_same(moved, kept)
 
 
+def test_the_norms_add_a_millionth_to_the_variance() -> None:
+    """Of tokens with a variance of 1e-6, then, 1 / sqrt(2) is left of a deviation of 1."""
+    block = EncoderBlock(settings(), LENGTH, use_switch=True)
+    block(*inputs())
+    x = tf.constant([[[1e-3, -1e-3] * 3]])
+    for norm in (block.attention_norm, block.feed_forward_norm):
+        np.testing.assert_allclose(norm(x), [[[0.70710678, -0.70710678] * 3]], rtol=1e-4)
+
+
 def test_block_is_pre_norm() -> None:
     """With attention and experts that answer 0, the residual stream passes unchanged."""
     for use_switch in (False, True):
