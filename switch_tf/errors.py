@@ -46,8 +46,11 @@ class ExportError(SwitchTFError):
     """A trained model cannot be turned into the format asked for."""
 
 
-class ArgumentError(SwitchTFError):
-    """Arguments of a call do not fit together, or one has a value that means nothing here."""
+class ArgumentError(SwitchTFError, ValueError):
+    """Arguments of a call do not fit together, or one has a value that means nothing here.
+
+    It is a `ValueError` too, which is what callers in Python expect of such arguments.
+    """
 
     exit_code = 2
 

@@ -99,6 +99,12 @@ class TestReadLines:
             assert lines_of(b"x" * size + b"\ny") == [expected, Line(2, "y")]
             assert lines_of(b"x" * size) == ([expected] if size else [])
 
+    def test_the_limit_is_16_mebibytes(self) -> None:
+        longest = 16_777_216
+        first, second = read_lines(io.BytesIO(b"x" * longest + b"\n" + b"x" * (longest + 1)))
+        assert (len(first.text), first.error) == (longest, "")
+        assert second == Line(2, "", "The line has over 16777216 bytes.")
+
 
 class TestReadJsonLines:
     def test_texts_may_hold_line_feeds(self) -> None:

@@ -13,7 +13,7 @@ import tf_keras as keras
 
 from switch_tf.config import PRESETS, Config, ModelConfig, load_config
 from switch_tf.errors import RunError
-from switch_tf.layers.switch_ffn import DenseFFN, SwitchFFN
+from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, SwitchFFN
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier, masked_pool
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID, TextSpec
@@ -156,8 +156,9 @@ def test_pooling_by_hand(pooling: str, expected: list[list[float]]) -> None:
 def test_every_nth_block_has_a_switch_layer(every: int, switches: list[bool]) -> None:
     model = classifier(num_blocks=4, switch_every=every)
     kinds = [type(block.feed_forward) for block in model.blocks]
-    assert kinds == [SwitchFFN if switch else DenseFFN for switch in switches]
+    assert kinds == [ReportingSwitchFFN if switch else DenseFFN for switch in switches]
     assert len(model(texts(2)).reports) == sum(switches)
+    assert issubclass(ReportingSwitchFFN, SwitchFFN)
 
 
 def test_no_experts_is_the_dense_twin() -> None:
@@ -255,6 +256,11 @@ def test_blocks_start_apart() -> None:
     model = classifier()
     first, second = (block.feed_forward for block in model.blocks)
     assert np.abs(np.corrcoef(np.ravel(first.w_in), np.ravel(second.w_in))[0, 1]) < 0.2
+
+
+def test_the_last_norm_adds_a_millionth_to_the_variance() -> None:
+    y = classifier().norm(tf.constant([[[1e-3, -1e-3] * 4]]))
+    np.testing.assert_allclose(y, [[[0.70710678, -0.70710678] * 4]], rtol=1e-4)
 
 
 # --- training

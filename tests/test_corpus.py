@@ -2,6 +2,8 @@
 
 import unicodedata
 
+import pytest
+
 from switch_tf.export.proof.corpus import adversarial_texts, invalid_utf8_texts
 from switch_tf.text.spec import TextSpec
 
@@ -36,10 +38,30 @@ def test_it_holds_what_breaks_tokenizers():
     for character in "\0\t\n\v\f\r\u00a0\u0085\u2028\u3000":
         assert character in everything, f"{character!r} is missing"
     assert any(unicodedata.combining(character) for character in everything)
-    assert any(ord(character) > 0x1F000 for character in everything)
     assert any(text and not any(c.isalnum() for c in text) and text.strip() for text in TEXTS), "punctuation alone"
     assert any(len(word) > 64 for text in TEXTS for word in text.split())
     assert "FILM" in everything and "Film" in everything
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "\N{SLIGHTLY SMILING FACE}",
+        "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}\u200d\N{BOY}",  # joined by zero-width joiners
+        "\N{REGIONAL INDICATOR SYMBOL LETTER D}\N{REGIONAL INDICATOR SYMBOL LETTER E}",
+        "\N{THUMBS UP SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}",
+        "\N{HEAVY BLACK HEART}\ufe0f",  # with a variation selector
+        "\N{WAVING BLACK FLAG}\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # spelled in tags
+        *"\u0130\u00df\u017f\u03a9\ufb01\u0416\u1e9e\u00b5\u212a\u212b",  # lower case is longer, another or two
+        *("\u4e2d\u6587", "\u65e5\u672c\u8a9e", "\ud55c\uad6d\uc5b4", "\u05e2\u05d1\u05e8\u05d9\u05ea"),
+        *("\u0627\u0644\u0639\u0631\u0628\u064a\u0629", "\u0939\u093f\u0928\u094d\u0926\u0940"),
+        *("e\u0301", "a\u0300\u0316", "n\u0303", "o\u0308\u0304"),
+        *"\u00a0\u0085\u2028\u3000\u200b\ufeff\x1c\x1f\x7f",
+        *("\r\n", "  ", " \t\n "),
+    ],
+)
+def test_it_holds_each_kind_of_character(piece):
+    assert piece in "".join(TEXTS)
 
 
 def test_invalid_texts_are_not_utf8():

@@ -40,5 +40,11 @@ def test_exit_codes(name: str, code: int) -> None:
 def test_every_error_is_caught_by_the_root_and_says_what_it_was_told(kind: type[SwitchTFError]) -> None:
     with pytest.raises(SwitchTFError, match=r"^what happened$"):
         raise kind("what happened")
-    assert kind is SwitchTFError or kind.__bases__ == (SwitchTFError,)
+    assert kind is SwitchTFError or kind.__bases__[0] is SwitchTFError
     assert kind.__doc__
+
+
+def test_an_argument_that_means_nothing_is_a_value_error_too() -> None:
+    others = [name for name, kind in CLASSES.items() if kind.__bases__ not in ((SwitchTFError,), (Exception,))]
+    assert others == ["ArgumentError"]
+    assert issubclass(errors.ArgumentError, ValueError)

@@ -110,6 +110,26 @@ class TestNewFolder:
         assert names(destination.parent) == ["folder"]
         assert stat.S_IMODE(destination.stat().st_mode) == stat.S_IMODE(destination.parent.stat().st_mode)
 
+    def test_its_files_and_names_are_on_disk_before_it_has_its_name_and_that_is_behind(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a power cut there is the whole folder, or none: a folder's names are flushed as its files are."""
+        destination, flushed, fsync = tmp_path / "folder", list[tuple[int, bool]](), os.fsync
+
+        def recorded(descriptor: int) -> None:
+            flushed.append((os.fstat(descriptor).st_ino, destination.exists()))
+            fsync(descriptor)
+
+        with files.new_folder(destination) as new:
+            (new / "inner").mkdir()
+            (new / "inner" / "a.txt").write_text("a")
+            monkeypatch.setattr(os, "fsync", recorded)
+        before = [number for number, there in flushed if not there]
+        assert sorted(before) == sorted(
+            path.stat().st_ino for path in (destination, destination / "inner", destination / "inner" / "a.txt")
+        )
+        assert [number for number, there in flushed if there] == [tmp_path.stat().st_ino]
+
     @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
     def test_it_vanishes_when_the_block_fails(self, failure: type[BaseException], tmp_path: Path) -> None:
         with pytest.raises(failure), files.new_folder(tmp_path / "folder") as new:

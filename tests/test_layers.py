@@ -16,7 +16,7 @@ from switch_tf.config import ModelConfig
 from switch_tf.layers.attention import MaskedAttention
 from switch_tf.layers.common import activation, dropout
 from switch_tf.layers.encoder import EncoderBlock
-from switch_tf.layers.switch_ffn import DenseFFN, RouterReport, SwitchFFN
+from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, RouterReport, SwitchFFN
 
 LENGTH, WIDTH = 8, 6
 SEED = tf.constant([3, 4])
@@ -38,8 +38,8 @@ def settings(**changes: Any) -> ModelConfig:
 
 def switch_layer(config: ModelConfig, length: int = LENGTH, expert_dtype: str = "float32") -> SwitchFFN:
     """A layer whose weights, biases too, are all large enough to matter."""
-    layer = SwitchFFN(config, length, expert_dtype, name="switch")
-    layer.build(None)
+    layer = ReportingSwitchFFN.from_settings(config, length, expert_dtype, name="switch")
+    layer.build([None, length, config.d_model])
     random = np.random.default_rng(0)
     for name in WEIGHTS:
         variable = getattr(layer, name)
@@ -118,7 +118,7 @@ def test_switch_layer_answers_as_a_loop_over_tokens(changes: dict[str, Any], tra
     layer = switch_layer(config)
     x, mask = inputs()
     y, report = layer(x, mask, training=training)
-    capacity = LENGTH if not config.drop_tokens else layer.capacity(training)
+    capacity = LENGTH if not config.drop_tokens else layer.capacity(LENGTH, training)
     expected, auxiliary, z = by_hand(arrays_of(layer, x), mask.numpy(), capacity, config)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
     assert report.auxiliary_loss.numpy() == pytest.approx(auxiliary, rel=1e-5)
@@ -190,7 +190,7 @@ def test_gradients_agree_with_finite_differences_of_the_loop() -> None:
     x, mask = inputs()
     received, report = layer_gradients(layer, x, mask, training=True)
     assert report.routing.dropped > 0
-    arrays, capacity = arrays_of(layer, x), layer.capacity(training=True)
+    arrays, capacity = arrays_of(layer, x), layer.capacity(LENGTH, training=True)
     random, step = np.random.default_rng(2), 1e-5
     for name, array in arrays.items():
         for _ in range(6):
@@ -255,15 +255,15 @@ def test_training_and_evaluation_have_a_capacity_each() -> None:
     collapse(layer)
     x, _ = inputs()
     everyone = tf.fill(x.shape[:2], True)
-    assert (layer.capacity(training=True), layer.capacity(training=False)) == (2, 4)
+    assert (layer.capacity(LENGTH, training=True), layer.capacity(LENGTH, training=False)) == (2, 4)
     assert layer(x, everyone, training=True)[1].routing.dropped == 5 * (LENGTH - 2)
     assert layer(x, everyone, training=False)[1].routing.dropped == 5 * (LENGTH - 4)
     assert layer(x, everyone)[1].routing.dropped == 5 * (LENGTH - 4)
 
 
 def test_min_capacity_holds() -> None:
-    assert switch_layer(settings(min_capacity=3)).capacity(training=True) == 3
-    assert switch_layer(settings(min_capacity=99)).capacity(training=True) == LENGTH
+    assert switch_layer(settings(min_capacity=3)).capacity(LENGTH, training=True) == 3
+    assert switch_layer(settings(min_capacity=99)).capacity(LENGTH, training=True) == LENGTH
 
 
 @pytest.mark.parametrize("configured", [8, 12, 16])
@@ -377,8 +377,8 @@ def test_training_without_a_seed_is_refused(changes: dict[str, Any]) -> None:
 def test_initial_weights_have_the_papers_scale() -> None:
     """Standard deviation sqrt(s / fan_in), where the fan-in of one expert does not count the others."""
     config = settings(d_model=48, d_ff=96, num_experts=48, initializer_scale=0.4)
-    layer = SwitchFFN(config, LENGTH)
-    layer.build(None)
+    layer = ReportingSwitchFFN.from_settings(config, LENGTH)
+    layer.build([None, LENGTH, 48])
     for name, fan_in in (("router", 48), ("w_in", 48), ("w_out", 96)):
         assert_scaled(getattr(layer, name).numpy(), math.sqrt(0.4 / fan_in))
     assert not layer.b_in.numpy().any()
@@ -545,6 +545,15 @@ def test_the_residual_carries_dropped_tokens() -> None:
     block.feed_forward.b_out.assign_add(tf.ones_like(block.feed_forward.b_out))
     moved = np.any(block(x, mask)[0] != y, axis=-1)
     assert_same(moved, kept)
+
+
+def test_the_norms_add_a_millionth_to_the_variance() -> None:
+    """Of tokens with a variance of 1e-6, then, 1 / sqrt(2) is left of a deviation of 1."""
+    block = EncoderBlock(settings(), LENGTH, use_switch=True)
+    block(*inputs())
+    x = tf.constant([[[1e-3, -1e-3] * 3]])
+    for norm in (block.attention_norm, block.feed_forward_norm):
+        np.testing.assert_allclose(norm(x), [[[0.70710678, -0.70710678] * 3]], rtol=1e-4)
 
 
 def test_block_is_pre_norm() -> None:

@@ -24,12 +24,17 @@ def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def scaled(fan_in: int, config: ModelConfig) -> keras.initializers.Initializer:
-    """Truncated normal of standard deviation sqrt(initializer_scale / fan_in) (section 2.4 of the paper).
+    """`truncated_normal` of the scale that the settings ask for."""
+    return truncated_normal(fan_in, config.initializer_scale)
+
+
+def truncated_normal(fan_in: int, scale: float) -> keras.initializers.Initializer:
+    """Truncated normal of standard deviation sqrt(scale / fan_in) (section 2.4 of the paper).
 
     Written out since Keras' VarianceScaling would take the experts of a [experts, in, out] weight for inputs.
     """
     of_truncated = 0.87962566103423978  # standard deviation of a unit normal cut at two of its own
-    return keras.initializers.TruncatedNormal(stddev=math.sqrt(config.initializer_scale / fan_in) / of_truncated)
+    return keras.initializers.TruncatedNormal(stddev=math.sqrt(scale / fan_in) / of_truncated)
 
 
 def fold_in(seed: tf.Tensor | None, place: int) -> tf.Tensor:

@@ -6,7 +6,7 @@ import tf_keras as keras
 from switch_tf.config import ModelConfig
 from switch_tf.layers.attention import MaskedAttention
 from switch_tf.layers.common import dropout
-from switch_tf.layers.switch_ffn import DenseFFN, RouterReport, SwitchFFN
+from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, RouterReport
 
 
 class EncoderBlock(keras.layers.Layer):
@@ -26,7 +26,7 @@ class EncoderBlock(keras.layers.Layer):
         self.attention = MaskedAttention(config, compute_dtype, name="attention")
         self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
         self.feed_forward = (
-            SwitchFFN(config, sequence_length, compute_dtype, name="switch_ffn")
+            ReportingSwitchFFN.from_settings(config, sequence_length, compute_dtype, name="switch_ffn")
             if use_switch
             else DenseFFN(config, compute_dtype, name="dense_ffn")
         )

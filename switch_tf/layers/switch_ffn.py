@@ -1,13 +1,19 @@
 """The Switch feed-forward layer and its dense twin."""
 
-from typing import NamedTuple
+import math
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.config import ModelConfig
-from switch_tf.layers import dispatch, routing
-from switch_tf.layers.common import activation, dropout, dtype_policy, fold_in, scaled
+from switch_tf.errors import ArgumentError
+from switch_tf.layers import dispatch as dispatching
+from switch_tf.layers import routing
+from switch_tf.layers.common import activation, dropout, dtype_policy, fold_in, scaled, truncated_normal
 
 
 class RouterReport(NamedTuple):
@@ -26,72 +32,177 @@ class RouterReport(NamedTuple):
     z_loss: tf.Tensor
 
 
+@keras.saving.register_keras_serializable(package="switch_tf")
 class SwitchFFN(keras.layers.Layer):
     """A feed-forward layer of which each token visits one of `num_experts` copies (arXiv 2101.03961, section 2.1).
 
-    The router, its softmax and the gate are float32 whatever `compute_dtype` the experts have (section 2.4).
+    float [batch, length, d_model] in, the same shape out, in the layer's compute dtype: p E(x) of the expert E that the
+    router prefers and its probability p; zeros for padding and for tokens that found no slot, so add the result to the
+    input. Every example fills its experts' slots alone: no answer depends on batch-mates.
+
+    Keras masks are taken and passed on; without one, all tokens are real. In training, `auxiliary_loss_weight` times
+    the load-balancing loss and `z_loss_weight` times the router z-loss join `losses`, each if its weight is positive;
+    outside training nothing does. Experts compute in the policy's compute dtype; the router, its softmax and the gate
+    are float32 under any policy (section 2.4).
+
+    Args:
+        num_experts: at least 1.
+        d_ff: hidden width of one expert.
+        capacity_factor: slots per expert and example over an even share, in training (section 2.2).
+        eval_capacity_factor: the same outside training; None for `capacity_factor`.
+        min_capacity: slots that an expert has at least.
+        drop_tokens: False gives every expert a slot for every token.
+        dispatch: "gather", or "einsum" for accelerators that refuse gathers. Same answers.
+        scale_by_gate: False multiplies by p / stop_gradient(p), which is 1.
+        auxiliary_loss_weight: alpha of the paper's equation 4.
+        z_loss_weight: of ST-MoE's equation 5 (arXiv 2202.08906).
+        router_jitter: the router's input times U(1 - jitter, 1 + jitter), in training only.
+        expert_dropout: share of an expert's hidden units, in training only.
+        activation: "relu" or "gelu", the exact one.
+        initializer_scale: weights are a truncated normal of standard deviation sqrt(initializer_scale / fan_in).
+        sequence_length: the length that capacity is counted for; None for the input's own. It is needed where the
+            input's length is unknown, and where batches are cut to their longest example, which would otherwise change
+            the capacity. Longer inputs are refused.
+        seed: of jitter and dropout, from 0 and below 2**31; None draws one from `keras.utils.set_random_seed`. The seed
+            of the next step is a weight, so that a saved model goes on where it was.
+
+    Raises:
+        ArgumentError: a value out of range, an input that is not of rank 3, or a length that is unknown or too long.
     """
 
-    def __init__(self, config: ModelConfig, sequence_length: int, expert_dtype: str = "float32", **kwargs: object):
-        super().__init__(**kwargs)
-        self.config = config
-        self.expert_dtype = expert_dtype
+    keeps_seed = True  # False in a subclass that is always given one
+
+    def __init__(
+        self,
+        num_experts: int,
+        d_ff: int,
+        capacity_factor: float = 1.25,
+        eval_capacity_factor: float | None = None,
+        min_capacity: int = 1,
+        drop_tokens: bool = True,
+        dispatch: str = "gather",
+        scale_by_gate: bool = True,
+        auxiliary_loss_weight: float = 0.01,
+        z_loss_weight: float = 0.0,
+        router_jitter: float = 0.0,
+        expert_dropout: float = 0.0,
+        activation: str = "relu",
+        initializer_scale: float = 0.1,
+        sequence_length: int | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(autocast=False, **kwargs)  # the router sees the input as it comes
+        self.num_experts = num_experts
+        self.d_ff = d_ff
+        self.capacity_factor = capacity_factor
+        self.eval_capacity_factor = capacity_factor if eval_capacity_factor is None else eval_capacity_factor
+        self.min_capacity = min_capacity
+        self.drop_tokens = drop_tokens
+        self.dispatch = dispatch
+        self.scale_by_gate = scale_by_gate
+        self.auxiliary_loss_weight = auxiliary_loss_weight
+        self.z_loss_weight = z_loss_weight
+        self.router_jitter = router_jitter
+        self.expert_dropout = expert_dropout
+        self.activation = activation
+        self.initializer_scale = initializer_scale
         self.sequence_length = sequence_length
+        self.seed = seed
+        self.supports_masking = True
+        self.next_seed: tf.Variable | None = None
+        for name, (accepts, expected) in _EXPECTED.items():
+            value = getattr(self, name)
+            if isinstance(value, np.generic):  # a NumPy number, which JSON does not know
+                value = value.item()
+                setattr(self, name, value)
+            if not accepts(value):
+                raise ArgumentError(f"Received {name}={value!r}. Expected {expected}: change {name}.", argument=name)
 
-    def build(self, _input_shape: object) -> None:
-        config = self.config
-        experts, d_model, d_ff = config.num_experts, config.d_model, config.d_ff
-        self.router = self.add_weight("router", [d_model, experts], initializer=scaled(d_model, config))
-        self.w_in = self.add_weight("w_in", [experts, d_model, d_ff], initializer=scaled(d_model, config))
-        self.b_in = self.add_weight("b_in", [experts, 1, d_ff], initializer="zeros")
-        self.w_out = self.add_weight("w_out", [experts, d_ff, d_model], initializer=scaled(d_ff, config))
-        self.b_out = self.add_weight("b_out", [experts, 1, d_model], initializer="zeros")
-        super().build(_input_shape)
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {name: getattr(self, name) for name in _EXPECTED}
 
-    def capacity(self, training: bool) -> int:
-        """Slots of one expert for one example: a Python integer, from the configured length and not the tensor's."""
-        config = self.config
-        if not config.drop_tokens:
-            return self.sequence_length
-        factor = config.capacity_factor if training else config.eval_capacity_factor
-        return routing.expert_capacity(self.sequence_length, config.num_experts, factor, config.min_capacity)
+    def build(self, input_shape: Any) -> None:
+        shape = tf.TensorShape(input_shape)
+        if shape.rank != 3 or shape[-1] is None:
+            raise ArgumentError(
+                f"Received an input of shape {shape}. Expected [batch, length, d_model] of a known d_model: "
+                "put the layer behind an Embedding, or reshape what goes in."
+            )
+        experts, d_ff, d_model = self.num_experts, self.d_ff, int(shape[-1])
+        self._add("router", [d_model, experts], fan_in=d_model, dtype=tf.float32)
+        self._add("w_in", [experts, d_model, d_ff], fan_in=d_model)
+        self._add("b_in", [experts, 1, d_ff])
+        self._add("w_out", [experts, d_ff, d_model], fan_in=d_ff)
+        self._add("b_out", [experts, 1, d_model])
+        if self.keeps_seed and (self.router_jitter > 0.0 or self.expert_dropout > 0.0):
+            self.next_seed = self.add_weight(
+                "next_seed",
+                [2],
+                dtype=tf.int32,
+                initializer=self._first_seed,
+                trainable=False,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: d_model})
+        super().build(input_shape)
 
+    def capacity(self, length: int, training: bool) -> int:
+        """Slots of one expert for one example of `length` tokens: a Python integer, never more than `length`."""
+        counted = self.sequence_length or length
+        if not self.drop_tokens:
+            return length
+        factor = self.capacity_factor if training else self.eval_capacity_factor
+        return min(length, routing.expert_capacity(counted, self.num_experts, factor, self.min_capacity))
+
+    @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and errors keep their class
     def call(
+        self, inputs: tf.Tensor, mask: tf.Tensor | None = None, training: bool = False, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """[batch, length, d_model] to the same; `seed`, int32 [2], replaces the layer's own for this step."""
+        mask = tf.ones_like(inputs[..., 0], tf.bool) if mask is None else tf.cast(mask, tf.bool)  # [batch, length]
+        x, mask = self._to_known_length(inputs, mask)
+        if training and seed is None and self.next_seed is not None:
+            seed = self.next_seed.assign_add([0, 1])
+        y, report = self.route(x, mask, training, seed)
+        if training:
+            weighted = ((self.auxiliary_loss_weight, report.auxiliary_loss), (self.z_loss_weight, report.z_loss))
+            self.add_loss([weight * loss for weight, loss in weighted if weight > 0.0])
+        if inputs.shape[1] is None:
+            y = y[:, : tf.shape(inputs)[1]]
+        return tf.cast(y, self.compute_dtype)
+
+    def route(
         self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, RouterReport]:
-        """Route, dispatch, run the experts, combine.
+        """Route, dispatch, run the experts, combine: a pure function of its arguments and the weights.
 
         Args:
-            x: float32 [batch, length, d_model].
+            x: float [batch, length, d_model], of a known length.
             mask: bool [batch, length], True at real tokens.
-            seed: int32 [2], needed when training.
+            seed: int32 [2], needed when training with jitter or dropout.
 
         Returns:
             float32 [batch, length, d_model], zero for padding and dropped tokens, and the router's report.
         """
-        config, experts = self.config, self.config.num_experts
-        capacity = min(self.capacity(training), x.shape[1])  # no expert is chosen more often than there are tokens
-        logits = self._router_logits(x, training, seed)  # [batch, length, experts]
+        experts, capacity = self.num_experts, self.capacity(self._checked(x.shape[1]), training)
+        logits = self._router_logits(tf.cast(x, tf.float32), training, seed)  # [batch, length, experts]
         routed = routing.route(logits, mask, capacity)
-        tokens = tf.cast(x, self.expert_dtype)  # [batch, length, d_model]
-        if config.dispatch == "gather":
-            slots = dispatch.assign_slots(routed, experts, capacity)
-            rows = tf.reshape(tokens, [-1, config.d_model])  # [batch * length, d_model]
-            hidden = dispatch.dispatch(rows, slots, experts, training)  # [experts, batch * capacity, d_model]
+        tokens = tf.cast(x, self.compute_dtype)  # [batch, length, d_model]
+        if self.dispatch == "gather":
+            slots = dispatching.assign_slots(routed, experts, capacity)
+            rows = tf.reshape(tokens, [-1, x.shape[-1]])  # [batch * length, d_model]
+            hidden = dispatching.dispatch(rows, slots, experts, training)  # [experts, batch * capacity, d_model]
+            hidden = self._run_experts(hidden, training, seed)
+            y = dispatching.combine(hidden, slots, training)  # [batch * length, d_model]
         else:
-            matrix = dispatch.one_hot_slots(routed, experts, capacity, tokens.dtype)
-            hidden = dispatch.dispatch_by_product(tokens, matrix, experts)  # [experts, batch * capacity, d_model]
-        hidden = tf.matmul(hidden, self._weight(self.w_in)) + self._weight(self.b_in)  # [..., d_ff]
-        hidden = activation(config.activation)(hidden)
-        hidden = dropout(hidden, config.expert_dropout, training, seed, 1)
-        hidden = tf.matmul(hidden, self._weight(self.w_out)) + self._weight(self.b_out)  # [..., d_model]
-        if config.dispatch == "gather":
-            y = dispatch.combine(hidden, slots, training)  # [batch * length, d_model]
-        else:
-            y = dispatch.combine_by_product(hidden, matrix, experts)  # [batch, length, d_model]
+            matrix = dispatching.one_hot_slots(routed, experts, capacity, tokens.dtype)
+            hidden = dispatching.dispatch_by_product(tokens, matrix, experts)  # [experts, batch * capacity, d_model]
+            hidden = self._run_experts(hidden, training, seed)
+            y = dispatching.combine_by_product(hidden, matrix, experts)  # [batch, length, d_model]
         y = tf.reshape(tf.cast(y, tf.float32), [-1, *x.shape[1:]])  # [batch, length, d_model]
 
-        gate = routed.gate if config.scale_by_gate else routed.gate / tf.stop_gradient(routed.gate)
+        gate = routed.gate if self.scale_by_gate else routed.gate / tf.stop_gradient(routed.gate)
         return y * gate[..., tf.newaxis], RouterReport(
             logits=logits,
             routing=routed,
@@ -100,13 +211,103 @@ class SwitchFFN(keras.layers.Layer):
         )
 
     def _router_logits(self, x: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:
-        epsilon = self.config.router_jitter
+        epsilon = self.router_jitter
         if training and epsilon > 0.0:
             x *= tf.random.stateless_uniform(tf.shape(x), fold_in(seed, 0), 1.0 - epsilon, 1.0 + epsilon)
         return tf.matmul(x, self.router)  # [batch, length, experts]
 
-    def _weight(self, variable: tf.Variable) -> tf.Tensor:
-        return tf.cast(variable, self.expert_dtype)
+    def _run_experts(self, hidden: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:
+        """Each expert on its own slots: [experts, batch * capacity, d_model] to the same."""
+        w_in, b_in, w_out, b_out = (
+            tf.cast(weight, self.compute_dtype) for weight in (self.w_in, self.b_in, self.w_out, self.b_out)
+        )
+        hidden = activation(self.activation)(tf.matmul(hidden, w_in) + b_in)  # [experts, batch * capacity, d_ff]
+        hidden = dropout(hidden, self.expert_dropout, training, seed, 1)
+        return tf.matmul(hidden, w_out) + b_out  # [experts, batch * capacity, d_model]
+
+    def _checked(self, length: int | None) -> int:
+        if length is None:
+            raise ArgumentError(
+                f"{self.name} received an input of unknown length, which the experts' slots are counted from. "
+                "Expected a static one: give the layer sequence_length=, the longest that may come."
+            )
+        if self.sequence_length is not None and length > self.sequence_length:
+            raise ArgumentError(
+                f"{self.name} received an input of length {length}. Expected at most sequence_length="
+                f"{self.sequence_length}: cut the input, or give the layer a larger sequence_length."
+            )
+        return length
+
+    def _to_known_length(self, x: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """An input of unknown length filled up to `sequence_length` with padding, which changes no token's answer."""
+        if x.shape[1] is not None:
+            return x, mask
+        full = self._checked(self.sequence_length)
+        length = tf.shape(x)[1]
+        refusal = f"{self.name}: the input is longer than sequence_length={full}; cut it, or give a larger one."
+        with tf.control_dependencies([tf.debugging.assert_less_equal(length, full, refusal)]):
+            missing = full - tf.identity(length)
+        x = tf.ensure_shape(tf.pad(x, [[0, 0], [0, missing], [0, 0]]), [None, full, x.shape[-1]])
+        return x, tf.ensure_shape(tf.pad(mask, [[0, 0], [0, missing]]), [None, full])
+
+    def _add(self, name: str, shape: list[int], fan_in: int | None = None, dtype: tf.DType | None = None) -> None:
+        """A weight that is an attribute of its name, and that `route` casts itself; zeros without `fan_in`."""
+        initializer = truncated_normal(fan_in, self.initializer_scale) if fan_in else "zeros"
+        weight = self.add_weight(name, shape, dtype=dtype, initializer=initializer, experimental_autocast=False)
+        setattr(self, name, weight)
+
+    def _first_seed(self, shape: Any, dtype: tf.DType) -> tf.Tensor:
+        del shape
+        return tf.constant([random.randrange(2**31) if self.seed is None else self.seed, 0], dtype)
+
+
+def _integer(value: object, least: int, below: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < below
+
+
+def _number(value: object, least: float, below: float = math.inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < below
+
+
+_TINY = math.ulp(0.0)  # the least number above 0
+# Every argument of the layer, in order: whether a value of it will do, and the words for what will.
+_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "num_experts": (lambda value: _integer(value, 1), "an integer of at least 1"),
+    "d_ff": (lambda value: _integer(value, 1), "an integer of at least 1"),
+    "capacity_factor": (lambda value: _number(value, _TINY), "a finite number above 0"),
+    "eval_capacity_factor": (lambda value: _number(value, _TINY), "a finite number above 0, or None"),
+    "min_capacity": (lambda value: _integer(value, 1), "an integer of at least 1"),
+    "drop_tokens": (lambda value: isinstance(value, bool), "True or False"),
+    "dispatch": (lambda value: value in ("gather", "einsum"), "'gather' or 'einsum'"),
+    "scale_by_gate": (lambda value: isinstance(value, bool), "True or False"),
+    "auxiliary_loss_weight": (lambda value: _number(value, 0.0), "a finite number of at least 0"),
+    "z_loss_weight": (lambda value: _number(value, 0.0), "a finite number of at least 0"),
+    "router_jitter": (lambda value: _number(value, 0.0, 1.0), "a number from 0 and below 1"),
+    "expert_dropout": (lambda value: _number(value, 0.0, 1.0), "a number from 0 and below 1"),
+    "activation": (lambda value: value in ("relu", "gelu"), "'relu' or 'gelu'"),
+    "initializer_scale": (lambda value: _number(value, _TINY), "a finite number above 0"),
+    "sequence_length": (lambda value: value is None or _integer(value, 1), "an integer of at least 1, or None"),
+    "seed": (lambda value: value is None or _integer(value, 0, 2**31), "an integer from 0 and below 2**31, or None"),
+}
+
+
+class ReportingSwitchFFN(SwitchFFN):
+    """`SwitchFFN` as an encoder block calls it: with a seed of the step, for what `route` returns and no more."""
+
+    keeps_seed = False
+
+    @classmethod
+    def from_settings(
+        cls, settings: ModelConfig, sequence_length: int, compute_dtype: str = "float32", **kwargs: Any
+    ) -> Self:
+        """The layer of a model's settings, of which it takes those that are arguments of `SwitchFFN`."""
+        taken = {name: getattr(settings, name) for name in _EXPECTED if hasattr(settings, name)}
+        return cls(**taken, sequence_length=sequence_length, dtype=dtype_policy(compute_dtype), **kwargs)
+
+    def call(
+        self, inputs: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, RouterReport]:
+        return self.route(inputs, mask, training, seed)
 
 
 class DenseFFN(keras.layers.Layer):
@@ -126,7 +327,7 @@ class DenseFFN(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, None]:
-        """As `SwitchFFN.call`, without a router to report on; padding is computed and ignored by the pooling."""
+        """As `SwitchFFN.route`, without a router to report on; padding is computed and ignored by the pooling."""
         del mask
         rows = tf.reshape(x, [-1, x.shape[-1]])  # [batch * length, d_model]: Dense is one static matmul on rank 2 only
         hidden = activation(self.config.activation)(self.w_in(rows))  # [batch * length, d_ff]
