@@ -154,7 +154,10 @@ def test_a_given_byte_length_stays() -> None:
 
 
 def test_unknown_names_are_refused_with_those_that_exist(tmp_path: Path) -> None:
-    assert refused("model.experts=8") == f"In the settings: there is no setting model.experts. {HELP}"
+    assert refused("model.experts=8") == (
+        f"In the settings: there is no setting model.experts (did you mean model.num_experts?). {HELP}"
+    )
+    assert refused("model.x=8") == f"In the settings: there is no setting model.x. {HELP}"
     assert refused("modle.num_experts=8") == (
         f"In the settings: there is no table [modle]; expected [text], [model], [train]. {HELP}"
     )
