@@ -5,20 +5,21 @@ answers without it.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from switch_tf.errors import ArgumentError, DataError, ParityError
+from switch_tf.errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
     from switch_tf.artifacts.base import Predictor
-    from switch_tf.config import Config
+    from switch_tf.config import Config, Dispatch
     from switch_tf.data.examples import Examples
+    from switch_tf.export.options import Door, Precision
     from switch_tf.export.proof.parity import Comparison
     from switch_tf.runs.folder import Run
     from switch_tf.training.progress import TrainingProgress
@@ -161,6 +162,129 @@ class Classifier:
 
         return evaluate(self._model, _examples(data, text_column, label_column))
 
+    @overload
+    def export(  # type: ignore[overload-overlap]  # "all" is a str as well, for which the answer is one path
+        self, format: Literal["all"], *, allow_truncation: bool = False, verbose: int = 1
+    ) -> list[Path]: ...
+
+    @overload
+    def export(
+        self,
+        format: str,
+        output: StrPath | None = None,
+        *,
+        inputs: "Door | None" = None,
+        batch: int | None = None,
+        precision: "Precision | None" = None,
+        dispatch: "Dispatch | None" = None,
+        max_size: int | str | None = None,
+        measured_on: Any = None,
+        allow_truncation: bool = False,
+        verbose: int = 1,
+    ) -> Path: ...
+
+    def export(
+        self,
+        format: str,
+        output: StrPath | None = None,
+        *,
+        inputs: "Door | None" = None,
+        batch: int | None = None,
+        precision: "Precision | None" = None,
+        dispatch: "Dispatch | None" = None,
+        max_size: int | str | None = None,
+        measured_on: Any = None,
+        allow_truncation: bool = False,
+        verbose: int = 1,
+    ) -> Path | list[Path]:
+        """Turn the run into a model that needs none of this package, proven to answer as this one does.
+
+        Args:
+            format: "saved_model", "tflite" or "onnx"; "all" is each of them, and returns their paths in a list.
+            output: where to; None is under RUN/export.
+            inputs: what an ONNX file takes: "text" (the default), "ids" or "bytes".
+            batch: the one batch size of a file; any unless given.
+            precision: that large weights of a file are stored in: "float32" (the default), "float16" or "int8".
+            dispatch: how tokens reach experts: "gather" or "einsum"; None is as trained.
+            max_size: bytes that a file may have, as a number or as "800K" or "1.5M".
+            measured_on: for a smaller precision, the run's test data, or else its training data, as `train` takes it,
+                where it is not where it was or was given in memory.
+            allow_truncation: even where over 1% of texts are too long for the bytes input.
+            verbose: 0 is silent; 1 names each step on stderr.
+
+        Raises:
+            ModelError: this is no run but an export already.
+            ArgumentError: the options do not fit together.
+            ParityError: the export does not answer as this model does; nothing of it is left.
+            ExportError, DataError, RunError: as `switch_tf.export.session.export_run` says.
+        """
+        run = self._run("exported")
+        from switch_tf.export.formats import ALL, check_options
+        from switch_tf.export.options import ExportOptions
+
+        options = ExportOptions(
+            format,
+            None if output is None else Path(output),
+            inputs,
+            batch,
+            precision,
+            dispatch,
+            max_size,
+            _measured_on(run, measured_on),
+            allow_truncation,
+        )
+        check_options(options)
+        from switch_tf.export.session import export_run
+
+        exported = export_run(run, options, _teller(verbose))
+        return exported.paths if format == ALL else exported.paths[0]
+
+    def verify(
+        self,
+        *artifacts: StrPath,
+        texts: int = 2000,
+        seed: int = 0,
+        held_out: Any = None,
+        measured_on: Any = None,
+        verbose: int = 1,
+    ) -> "list[Comparison]":
+        """Compare exports of this run with it, at length.
+
+        Args:
+            *artifacts: paths; none is all that stand under RUN/export.
+            texts: hostile texts to make up from `seed`, beside the held-out ones.
+            seed: for making them.
+            held_out: texts, as for `predict`, instead of the sample that the run carries.
+            measured_on: as for `export`.
+            verbose: the same.
+
+        Returns:
+            For each input of each artifact: `path`, `texts`, `max_abs_diff` and other figures.
+
+        Raises:
+            ParityError: one does not answer as this model does.
+            ModelError: this is no run, or there is nothing to compare with it.
+            ExportError, DataError: as `switch_tf.export.session.verify_run` says.
+        """
+        run = self._run("compared with its exports")
+        from switch_tf.data.in_memory import texts_in_memory
+        from switch_tf.export.proof.verify import refuse_differences
+        from switch_tf.export.session import verify_run
+
+        own = None if held_out is None else texts_in_memory(held_out)
+        paths = [Path(path) for path in artifacts]
+        comparisons = verify_run(run, paths, texts, seed, own, _measured_on(run, measured_on), _teller(verbose))
+        refuse_differences(comparisons)
+        return comparisons
+
+    def _run(self, verb: str) -> "Run":
+        from switch_tf.runs.folder import Run
+
+        run = getattr(self._model, "run", None)
+        if not isinstance(run, Run):
+            raise ModelError(f"{self.path} is an export already: only a run folder can be {verb}. Load that one.")
+        return run
+
 
 def _in_memory(given: Mapping[str, Any], text_column: str, label_column: str) -> dict[str, "Examples"]:
     """The examples of what is no path, by argument."""
@@ -184,6 +308,15 @@ def _examples(data: Any, text_column: str, label_column: str) -> "Examples":
     return examples_in_memory(data, **columns)
 
 
+def _measured_on(run: "Run", data: Any) -> "str | Examples | None":
+    from switch_tf.data.in_memory import examples_in_memory
+
+    if data is None or _is_path(data):
+        return None if data is None else os.fspath(data)
+    columns = {name: run.data.get(name, name.removesuffix("_column")) for name in ("text_column", "label_column")}
+    return examples_in_memory(data, **columns, argument="measured_on")
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, str | os.PathLike)
 
@@ -196,7 +329,7 @@ def _name(value: Any) -> str:
 
 def _run_folder(output: StrPath | None, data: str | None, resume: bool) -> Path:
     """Where the run will be; `data` is the path it is named after where there is one."""
-    from switch_tf.runs.folder import RUNS, free_name, fresh_name, newest_run, unfinished
+    from switch_tf.runs.folder import RUNS, UNFINISHED, free_name, fresh_name, newest_run
 
     if output is not None:
         return Path(output)
@@ -209,18 +342,27 @@ def _run_folder(output: StrPath | None, data: str | None, resume: bool) -> Path:
 @contextmanager
 def _progress(verbose: int) -> Iterator[tuple["Console", "TrainingProgress"]]:
     """What tells on stderr how the training goes."""
-    from rich.console import Console
-
+    console = _console(verbose)
     from switch_tf.training.progress import TrainingProgress
+
+    with TrainingProgress(console) as progress:
+        yield console, progress
+
+
+def _console(verbose: int) -> "Console":
+    from rich.console import Console
 
     if verbose not in (0, 1, 2):
         expected = "0 (silent), 1 (progress) or 2 (a line for each epoch)"
         raise ArgumentError(f"Received verbose={verbose!r}. Expected {expected}.", argument="verbose")
     # A silent console must not be a terminal either: a live bar would swallow what others print meanwhile.
     terminal = None if verbose == 1 else False
-    console = Console(stderr=True, quiet=not verbose, markup=False, emoji=False, force_terminal=terminal)
-    with TrainingProgress(console) as progress:
-        yield console, progress
+    return Console(stderr=True, quiet=not verbose, markup=False, emoji=False, force_terminal=terminal)
+
+
+def _teller(verbose: int) -> Callable[[str], None]:
+    console = _console(verbose)
+    return lambda message: console.print(message, highlight=False, soft_wrap=True)
 
 
 def _report(console: "Console", run: "Run") -> None:
@@ -228,6 +370,5 @@ def _report(console: "Console", run: "Run") -> None:
     from switch_tf.runs.folder import read_metrics
 
     metrics = read_metrics(run.path)
-    console.print(
-        metrics_table(str(run.path), [(name, metrics[name]) for name in ("validation", "test") if name in metrics])
-    )
+    rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
+    console.print(metrics_table(str(run.path), rows))

@@ -9,7 +9,7 @@ position, counted from 0 as lists and `iloc` count, whatever a table's own index
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -20,8 +20,8 @@ from switch_tf.data.tables import Row, _checked_label, _checked_text, _positions
 from switch_tf.errors import ArgumentError, DataError
 
 _EXPECTED = (
-    "Expected a path, a pair (texts, labels), or a table: of pandas, polars, pyarrow, a split of a Hugging Face data "
-    "set, or anything else that offers Arrow's C stream"
+    "Expected a path, a pair (texts, labels), or a table (pandas, polars, pyarrow, a split of a Hugging Face data set, "
+    "or anything else with Arrow's C stream)"
 )
 _MISSING = {"NoneType": "None", "NAType": "NA", "NaTType": "NaT"}  # the types of values that stand for none
 
@@ -71,10 +71,8 @@ def examples_in_memory(
     else:
         texts, labels = _columns(data, source, [text_column, label_column], argument)
     if texts.length != labels.length:
-        raise DataError(
-            f"{source}: received {texts.length:,} texts and {labels.length:,} labels. Expected one label for each text.",
-            argument,
-        )
+        received = f"received {texts.length:,} texts and {labels.length:,} labels"
+        raise DataError(f"{source}: {received}. Expected one label for each text.", argument)
     if not texts.length:
         raise DataError(f"{source} has no rows. Expected at least one row with a text.", argument)
     _refuse_missing(labels)
@@ -101,6 +99,7 @@ def _columns(data: Any, source: str, wanted: Sequence[str], argument: str) -> li
     """The wanted columns of a table."""
     if wanted[0] == wanted[1]:
         raise DataError(f"Column {wanted[0]!r} is named as text and as label. Name two different columns.")
+    columns: Callable[[int], Any]
     if hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas: by Arrow its other columns would have to fit too
         names, columns = list(data.columns), lambda position: data.iloc[:, position]
     elif isinstance(data, Mapping):

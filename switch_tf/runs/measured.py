@@ -25,10 +25,7 @@ def read_measured(finished: Run, data: str | Examples | None = None) -> Examples
         expected = finished.data["test_fingerprint" if tested else "fingerprint"]
     except KeyError as error:
         raise RunError(f"{finished.path / run.DATA} does not say {error}. Restore it, or train again.") from error
-    if isinstance(data, Examples):
-        name, found = data.source, data
-    else:
-        name, found = _read_again(finished, request, tested, data)
+    name, found = (data.source, data) if isinstance(data, Examples) else _read_again(finished, request, tested, data)
     if found is None or fingerprint(found) != expected:
         raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is.", "measured_on")
     if tested:
