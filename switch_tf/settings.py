@@ -65,13 +65,14 @@ def refuse_loose_settings(values: dict[str, Any], where: str) -> None:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """The known names that `name` may be a slip for, to be set behind it; empty if there are none.
+    """The known names that `name` may be a slip for, to be set behind it; empty if there are none. Tables do not count.
 
-    >>> did_you_mean("num_expert", ["epochs", "num_experts"])
-    ' (did you mean num_experts?)'
+    >>> did_you_mean("text.num_expert", ["train.epochs", "model.num_experts"])
+    ' (did you mean model.num_experts?)'
     """
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    names = {each.rpartition(".")[2]: each for each in known}
+    close = difflib.get_close_matches(name.rpartition(".")[2], names, n=2, cutoff=0.7)
+    return f" (did you mean {' or '.join(names[each] for each in close)}?)" if close else ""
 
 
 def explain(table: str, problem: Any, known: Sequence[str]) -> str:

@@ -307,12 +307,12 @@ def test_settings_that_fit_together_alone_are_judged_together() -> None:
 @pytest.mark.parametrize(
     ("config", "settings", "message"),
     [
-        (None, {"validation_split": 0.2}, "no setting or argument 'validation_split' (did you mean validation_share?)."),
-        (None, {"model.num_expert": 2}, "no setting or argument 'model.num_expert' (did you mean model.num_experts"),
-        (None, {"x": 2}, "There is no setting or argument 'x'. `switch_tf.config.describe_settings()` lists the settings."),
+        (None, {"validation_split": 0.2}, "no setting or argument 'validation_split' (did you mean validation_share?)"),
+        (None, {"model.num_expert": 2}, "no setting or argument 'model.num_expert' (did you mean model.num_experts?)"),
+        (None, {"x": 2}, "There is no setting or argument 'x'. `switch_tf.config.describe_settings()` lists"),
         (None, {"epochs": "2"}, "train.epochs: input should be a valid integer (received '2')"),
-        ({"model": {"num_expert": 2}}, {}, "there is no setting model.num_expert (did you mean model.num_experts"),
-        ({"model": {3: 2}}, {}, "there is no setting model.3."),
+        ({"model": {"num_expert": 2}}, {}, "there is no setting model.num_expert (did you mean model.num_experts?)"),
+        ({"model": {3: 2}}, {}, "there is no setting model.3"),
         ({"epochs": 2}, {}, "In config: 'epochs' stands outside the tables [text], [model] and [train]."),
         ({5: {}}, {}, "there is no table [5]"),
         (5, {}, "config: received int. Expected a Config, a dictionary of tables, or the path of a TOML file."),
