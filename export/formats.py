@@ -1,11 +1,12 @@
 """Every format there is, by name: the one place where a format joins."""
 
 from pathlib import Path
+from typing import get_args
 
 from switch_tf.errors import ArgumentError, ModelError
 from switch_tf.export.format import Format
 from switch_tf.export.onnx_file.format import OnnxFormat
-from switch_tf.export.options import ExportOptions
+from switch_tf.export.options import Door, ExportOptions, Precision
 from switch_tf.export.saved_model.format import SavedModelFormat
 from switch_tf.export.tflite_file.format import TFLiteFormat
 
@@ -34,6 +35,7 @@ def check_options(options: ExportOptions) -> list[Format]:
         ArgumentError: it does not.
     """
     formats = formats_named(options.format)
+    _check_values(options)
     for name in ("inputs", "batch", "precision", "max_size", "max_batch_size"):
         if getattr(options, name) not in (None, "float32") and any(name not in each.options for each in formats):
             fitting = " or ".join(each.name for each in FORMATS.values() if name in each.options)
@@ -45,6 +47,23 @@ def check_options(options: ExportOptions) -> list[Format]:
         formats[0].check_output(options.output)
     _ = options.limit
     return formats
+
+
+def _check_values(options: ExportOptions) -> None:
+    from switch_tf.config import Dispatch
+
+    for name, choices in (
+        ("inputs", get_args(Door)),
+        ("precision", get_args(Precision)),
+        ("dispatch", get_args(Dispatch)),
+    ):
+        value = getattr(options, name)
+        if value is not None and value not in choices:
+            raise ArgumentError(f"Received {name}={value!r}. Expected one of {', '.join(choices)}.", argument=name)
+    for name in ("batch", "max_batch_size"):
+        number = getattr(options, name)
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+            raise ArgumentError(f"Received {name}={number!r}. Expected a whole number from 1 on.", argument=name)
 
 
 def format_of(path: Path) -> Format:

@@ -9,6 +9,7 @@ from switch_tf.errors import ArgumentError
 
 if TYPE_CHECKING:
     from switch_tf.config import Dispatch
+    from switch_tf.data.examples import Examples
 
 Precision = Literal["float32", "float16", "int8"]  # that weights are stored in
 Door = Literal["text", "ids", "bytes"]  # what goes in: strings, token ids, or bytes with zeros behind them
@@ -28,7 +29,7 @@ class ExportOptions:
         precision: that large weights of a file are stored in.
         dispatch: how tokens reach experts; as in the run unless given.
         max_size: bytes that a file may have, as a number or as "800K" or "1.5M"; precision and words follow from it.
-        measured_on: where the run's labelled data is now, which quantized files are measured on.
+        measured_on: where the run's labelled data is now, or its examples, which quantized files are measured on.
         allow_truncation: even where over 1% of texts are too long for the bytes input.
         max_batch_size: texts that TF Serving answers together at most, and accepts in one request; 64 unless given.
     """
@@ -40,7 +41,7 @@ class ExportOptions:
     precision: Precision | None = None
     dispatch: "Dispatch | None" = None
     max_size: int | str | None = None
-    measured_on: str | None = None
+    measured_on: "str | Examples | None" = None
     allow_truncation: bool = False
     max_batch_size: int | None = None
 

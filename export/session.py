@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from switch_tf.data.examples import Examples
 from switch_tf.errors import ModelError
 from switch_tf.export.budget import Fit, fit_cost, fit_size
 from switch_tf.export.format import FileFormat, Format
@@ -82,7 +83,7 @@ def verify_run(
     texts: int = 2000,
     seed: int = 0,
     held_out: Sequence[str] | None = None,
-    measured_on: str | None = None,
+    measured_on: str | Examples | None = None,
     tell: Tell = lambda message: None,
 ) -> list[Comparison]:
     """Compare artifacts (default: all under RUN/export) with the trained model, without judging them.

@@ -9,7 +9,8 @@ file, then `KEY=VALUE` assignments, each overriding the one before:
 """
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from switch_tf.settings import (
     NonNegative,
     Positive,
     Share,
+    did_you_mean,
     explain,
     merge,
     parse_assignment,
@@ -132,27 +134,88 @@ def load_config(preset: str = "tiny", file: Path | None = None, assignments: Seq
     Raises:
         ConfigError: a preset, table, key or value that does not exist or does not fit.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"Unknown preset {preset!r}. Expected one of: {', '.join(PRESETS)}.")
-    values = {table: dict(keys) for table, keys in PRESETS[preset].items()}
-    if file is not None:
-        merge(values, read_toml(file), where=str(file))
+    values = _read_tables(preset, file)
     for assignment in assignments:
         merge(values, parse_assignment(assignment), where=repr(assignment))
     return config_from_dict(values, where="the settings")
 
 
+def _read_tables(preset: str, file: Path | None) -> dict[str, dict[str, Any]]:
+    """What a preset, then a TOML file, set; not yet validated."""
+    if preset not in PRESETS:
+        raise ConfigError(f"Unknown preset {preset!r}. Expected one of: {', '.join(PRESETS)}.")
+    values = {table: dict(keys) for table, keys in PRESETS[preset].items()}
+    if file is not None:
+        merge(values, read_toml(file), where=str(file))
+    return values
+
+
+def config_from_call(
+    preset: str | None = None,
+    config: "Config | Mapping[str, Any] | str | os.PathLike[str] | None" = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Config:
+    """Settings as a Python call gives them: a preset, then `config`, then single ones, each overriding the one before.
+
+    Args:
+        preset: "tiny" unless `config` is a whole `Config`, which leaves nothing to a preset.
+        config: a `Config`, a dictionary of tables, or the path of a TOML file.
+        settings: by their own names, or with their table's before a dot.
+
+    >>> config = config_from_call("base", {"text": {"sequence_length": 128}}, {"num_experts": 2, "train.epochs": 1})
+    >>> config.text.sequence_length, config.model.num_experts, config.train.epochs, config.text.vocabulary_size
+    (128, 2, 1, 20000)
+
+    Raises:
+        ConfigError: there is no such preset, file, table or setting, or a value does not fit.
+    """
+    if isinstance(config, Config):
+        if preset is not None:
+            raise ConfigError(f"Received preset={preset!r} and a whole Config. Leave one of them out.", "preset")
+        values = config_to_dict(config)
+    else:
+        file = Path(config) if isinstance(config, str | os.PathLike) else None
+        values = _read_tables(preset or "tiny", file)
+        if isinstance(config, Mapping):
+            merge(values, dict(config), where="config")
+        elif file is None and config is not None:
+            expected = "a Config, a dictionary of tables, or the path of a TOML file"
+            raise ConfigError(f"config: received {type(config).__name__}. Expected {expected}.", argument="config")
+    for name, value in (settings or {}).items():
+        table, key = _find_setting(name)
+        values.setdefault(table, {})[key] = value.item() if hasattr(value, "item") else value  # NumPy's numbers
+    return config_from_dict(values, where="the settings")
+
+
+def _find_setting(name: str) -> tuple[str, str]:
+    """The table and the key of a setting, by its own name or a dotted one."""
+    keys = [(table, setting.name) for table, settings in _TABLES.items() for setting in dataclasses.fields(settings)]
+    found = [(table, key) for table, key in keys if name in (key, f"{table}.{key}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = " or ".join(f"{table}.{key}" for table, key in found)
+        raise ConfigError(f"{name!r} may be {several}. Name the table too, as in config={{{found[0][0]!r}: ...}}.")
+    known = [f"{table}.{key}" if "." in name else key for table, key in keys]
+    raise ConfigError(
+        f"There is no setting or argument {name!r}{did_you_mean(name, known)}. "
+        "`switch_tf.config.describe_settings()` lists the settings.",
+        argument="settings",
+    )
+
+
 def config_from_dict(values: dict[str, Any], where: str) -> Config:
     """A validated `Config` from nested dictionaries; `where` names their origin in a `ConfigError`."""
     refuse_loose_settings(values, where)
-    unknown = sorted(set(values) - set(_TABLES))
+    unknown = sorted(map(str, set(values) - set(_TABLES)))
     problems = [f"there is no table [{table}]; expected [{'], ['.join(_TABLES)}]" for table in unknown]
     tables = {}
     for name, table in _TABLES.items():
         try:
-            tables[name] = table(**values.get(name, {}))
+            tables[name] = table(**{str(key): value for key, value in values.get(name, {}).items()})
         except ValidationError as error:
-            problems += [explain(name, problem) for problem in error.errors()]
+            known = [f"{name}.{setting.name}" for setting in dataclasses.fields(table)]
+            problems += [explain(name, problem, known) for problem in error.errors()]
     if problems:
         raise ConfigError(
             f"In {where}: {'; '.join(problems)}. `switch_tf.config.describe_settings()` lists them all.", "settings"

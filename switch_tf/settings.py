@@ -1,7 +1,9 @@
 """What settings are made of: validated fields that carry their reason, TOML files, and `KEY=VALUE` words."""
 
+import difflib
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,11 +64,23 @@ def refuse_loose_settings(values: dict[str, Any], where: str) -> None:
             raise ConfigError(f"In {where}: {key!r} stands outside the tables [text], [model] and [train].")
 
 
-def explain(table: str, problem: Any) -> str:
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The known names that `name` may be a slip for, to be set behind it; empty if there are none. Tables do not count.
+
+    >>> did_you_mean("text.num_expert", ["train.epochs", "model.num_experts"])
+    ' (did you mean model.num_experts?)'
+    """
+    names = {each.rpartition(".")[2]: each for each in known}
+    close = difflib.get_close_matches(name.rpartition(".")[2], names, n=2, cutoff=0.7)
+    return f" (did you mean {' or '.join(names[each] for each in close)}?)" if close else ""
+
+
+def explain(table: str, problem: Any, known: Sequence[str]) -> str:
+    """What is wrong with a setting of `table`; `known` are the dotted names that there are."""
     key = ".".join([table, *(str(part) for part in problem["loc"])])
     received = problem.get("input")
     if problem["type"] == "unexpected_keyword_argument":
-        return f"there is no setting {key}"
+        return f"there is no setting {key}{did_you_mean(key, known)}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     shown = f" (received {received!r})" if problem["loc"] else ""
     return f"{key}: {message[0].lower()}{message[1:]}{shown}"

@@ -5,16 +5,19 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from switch_tf import config as module
 from switch_tf.config import (
     PRESETS,
     Config,
     ModelConfig,
     TrainConfig,
+    config_from_call,
     config_from_dict,
     config_to_dict,
     describe_settings,
@@ -154,7 +157,10 @@ def test_a_given_byte_length_stays() -> None:
 
 
 def test_unknown_names_are_refused_with_those_that_exist(tmp_path: Path) -> None:
-    assert refused("model.experts=8") == f"In the settings: there is no setting model.experts. {HELP}"
+    assert refused("model.experts=8") == (
+        f"In the settings: there is no setting model.experts (did you mean model.num_experts?). {HELP}"
+    )
+    assert refused("model.x=8") == f"In the settings: there is no setting model.x. {HELP}"
     assert refused("modle.num_experts=8") == (
         f"In the settings: there is no table [modle]; expected [text], [model], [train]. {HELP}"
     )
@@ -270,3 +276,58 @@ def test_settings_are_frozen(table: Any) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(table, name, 1)
     assert hash(table) == hash(dataclasses.replace(table))
+
+
+# --- settings as a Python call gives them
+
+
+def test_a_call_overrides_config_which_overrides_the_preset(tmp_path: Path) -> None:
+    tables = {"text": {"sequence_length": 100}, "train": {"epochs": 2}}
+    file = written(tmp_path, "[text]\nsequence_length = 100\n[train]\nepochs = 2\n")
+    for config in (tables, file, str(file)):
+        made = config_from_call("base", config, {"epochs": np.int64(9), "model.num_experts": 3})
+        assert (made.text.vocabulary_size, made.text.sequence_length) == (20_000, 100)
+        assert (made.train.epochs, made.model.num_experts) == (9, 3)
+    assert tables == {"text": {"sequence_length": 100}, "train": {"epochs": 2}}
+    assert config_from_call() == load_config("tiny")
+
+
+def test_a_whole_config_is_changed_by_single_settings_alone() -> None:
+    whole = load_config("base")
+    assert config_from_call(None, whole, {"seed": 3}) == load_config("base", assignments=["train.seed=3"])
+    with pytest.raises(ConfigError, match=r"Received preset='tiny' and a whole Config\. Leave one of them out\."):
+        config_from_call("tiny", whole)
+
+
+def test_settings_that_fit_together_alone_are_judged_together() -> None:
+    made = config_from_call(None, {"model": {"d_model": 90}}, {"num_heads": 3})
+    assert (made.model.d_model, made.model.num_heads) == (90, 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "message"),
+    [
+        (None, {"validation_split": 0.2}, "no setting or argument 'validation_split' (did you mean validation_share?)"),
+        (None, {"model.num_expert": 2}, "no setting or argument 'model.num_expert' (did you mean model.num_experts?)"),
+        (None, {"x": 2}, "There is no setting or argument 'x'. `switch_tf.config.describe_settings()` lists"),
+        (None, {"epochs": "2"}, "train.epochs: input should be a valid integer (received '2')"),
+        ({"model": {"num_expert": 2}}, {}, "there is no setting model.num_expert (did you mean model.num_experts?)"),
+        ({"model": {3: 2}}, {}, "there is no setting model.3"),
+        ({"epochs": 2}, {}, "In config: 'epochs' stands outside the tables [text], [model] and [train]."),
+        ({5: {}}, {}, "there is no table [5]"),
+        (5, {}, "config: received int. Expected a Config, a dictionary of tables, or the path of a TOML file."),
+        ("none.toml", {}, "There is no settings file none.toml."),
+    ],
+)  # fmt: skip
+def test_a_call_is_refused_with_what_may_have_been_meant(config: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_from_call(None, config, settings)
+    assert message in str(caught.value)
+
+
+def test_a_name_in_two_tables_wants_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module._TABLES, "other", module.TrainConfig)
+    with pytest.raises(
+        ConfigError, match=r"'seed' may be train\.seed or other\.seed\. Name the table too, as in config"
+    ):
+        config_from_call(None, None, {"seed": 1})

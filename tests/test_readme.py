@@ -17,7 +17,17 @@ from switch_tf.artifacts.tflite_file import TFLitePredictor
 
 README = Path(__file__).parents[1] / "README.md"
 CI = README.parent / ".ci" / "run"
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def blocks_of(page):
+    """(language, content) of each block of code."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks_of(README)
+PYTHON_PAGE = "".join(
+    block for language, block in blocks_of(README.parent / "docs" / "python.md") if language == "python"
+)
 COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
 SET_UP = [line for line in COMMANDS if "-m venv" in line]
 USE = [line for line in COMMANDS if line not in SET_UP]
@@ -88,6 +98,23 @@ def test_the_python_examples_run_on_what_the_commands_made(folder, example):
     finished = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "probabilities" not in finished.stdout and "[" in finished.stdout
+
+
+def test_the_python_page_runs_from_top_to_bottom_and_prints_what_it_says(folder):
+    finished = subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", "-c", PYTHON_PAGE],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    said = re.findall(r"print\(error\)  # (.*?)(?: \.\.\.)?$", PYTHON_PAGE, re.MULTILINE)
+    assert len(said) == 2
+    for message in said:
+        assert message in finished.stdout
+    assert (folder / "runs" / "first" / "export" / "model-int8.onnx").is_file()
+    assert finished.stderr.count("epoch 3/3") == 1
 
 
 def test_the_onnx_examples_ask_the_same_in_five_lines():

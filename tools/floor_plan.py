@@ -31,7 +31,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf.files", "switch_tf.settings"),
     ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets"),
 )
-WITHOUT_TENSORFLOW = ("switch_tf.artifacts.onnx_file", "switch_tf.artifacts.tflite_file", "switch_tf.artifacts.opening")
+WITHOUT_TENSORFLOW = (
+    "switch_tf.artifacts.onnx_file",
+    "switch_tf.artifacts.tflite_file",
+    "switch_tf.artifacts.opening",
+    "switch_tf.api",
+)
 CHILDREN = ("switch_tf.export.saved_model.python_child", "switch_tf.export.saved_model.loader_child")
 _COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z][a-z-]+|\bswitch-tf [a-z]")  # an option, or a command
 # Files for other programs: what these say of a command line is theirs.

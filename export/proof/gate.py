@@ -37,7 +37,7 @@ class Proof:
         texts: int = GATE_TEXTS,
         seed: int = 0,
         held_out: Sequence[str] | None = None,
-        measured_on: str | None = None,
+        measured_on: str | Examples | None = None,
         words: int | None = None,
         dispatch: Dispatch | None = None,
     ):

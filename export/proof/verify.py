@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from switch_tf.data.examples import Examples
 from switch_tf.errors import ParityError
 from switch_tf.export.format import Format
 from switch_tf.export.proof.gate import Proof
@@ -16,7 +17,7 @@ def verify(
     texts: int = 2000,
     seed: int = 0,
     held_out: Sequence[str] | None = None,
-    measured_on: str | None = None,
+    measured_on: str | Examples | None = None,
     tell: Callable[[str], None] = lambda message: None,
 ) -> list[Comparison]:
     """Compare artifacts with the trained model, without judging them.
@@ -48,3 +49,13 @@ def verify(
             except ParityError as error:  # signatures that disagree: nothing to hold against the trained model
                 comparisons.append(incomparable(runner, len(proof.texts), str(error)))
     return comparisons
+
+
+def refuse_differences(comparisons: Sequence[Comparison]) -> None:
+    """
+    Raises:
+        ParityError: an artifact does not answer as the trained model does.
+    """
+    problems = [f"{each.path}: {'; '.join(each.problems)}" for each in comparisons if not each.ok]
+    if problems:
+        raise ParityError(f"Not as the trained model answers: {' '.join(problems)}. Export again.")

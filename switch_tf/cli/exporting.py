@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from switch_tf.cli.shared import as_json, console, echo_json, text_column
-from switch_tf.errors import ParityError
 from switch_tf.export.formats import ALL, FORMATS
 
 if TYPE_CHECKING:
@@ -159,6 +158,7 @@ def verify(
     held_out = None if data is None else list(read_texts(data, text_column))
     tell = lambda message: click.echo(message, err=True)  # noqa: E731
 
+    from switch_tf.export.proof.verify import refuse_differences
     from switch_tf.export.session import verify_run
 
     comparisons = verify_run(opened, artifacts, texts, seed, held_out, measured_on, tell)
@@ -167,9 +167,7 @@ def verify(
         echo_json({"ok": ok, "artifacts": [each.as_dict() for each in comparisons]})
     else:
         _print_parity(comparisons)
-    problems = [f"{each.path}: {'; '.join(each.problems)}" for each in comparisons if not each.ok]
-    if problems:
-        raise ParityError(f"Not as the trained model answers: {' '.join(problems)}. Export again.")
+    refuse_differences(comparisons)
 
 
 def _print_parity(comparisons: "Sequence[Comparison]") -> None:

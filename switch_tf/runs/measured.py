@@ -9,14 +9,14 @@ from switch_tf.runs import folder as run
 from switch_tf.runs.folder import Run
 
 
-def read_measured(finished: Run, data: str | None = None) -> Examples:
+def read_measured(finished: Run, data: str | Examples | None = None) -> Examples:
     """The labelled examples that a run was measured on: its whole test split, or else its validation split.
 
     Args:
-        data: where the run's test data, or else its training data, is now; None where it was.
+        data: where the run's test data, or else its training data, is now, or its examples; None where it was.
 
     Raises:
-        DataError: it is not there any more, or is other data.
+        DataError: it is not there any more, is other data, or was in memory alone.
         RunError: the run does not say what it was.
     """
     try:
@@ -25,18 +25,26 @@ def read_measured(finished: Run, data: str | None = None) -> Examples:
         expected = finished.data["test_fingerprint" if tested else "fingerprint"]
     except KeyError as error:
         raise RunError(f"{finished.path / run.DATA} does not say {error}. Restore it, or train again.") from error
-    if data is not None:
-        request = replace(request, test=data) if tested else replace(request, data=data)
-    name = request.test or request.data
-    columns = {"text_column": request.text_column, "label_column": request.label_column}
-    try:
-        found = read_test(request) if tested else read_examples(request.data, **columns)
-    except DataError as error:
-        problem = f"{finished.path} was measured on {name}, which cannot be read: {error}"
-        raise DataError(f"{problem} Say where it is now.", argument="measured_on") from error
+    name, found = (data.source, data) if isinstance(data, Examples) else _read_again(finished, request, tested, data)
     if found is None or fingerprint(found) != expected:
         raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is.", "measured_on")
     if tested:
         return found
     settings = finished.config.train
     return split_validation(found, settings.validation_share, settings.seed)[1]
+
+
+def _read_again(finished: Run, request: DataRequest, tested: bool, data: str | None) -> tuple[str, Examples | None]:
+    """What the test data, or else the training data, is called, and its examples."""
+    if data is not None:
+        request = replace(request, test=data) if tested else replace(request, data=data)
+    name = request.test or request.data
+    if data is None and ("test" if request.test else "data") in finished.data.get("in_memory", ()):
+        problem = f"{finished.path} was measured on data that was given in memory ({name}), which no run keeps"
+        raise DataError(f"{problem}. Give it again, or a file with the same rows.", argument="measured_on")
+    columns = {"text_column": request.text_column, "label_column": request.label_column}
+    try:
+        return name, read_test(request) if tested else read_examples(request.data, **columns)
+    except DataError as error:
+        problem = f"{finished.path} was measured on {name}, which cannot be read: {error}"
+        raise DataError(f"{problem} Say where it is now.", argument="measured_on") from error

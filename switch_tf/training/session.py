@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +37,7 @@ from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.training.loop import CHECKPOINT, Encoded, Progress, best_epoch, fit
 
 _TEXT_BATCH = 1024
+_NOTHING: Mapping[str, Examples] = {}
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,19 @@ class Prepared:
     fingerprint: str
 
 
-def train(request: DataRequest, config: Config, output: Path, progress: Progress, resume: bool = False) -> Run:
+def train(
+    request: DataRequest,
+    config: Config,
+    output: Path,
+    progress: Progress,
+    resume: bool = False,
+    in_memory: Mapping[str, Examples] = _NOTHING,
+) -> Run:
     """Train a classifier and leave it in the folder `output`, which must not exist yet.
 
     With `resume`, go on where a training into `output` was cut off; `request` and `config` must be the same.
+    `in_memory` has the examples of `request.data` or `request.test` (under "data" or "test") where the caller holds
+    them and these are only descriptions.
 
     Raises:
         DataError: the data cannot be used.
@@ -61,8 +72,8 @@ def train(request: DataRequest, config: Config, output: Path, progress: Progress
     started = time.perf_counter()
     folder = unfinished(output)
     _check_folders(output, folder, resume)
-    prepared = prepare(request, config)
-    description = _describe(request, prepared)
+    prepared = prepare(request, config, in_memory)
+    description = _describe(request, prepared, in_memory)
     if resume:
         vocabulary = _check_same(folder, config, description)
         files.remove_temporary(folder)
@@ -90,33 +101,43 @@ def train(request: DataRequest, config: Config, output: Path, progress: Progress
     return Run(output, config, prepared.labels, vocabulary, description)
 
 
-def read_unfinished(output: Path | None) -> tuple[DataRequest, Config, Path]:
+def read_unfinished(output: Path | None, has_data: bool = False) -> tuple[DataRequest, Config, Path]:
     """What the training into `output` (default: the newest unfinished under ./runs) was started with, and `output`.
 
     Raises:
-        RunError: there is none, or its files are damaged.
+        RunError: there is none, its files are damaged, or its data was in memory and the caller does not have it.
     """
     folder = newest_run(unfinished=True) if output is None else unfinished(output)
     output = folder.with_name(folder.name.removesuffix(UNFINISHED))
     _check_folders(output, folder, resume=True)
     data = files.read_json(folder / run.DATA)
     try:
+        if not has_data and "in_memory" in data:
+            _refuse_lost(folder, data["in_memory"], output)
         request = DataRequest(**{field.name: data[field.name] for field in fields(DataRequest)})
         return request, config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)), output
     except (KeyError, TypeError, ConfigError) as error:
         raise RunError(f"{folder} cannot be resumed: {error}. Remove it and train again.") from error
 
 
-def prepare(request: DataRequest, config: Config) -> Prepared:
+def _refuse_lost(folder: Path, in_memory: list[str], output: Path) -> None:
+    call = f"switch_tf.train(data, ..., output={str(output)!r}, resume=True)"
+    raise RunError(
+        f"{folder} was started on data that was given in memory ({' and '.join(in_memory)}), which no folder keeps. "
+        f"Give the same again, in Python: {call}."
+    )
+
+
+def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Examples] = _NOTHING) -> Prepared:
     """Read and split the examples; the test set is checked before anything long begins.
 
     Raises:
         DataError: they cannot be used.
     """
     columns = {"text_column": request.text_column, "label_column": request.label_column}
-    everything = read_examples(request.data, **columns)
+    everything = in_memory["data"] if "data" in in_memory else read_examples(request.data, **columns)
     labels = label_names(everything)
-    test = read_test(request)
+    test = in_memory["test"] if "test" in in_memory else read_test(request)
     if test is not None:
         encode_labels(test, labels)
     training, validation = split_validation(everything, config.train.validation_share, config.train.seed)
@@ -152,14 +173,20 @@ def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> li
     return run.read_vocabulary(folder / run.VOCABULARY)
 
 
-def _describe(request: DataRequest, prepared: Prepared) -> dict[str, Any]:
-    return asdict(request) | {
-        "fingerprint": prepared.fingerprint,
-        "training_examples": len(prepared.training),
-        "validation_examples": len(prepared.validation),
-        "test_examples": 0 if prepared.test is None else len(prepared.test),
-        "test_fingerprint": None if prepared.test is None else fingerprint(prepared.test),
-    }
+def _describe(request: DataRequest, prepared: Prepared, in_memory: Mapping[str, Examples]) -> dict[str, Any]:
+    # What was in memory cannot be read again: whoever measures a model on it has to bring it.
+    held = {"in_memory": sorted(in_memory)} if in_memory else {}
+    return (
+        asdict(request)
+        | held
+        | {
+            "fingerprint": prepared.fingerprint,
+            "training_examples": len(prepared.training),
+            "validation_examples": len(prepared.validation),
+            "test_examples": 0 if prepared.test is None else len(prepared.test),
+            "test_fingerprint": None if prepared.test is None else fingerprint(prepared.test),
+        }
+    )
 
 
 def _measure(finished: Run, prepared: Prepared, history: list[dict[str, Any]], seconds: float) -> None:
