@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf.config",),
     ("switch_tf.text",),
     ("switch_tf.files", "switch_tf.settings"),
-    ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets"),
+    ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets", "switch_tf.environment"),
 )
 WITHOUT_TENSORFLOW = ("switch_tf.artifacts.onnx_file", "switch_tf.artifacts.tflite_file", "switch_tf.artifacts.opening")
 CHILDREN = ("switch_tf.export.saved_model.python_child", "switch_tf.export.saved_model.loader_child")

@@ -110,7 +110,8 @@ def refuse_other_run(path: str, labels: Sequence[str], expected: Sequence[str]) 
 
 def ask_reference(model: TextClassifier, texts: Sequence[bytes], batch_size: int = BATCH_SIZES[0]) -> Reference:
     """The trained model's own answers."""
-    report = tf.function(model.classifier.__call__, autograph=False)
+    signature = [tf.TensorSpec([None, model.spec.sequence_length], tf.int32)]  # one trace for batches of all sizes
+    report = tf.function(model.classifier.__call__, input_signature=signature, autograph=False)
     ids, probabilities, labels, ties = [], [], [], []
     for start in range(0, len(texts), batch_size):
         text = tf.constant(texts[start : start + batch_size], tf.string)

@@ -58,7 +58,6 @@ def commands(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error on purpose is a message and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not for our users
     try:
         sys.exit(commands.main(arguments, prog_name="switch-tf", standalone_mode=False))
     except click.exceptions.Exit as stop:
