@@ -101,7 +101,9 @@ class _TensorFlowFinder(importlib.abc.MetaPathFinder):
             load = spec.loader.exec_module
 
             def load_quietly(module: ModuleType) -> None:
-                with start_notes_held_back():
+                from switch_tf.timing import timed
+
+                with timed("Loading TensorFlow"), start_notes_held_back():
                     load(module)
 
             setattr(spec.loader, "exec_module", load_quietly)  # noqa: B010 (mypy would not have a method set)

@@ -29,9 +29,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf.config",),
     ("switch_tf.text",),
     ("switch_tf.files", "switch_tf.settings"),
-    ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets", "switch_tf.environment"),
+    ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets", "switch_tf.environment", "switch_tf.timing"),
 )
-WITHOUT_TENSORFLOW = ("switch_tf.artifacts.onnx_file", "switch_tf.artifacts.tflite_file", "switch_tf.artifacts.opening")
+WITHOUT_TENSORFLOW = (
+    "switch_tf.artifacts.onnx_file",
+    "switch_tf.artifacts.tflite_file",
+    "switch_tf.artifacts.opening",
+    "switch_tf.training.session",  # refuses data and settings before TensorFlow loads
+    "switch_tf.training.progress",
+    "switch_tf.export.budget",  # so do these
+    "switch_tf.export.formats",
+    "switch_tf.export.proof.verify",
+)
 CHILDREN = ("switch_tf.export.saved_model.python_child", "switch_tf.export.saved_model.loader_child")
 _COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z][a-z-]+|\bswitch-tf [a-z]")  # an option, or a command
 # Files for other programs: what these say of a command line is theirs.

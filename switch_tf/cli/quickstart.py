@@ -7,6 +7,7 @@ from rich.console import Console
 
 from switch_tf.artifacts.base import describe
 from switch_tf.artifacts.opening import load_predictor
+from switch_tf.cli.shared import command_line
 from switch_tf.config import Config, dense_twin, load_config
 from switch_tf.data.examples import read_examples
 from switch_tf.data.request import DataRequest
@@ -25,15 +26,20 @@ TEXTS = (
 )
 
 
-def quickstart(output: Path, console: Console) -> None:
-    """Make a run in `output` (or output-2, ... if taken), its dense twin beside it, and a SavedModel inside it."""
+def quickstart(output: Path, console: Console, progress_console: Console) -> None:
+    """Make a run in `output` (or output-2, ... if taken), its dense twin beside it, and a SavedModel inside it.
+
+    Args:
+        console: for what was found.
+        progress_console: for how training goes.
+    """
     started = time.perf_counter()
     request, config = DataRequest("reviews"), load_config("tiny")
     output = free_name(output)
 
     def trained(name: str, settings: Config, folder: Path) -> Run:
         console.rule(name, align="left")
-        with TrainingProgress(Console(stderr=True)) as progress:
+        with TrainingProgress(progress_console) as progress:
             return train(request, settings, folder, progress)
 
     run = trained(f"Switch classifier, {config.model.num_experts} experts", config, output)
@@ -62,9 +68,9 @@ def quickstart(output: Path, console: Console) -> None:
         console.print(f"  {answer['label']}  {answer['score']:.3f}  {text}", highlight=False)
     console.rule(f"Done in {time.perf_counter() - started:.0f} s. What to try next", align="left")
     for command in (
-        f'switch-tf predict {run.path} "Your own words." --json',
-        f"switch-tf evaluate {path} reviews",
-        "switch-tf train YOUR.csv --text-column text --label-column label",
-        "switch-tf train --help",
+        command_line("predict", run.path, "Your own words.", "--json"),
+        command_line("evaluate", path, "reviews"),
+        command_line("train", "YOUR.csv", "--text-column", "text", "--label-column", "label"),
+        command_line("train", "--help"),
     ):
-        console.print(f"  {command}", highlight=False)
+        console.print(f"  {command}", highlight=False, soft_wrap=True)

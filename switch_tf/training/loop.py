@@ -6,6 +6,7 @@ An epoch is a pure function of the weights, the settings and the epoch's number:
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -194,8 +195,17 @@ class Trainer:
         self.variables = self.model.trainable_variables
         self.optimizer = make_optimizer(config, total_steps)
         self.optimizer.build(self.variables)
-        self.step = tf.function(self._step, autograph=False, jit_compile=config.train.jit_compile)
-        self._logits = tf.function(lambda ids: self.float_model(ids).logits, autograph=False)
+        self._compiled = tf.function(self._step, autograph=False, jit_compile=config.train.jit_compile)
+        self._steps: dict[int, Callable[..., StepResult]] = {}  # by length of the batch
+        any_batch = [tf.TensorSpec([None, config.text.sequence_length], tf.int32)]
+        self._logits = tf.function(lambda ids: self.float_model(ids).logits, input_signature=any_batch, autograph=False)
+
+    def step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
+        """One update, as `_step` has it, traced once for each length that batches have."""
+        length = ids.shape[1]
+        if length not in self._steps:
+            self._steps[length] = self._compiled.get_concrete_function(ids, labels, weights, number)
+        return self._steps[length](ids, labels, weights, number)
 
     def weights(self) -> dict[str, np.ndarray]:
         return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
