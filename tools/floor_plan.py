@@ -35,11 +35,10 @@ WITHOUT_TENSORFLOW = (
     "switch_tf.artifacts.onnx_file",
     "switch_tf.artifacts.tflite_file",
     "switch_tf.artifacts.opening",
+    "switch_tf.artifacts.tensorflow",  # which loads it with the model
     "switch_tf.training.session",  # refuses data and settings before TensorFlow loads
     "switch_tf.training.progress",
-    "switch_tf.export.budget",  # so do these
-    "switch_tf.export.formats",
-    "switch_tf.export.proof.verify",
+    "switch_tf.export.session",  # so does this
 )
 CHILDREN = ("switch_tf.export.saved_model.python_child", "switch_tf.export.saved_model.loader_child")
 _COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z][a-z-]+|\bswitch-tf [a-z]")  # an option, or a command

@@ -116,19 +116,13 @@ def fit(
     steps = -(-len(training.ids) // settings.batch_size)
     trainer = Trainer(config, num_ids, num_classes, total_steps=steps * settings.epochs)
     history = trainer.restore(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else []
-    lengths = np.maximum(np.sum(training.ids != PADDING_ID, axis=1), 1)
+    lengths = np.maximum(np.sum(training.ids != PADDING_ID, axis=1), 1)  # [n]
 
     for epoch in range(len(history), settings.epochs):
         if best_epoch(history) < len(history) - settings.patience:
             break
-        started = time.perf_counter()
-        totals = Totals()
         progress.start_epoch(epoch + 1, settings.epochs, steps)
-        for number, rows in enumerate(epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)):
-            batch = _padded(training, rows, lengths, settings.batch_size)
-            totals.add(trainer.step(*batch, tf.constant(epoch * steps + number)))
-            progress.step(totals, time.perf_counter() - started)
-        seconds = time.perf_counter() - started
+        totals, seconds = _run_epoch(trainer, training, lengths, epoch, progress)
         loss, accuracy = trainer.evaluate(validation)
         if not np.isfinite([totals.loss, loss]).all():  # the weights may be lost in the very last step
             problem = f"The loss is {totals.summary()['loss']} in epoch {epoch + 1}, and {loss} on validation"
@@ -144,6 +138,21 @@ def fit(
         trainer.save(folder / CHECKPOINT, history)
         progress.end_epoch(history[-1], is_best)
     return history
+
+
+def _run_epoch(
+    trainer: "Trainer", training: Encoded, lengths: np.ndarray, epoch: int, progress: Progress
+) -> tuple[Totals, float]:
+    """All steps of an epoch, counted from 0, on texts of `lengths` tokens; sums over them, and the seconds they took."""
+    settings = trainer.config.train
+    batches = epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)
+    started = time.perf_counter()
+    totals = Totals()
+    for number, rows in enumerate(batches):
+        batch = _padded(training, rows, lengths, settings.batch_size)
+        totals.add(trainer.step(*batch, tf.constant(epoch * len(batches) + number)))
+        progress.step(totals, time.perf_counter() - started)
+    return totals, time.perf_counter() - started
 
 
 def epoch_batches(examples: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
