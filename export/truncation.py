@@ -1,19 +1,22 @@
 """Is the byte limit of the bytes input fair? How many texts it changes, and a refusal where those are too many."""
 
 from collections.abc import Sequence
-
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from switch_tf.errors import ExportError
-from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run, read_metrics
 from switch_tf.runs.held_out import read_held_out
 from switch_tf.text.byte_codes import changed_share
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from switch_tf.models.text_classifier import TextClassifier
+
 CHANGED_SHARE_BOUND = 0.01  # of texts that the bytes input may read otherwise than as a whole
 
 
-def changed_shares(run: Run, model: TextClassifier) -> dict[str, float]:
+def changed_shares(run: Run, model: "TextClassifier") -> dict[str, float]:
     """The shares of texts that the bytes input reads otherwise than as a whole, by split, as training measured them.
 
     A run that was trained before they were measured has that of its sample of held-out texts.
@@ -22,13 +25,15 @@ def changed_shares(run: Run, model: TextClassifier) -> dict[str, float]:
     if isinstance(measured, dict) and all(isinstance(share, float) for share in measured.values()):
         return measured
 
-    def tokenize(texts: Sequence[bytes]) -> tf.Tensor:
+    def tokenize(texts: Sequence[bytes]) -> "np.ndarray":
+        import tensorflow as tf
+
         return model.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
 
     return {"held-out sample": changed_share(run.config.text, tokenize, read_held_out(run))}
 
 
-def refuse_truncation(run: Run, model: TextClassifier, allowed: bool) -> None:
+def refuse_truncation(run: Run, model: "TextClassifier", allowed: bool) -> None:
     """
     Raises:
         ExportError: the byte limit changes over one text in a hundred, and that is not `allowed`.

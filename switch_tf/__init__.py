@@ -11,6 +11,7 @@ Public names load on first use, so that importing the package costs nothing unti
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from switch_tf import environment
 from switch_tf.errors import (
     ArgumentError,
     ConfigError,
@@ -23,6 +24,8 @@ from switch_tf.errors import (
     UsageError,
 )
 from switch_tf.version import __version__
+
+environment.prepare()  # before anything imports TensorFlow
 
 if TYPE_CHECKING:
     from switch_tf import export, layers

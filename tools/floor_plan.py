@@ -29,12 +29,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf.config",),
     ("switch_tf.text",),
     ("switch_tf.files", "switch_tf.settings"),
-    ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets"),
+    ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets", "switch_tf.environment", "switch_tf.timing"),
 )
 WITHOUT_TENSORFLOW = (
     "switch_tf.artifacts.onnx_file",
     "switch_tf.artifacts.tflite_file",
     "switch_tf.artifacts.opening",
+    "switch_tf.artifacts.tensorflow",  # which loads it with the model
+    "switch_tf.training.session",  # refuses data and settings before TensorFlow loads
+    "switch_tf.training.progress",
+    "switch_tf.export.session",  # so does this
     "switch_tf.api",
 )
 CHILDREN = ("switch_tf.export.saved_model.python_child", "switch_tf.export.saved_model.loader_child")

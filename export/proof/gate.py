@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +20,13 @@ from switch_tf.export.proof.parity import (
     compare,
     with_accuracy,
 )
-from switch_tf.models.text_classifier import TextClassifier, load_classifier
 from switch_tf.runs.folder import Run
 from switch_tf.runs.held_out import read_held_out
 from switch_tf.runs.measured import read_measured
 from switch_tf.text.byte_codes import kept_bytes
+
+if TYPE_CHECKING:
+    from switch_tf.models.text_classifier import TextClassifier
 
 GATE_TEXTS = 256  # adversarial ones, beside the run's held-out sample: seconds for every export
 
@@ -47,6 +50,8 @@ class Proof:
         `words` is the size of the vocabulary that artifacts have, if it is not all of the run's; `dispatch` how tokens
         reach experts in them, if it is not as in the run.
         """
+        from switch_tf.models.text_classifier import load_classifier
+
         self.model: TextClassifier = load_classifier(run, words)
         self.exported = self.model  # what artifacts are made of
         if dispatch is not None and dispatch != run.config.model.dispatch:
@@ -99,8 +104,10 @@ class Proof:
         return float(np.mean(probabilities.argmax(axis=1) == expected))
 
 
-def load_exported(run: Run, words: int | None = None, dispatch: Dispatch | None = None) -> TextClassifier:
+def load_exported(run: Run, words: int | None = None, dispatch: Dispatch | None = None) -> "TextClassifier":
     """The trained model as an artifact has it: with that many words, and tokens brought to experts in that way."""
+    from switch_tf.models.text_classifier import load_classifier
+
     model = dataclasses.replace(run.config.model, dispatch=dispatch or run.config.model.dispatch)
     config = dataclasses.replace(run.config, model=model)
     return load_classifier(dataclasses.replace(run, config=config), words)

@@ -14,15 +14,18 @@ batch, and may lose one point of accuracy on labelled texts; how far its probabi
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, get_args
 
 import numpy as np
-import tensorflow as tf
 
 from switch_tf.artifacts.base import Answers
 from switch_tf.errors import ModelError
 from switch_tf.export.options import Door, Precision
-from switch_tf.models.text_classifier import TextClassifier
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from switch_tf.models.text_classifier import TextClassifier
 
 PROBABILITY_BOUND = 1e-5
 INVARIANCE_BOUND = 1e-6
@@ -108,9 +111,12 @@ def refuse_other_run(path: str, labels: Sequence[str], expected: Sequence[str]) 
         raise ModelError(f"{path} is not of this run: its labels are {list(labels)}. Expected {list(expected)}.")
 
 
-def ask_reference(model: TextClassifier, texts: Sequence[bytes], batch_size: int = BATCH_SIZES[0]) -> Reference:
+def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: int = BATCH_SIZES[0]) -> Reference:
     """The trained model's own answers."""
-    report = tf.function(model.classifier.__call__, autograph=False)
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([None, model.spec.sequence_length], tf.int32)]  # one trace for batches of all sizes
+    report = tf.function(model.classifier.__call__, input_signature=signature, autograph=False)
     ids, probabilities, labels, ties = [], [], [], []
     for start in range(0, len(texts), batch_size):
         text = tf.constant(texts[start : start + batch_size], tf.string)
@@ -233,8 +239,10 @@ def _differences(received: Answers, expected: Answers) -> np.ndarray:
     return np.where(np.isfinite(differences), differences, np.inf)
 
 
-def _near_ties(reports: Sequence[Any], real: tf.Tensor, batch: int) -> np.ndarray:
+def _near_ties(reports: Sequence[Any], real: "tf.Tensor", batch: int) -> np.ndarray:
     """Which texts have a real token with two nearly equal best experts in some layer, bool [batch]."""
+    import tensorflow as tf
+
     ties = np.zeros(batch, bool)
     for report in reports:
         if report.logits.shape[-1] < 2:

@@ -18,6 +18,7 @@ from typing import Any
 def main(saved_model: str, request: str, response: str) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["TF_USE_LEGACY_KERAS"] = "0"  # with it, TensorFlow would load tf_keras
     import numpy as np
     import tensorflow as tf
 

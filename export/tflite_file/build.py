@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from switch_tf.artifacts.tflite_file import SIGNATURES
+from switch_tf.artifacts.tflite_file import SIGNATURES, open_interpreter
 from switch_tf.errors import ExportError
 from switch_tf.export.options import Precision
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
@@ -99,9 +99,7 @@ def _description(run: Run, batch: int | None) -> str:
 
 def describe(content: bytes, model: TextClassifier) -> dict[str, Any]:
     """Signatures and operators of a file, for the manifest."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=content)
+    interpreter = open_interpreter(model_content=content)
 
     def tensors(details: dict[str, Any]) -> dict[str, Any]:
         return {

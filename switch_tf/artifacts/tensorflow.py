@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from switch_tf.artifacts.base import as_bytes, ask_in_batches
-from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import open_run
 
 
@@ -28,7 +26,10 @@ class RunPredictor:
         Raises:
             RunError: the folder is unfinished or damaged.
         """
-        self.run = open_run(path)
+        self.run = open_run(path)  # what is wrong with it is said before TensorFlow loads
+
+        from switch_tf.models.text_classifier import load_classifier
+
         self.model = load_classifier(self.run)
         self.labels = self.model.labels
 
@@ -51,4 +52,6 @@ class RunPredictor:
         return ask_in_batches(self._tokenize, encoded, None, b"", empty)
 
     def _tokenize(self, texts: list[bytes]) -> np.ndarray:
+        import tensorflow as tf
+
         return self.model.tokenize(tf.constant(texts, tf.string))["ids"].numpy()

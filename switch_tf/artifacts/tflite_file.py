@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels
+from switch_tf.environment import start_notes_held_back
 from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
 
@@ -44,14 +45,12 @@ class TFLitePredictor:
         Raises:
             ModelError: it is not a TFLite model, or not one of ours.
         """
-        from ai_edge_litert.interpreter import Interpreter
-
         self.path = path or str(source)
         labels = read_labels(source, self.path)
         given = {"model_content": source} if isinstance(source, bytes) else {"model_path": str(source)}
         self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
-            self._interpreter = Interpreter(**given, num_threads=threads)
+            self._interpreter = open_interpreter(**given, num_threads=threads)
             found = self._interpreter.get_signature_list()
             if set(found) != set(SIGNATURES):
                 raise ModelError(f"{self.path} has the signatures {sorted(found)}. Expected {sorted(SIGNATURES)}.")
@@ -103,6 +102,16 @@ class TFLitePredictor:
         return ask_in_batches(
             lambda batch: self.run(signature, self.feed(batch))[output], encoded, self.batch, b"", empty
         )
+
+
+def open_interpreter(**words: Any) -> Any:
+    """LiteRT's `Interpreter` of these arguments, its tensors allocated, without a note on stderr."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with start_notes_held_back():
+        interpreter = Interpreter(**words)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def read_labels(source: Path | bytes, path: str = "") -> object:

@@ -1,15 +1,18 @@
 """`switch-tf predict` and `switch-tf evaluate`: any model, asked or measured."""
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.shared import as_json, console, echo_json, label_column, text_column, threads
+from switch_tf.cli.shared import as_json, console, echo_json, label_column, note, text_column, threads
 from switch_tf.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from switch_tf.artifacts.base import Predictor
+    from switch_tf.data.streams import Line
 
 
 @click.command()
@@ -28,9 +31,13 @@ def evaluate(model: Path, data: str, text_column: str, label_column: str, thread
     from switch_tf.data.examples import read_examples
     from switch_tf.measuring.scores import evaluate as measure
     from switch_tf.reporting.tables import label_table, metrics_table
+    from switch_tf.timing import timed
 
-    examples = read_examples(data, split="test", text_column=text_column, label_column=label_column)
-    figures = measure(_predictor(model, threads), examples)
+    with timed(f"Reading {data}"):
+        examples = read_examples(data, split="test", text_column=text_column, label_column=label_column)
+    predictor = _predictor(model, threads)
+    with timed(f"Answering {len(examples):,} texts"):
+        figures = measure(predictor, examples)
     if as_json:
         echo_json(figures)
         return
@@ -65,13 +72,11 @@ def predict(
     go on, and the exit code is 1 at the end.
     """
     from switch_tf.artifacts.base import answer
-    from switch_tf.data.streams import check_line, open_lines
 
     if bool(texts) == bool(source):
         received = "both texts and --input" if texts else "neither a text nor --input"
         raise UsageError(f"Received {received}. Expected one of the two: `switch-tf predict --help`.")
-    given = (check_line(number, text) for number, text in enumerate(texts, 1))
-    lines = given if source is None else open_lines(source, text_column)
+    lines = _lines(texts, source, text_column)
     failed = 0
     for row in answer(_predictor(model, threads), lines, top):
         failed += "error" in row
@@ -83,13 +88,27 @@ def predict(
         raise DataError(f"{failed} line(s) could not be read; each is marked in its place.")
 
 
+def _lines(texts: tuple[str, ...], source: str | None, text_column: str) -> "Iterator[Line]":
+    """What to answer. A file or column that is not there is refused here, before a model is loaded."""
+    from switch_tf.data.streams import check_line, open_lines
+
+    if source is None:
+        return (check_line(number, text) for number, text in enumerate(texts, 1))
+    lines = open_lines(source, text_column)
+    if source == "-":  # whose first line may be long in coming
+        return lines
+    return chain(list(islice(lines, 1)), lines)
+
+
 def _predictor(model: Path, threads: int | None) -> "Predictor":
     """The model, after a word on stderr about what runs it where that is not TensorFlow."""
     from switch_tf.artifacts.opening import load_predictor
+    from switch_tf.timing import timed
 
-    loaded = load_predictor(model, threads)
+    with timed(f"Loading {model}"):
+        loaded = load_predictor(model, threads)
     if loaded.runtime != "TensorFlow":
-        click.echo(loaded.runtime, err=True)
+        note(loaded.runtime)
     return loaded
 
 

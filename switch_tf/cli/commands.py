@@ -13,7 +13,7 @@ import click
 
 from switch_tf.cli.answering import evaluate, predict
 from switch_tf.cli.exporting import export, verify
-from switch_tf.cli.shared import console
+from switch_tf.cli.shared import console, loudness
 from switch_tf.cli.training import train
 from switch_tf.errors import SwitchTFError
 from switch_tf.version import __version__
@@ -58,13 +58,14 @@ def commands(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error on purpose is a message and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not for our users
     try:
         sys.exit(commands.main(arguments, prog_name="switch-tf", standalone_mode=False))
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.command is predict:
+            click.echo("A text that begins with - goes behind --: switch-tf predict MODEL -- TEXT", err=True)
         sys.exit(error.exit_code)
     except SwitchTFError as error:
         _fail(arguments, f"{error}{_hint(error.argument)}", error.exit_code)
@@ -99,11 +100,7 @@ def _fail(arguments: list[str], message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-for _command in (train, evaluate, predict, export, verify):
-    commands.add_command(_command)
-
-
-@commands.command()
+@click.command()
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True, metavar="DIR"
 )
@@ -114,4 +111,10 @@ def quickstart(output: Path) -> None:
     """
     from switch_tf.cli.quickstart import quickstart as tour
 
-    tour(output, console(stderr=False))
+    tour(output, console(stderr=False), console())
+
+
+for _command in (train, evaluate, predict, export, verify, quickstart):
+    commands.add_command(_command)
+for _command in (commands, *commands.commands.values()):
+    loudness(_command)

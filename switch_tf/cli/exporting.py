@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.shared import as_json, console, echo_json, text_column
+from switch_tf.cli.shared import as_json, console, echo_json, note, text_column
 from switch_tf.export.formats import ALL, FORMATS
 
 if TYPE_CHECKING:
@@ -156,12 +156,11 @@ def verify(
 
     opened = open_run(run)
     held_out = None if data is None else list(read_texts(data, text_column))
-    tell = lambda message: click.echo(message, err=True)  # noqa: E731
 
     from switch_tf.export.proof.verify import refuse_differences
     from switch_tf.export.session import verify_run
 
-    comparisons = verify_run(opened, artifacts, texts, seed, held_out, measured_on, tell)
+    comparisons = verify_run(opened, artifacts, texts, seed, held_out, measured_on, note)
     if as_json:
         ok = all(each.ok for each in comparisons)
         echo_json({"ok": ok, "artifacts": [each.as_dict() for each in comparisons]})

@@ -1,9 +1,12 @@
-"""What commands share: options, JSON on stdout, and the console."""
+"""What commands share: options, JSON on stdout, and what goes to stderr."""
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from switch_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +17,42 @@ label_column = click.option("--label-column", default="label", show_default=True
 threads = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of one operator, for an .onnx or .tflite file."
 )
+_LOUDNESS = "switch_tf.loudness"
+
+
+def loudness(command: click.Command) -> None:
+    """Give a command the options --quiet and --verbose, which mean the same before and after the verb."""
+    for name, help_text in (
+        ("quiet", "Nothing on stderr but errors."),
+        ("verbose", "Say on stderr what is being done and how long it took; show TensorFlow's log."),
+    ):
+        command.params.append(
+            click.Option([f"--{name}"], is_flag=True, expose_value=False, callback=_set_loudness, help=help_text)
+        )
+
+
+def _set_loudness(context: click.Context, option: click.Parameter, given: bool) -> None:
+    if not given:
+        return
+    meta = context.find_root().meta
+    if meta.setdefault(_LOUDNESS, option.name) != option.name:
+        raise UsageError("Received both --quiet and --verbose. Expected one of the two, or neither.")
+    if option.name == "verbose":
+        from switch_tf.cli.log import log_to_stderr
+
+        context.find_root().with_resource(log_to_stderr())
+
+
+def is_quiet() -> bool:
+    """Whether the command was told to write nothing on stderr but errors."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.find_root().meta.get(_LOUDNESS) == "quiet"
+
+
+def note(message: str) -> None:
+    """A line on stderr, unless the command was told to be quiet."""
+    if not is_quiet():
+        click.echo(message, err=True)
 
 
 def echo_json(value: dict[str, Any]) -> None:
@@ -22,7 +61,12 @@ def echo_json(value: dict[str, Any]) -> None:
 
 
 def console(stderr: bool = True) -> "Console":
-    """Prints names as they are: a label "[b]" or ":x:" is neither markup nor an emoji."""
+    """Prints names as they are: a label "[b]" or ":x:" is neither markup nor an emoji. Told to be quiet, stderr is."""
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, emoji=False)
+    return Console(stderr=stderr, markup=False, emoji=False, quiet=stderr and is_quiet())
+
+
+def command_line(*words: object) -> str:
+    """A command to be copied into a shell, its words quoted where they need it."""
+    return shlex.join(["switch-tf", *map(str, words)])

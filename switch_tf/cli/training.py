@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from switch_tf.cli.shared import as_json, console, echo_json, label_column, text_column
+from switch_tf.cli.shared import as_json, command_line, console, echo_json, label_column, text_column
 from switch_tf.errors import UsageError
 
 
@@ -64,7 +64,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
 
     terminal = console()
     request, config, output = _resumed(ctx, options) if resume else _requested(options)
-    terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False)
+    terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False, soft_wrap=True)
     with TrainingProgress(terminal) as progress:
         run = train_run(request, config, output, progress, resume=resume)
     metrics = read_metrics(run.path)
@@ -73,7 +73,8 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
         return
     rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
     terminal.print(metrics_table(f"{run.path}", rows))
-    terminal.print(f'Next: switch-tf predict {run.path} "Your text here."', highlight=False)
+    following = command_line("predict", run.path, "Your text here.")
+    terminal.print(f"Next: {following}", highlight=False, soft_wrap=True)
 
 
 def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:

@@ -6,6 +6,7 @@ An epoch is a pure function of the weights, the settings and the epoch's number:
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -115,19 +116,13 @@ def fit(
     steps = -(-len(training.ids) // settings.batch_size)
     trainer = Trainer(config, num_ids, num_classes, total_steps=steps * settings.epochs)
     history = trainer.restore(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else []
-    lengths = np.maximum(np.sum(training.ids != PADDING_ID, axis=1), 1)
+    lengths = np.maximum(np.sum(training.ids != PADDING_ID, axis=1), 1)  # [n]
 
     for epoch in range(len(history), settings.epochs):
         if best_epoch(history) < len(history) - settings.patience:
             break
-        started = time.perf_counter()
-        totals = Totals()
         progress.start_epoch(epoch + 1, settings.epochs, steps)
-        for number, rows in enumerate(epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)):
-            batch = _padded(training, rows, lengths, settings.batch_size)
-            totals.add(trainer.step(*batch, tf.constant(epoch * steps + number)))
-            progress.step(totals, time.perf_counter() - started)
-        seconds = time.perf_counter() - started
+        totals, seconds = _run_epoch(trainer, training, lengths, epoch, progress)
         loss, accuracy = trainer.evaluate(validation)
         if not np.isfinite([totals.loss, loss]).all():  # the weights may be lost in the very last step
             problem = f"The loss is {totals.summary()['loss']} in epoch {epoch + 1}, and {loss} on validation"
@@ -143,6 +138,21 @@ def fit(
         trainer.save(folder / CHECKPOINT, history)
         progress.end_epoch(history[-1], is_best)
     return history
+
+
+def _run_epoch(
+    trainer: "Trainer", training: Encoded, lengths: np.ndarray, epoch: int, progress: Progress
+) -> tuple[Totals, float]:
+    """All steps of an epoch, counted from 0, on texts of `lengths` tokens: sums over them, and the seconds taken."""
+    settings = trainer.config.train
+    batches = epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)
+    started = time.perf_counter()
+    totals = Totals()
+    for number, rows in enumerate(batches):
+        batch = _padded(training, rows, lengths, settings.batch_size)
+        totals.add(trainer.step(*batch, tf.constant(epoch * len(batches) + number)))
+        progress.step(totals, time.perf_counter() - started)
+    return totals, time.perf_counter() - started
 
 
 def epoch_batches(examples: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -194,8 +204,17 @@ class Trainer:
         self.variables = self.model.trainable_variables
         self.optimizer = make_optimizer(config, total_steps)
         self.optimizer.build(self.variables)
-        self.step = tf.function(self._step, autograph=False, jit_compile=config.train.jit_compile)
-        self._logits = tf.function(lambda ids: self.float_model(ids).logits, autograph=False)
+        self._compiled = tf.function(self._step, autograph=False, jit_compile=config.train.jit_compile)
+        self._steps: dict[int, Callable[..., StepResult]] = {}  # by length of the batch
+        any_batch = [tf.TensorSpec([None, config.text.sequence_length], tf.int32)]
+        self._logits = tf.function(lambda ids: self.float_model(ids).logits, input_signature=any_batch, autograph=False)
+
+    def step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
+        """One update, as `_step` has it, traced once for each length that batches have."""
+        length = ids.shape[1]
+        if length not in self._steps:
+            self._steps[length] = self._compiled.get_concrete_function(ids, labels, weights, number)
+        return self._steps[length](ids, labels, weights, number)
 
     def weights(self) -> dict[str, np.ndarray]:
         return {name: variable.numpy() for name, variable in named_weights(self.model).items()}

@@ -1,35 +1,46 @@
-"""What one sees while a model trains: a live bar on a terminal, a line now and then in a log. Always on stderr."""
+"""What one sees while a model trains: a live bar on a terminal, a line now and then in a log. Always on stderr.
+
+No line is longer than the console is wide; on a narrow one the last figures of a line are left out.
+"""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
-from switch_tf.training.loop import Totals
+if TYPE_CHECKING:
+    from switch_tf.training.loop import Totals
 
 _LOG_SECONDS = 20.0  # between lines where there is no terminal
+_BAR = 12  # characters
 
 
 class TrainingProgress:
-    """Implements `switch_tf.training.loop.Progress` with rich; use as a context manager."""
+    """Implements `switch_tf.training.loop.Progress` with rich; use as a context manager.
+
+    The share done and the time left are those of the whole training, as if no epoch were saved by stopping early.
+    """
 
     def __init__(self, console: Console):
         self.console = console
         self.bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=_BAR),
+            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
+        self.task = self.bars.add_task("", total=None, figures="", visible=False)
+        self.epoch = self.epochs = self.steps = 0
         self.experts = 0
         self.logged = 0.0
+        self.begun: tuple[float, int] | None = None  # when the first step was done, and how many were by then
+        self.has_header = False
 
     def __enter__(self) -> "TrainingProgress":
         self.bars.start()
@@ -39,38 +50,79 @@ class TrainingProgress:
         self.bars.stop()
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
-        self.name = f"epoch {epoch}/{epochs}"
-        self.steps = steps
-        self.task = self.bars.add_task(self.name, total=steps, figures="")
+        """Name the epoch, counted from 1."""
+        self.epoch, self.epochs, self.steps = epoch, epochs, steps
         self.logged = time.monotonic()
+        done = (epoch - 1) * steps
+        self.bars.update(self.task, total=epochs * steps, completed=done, description=self.name, visible=True)
 
-    def step(self, totals: Totals, seconds: float) -> None:
-        """Show the figures of the epoch so far."""
+    @property
+    def name(self) -> str:
+        return f"epoch {self.epoch}/{self.epochs}"
+
+    def step(self, totals: "Totals", seconds: float) -> None:
+        """Show how far training is, and the figures of the epoch so far."""
         if totals.load is not None:
             self.experts = totals.load.size
-        summary = totals.summary()
-        figures = f"loss {summary['loss']:.4f}  accuracy {summary['accuracy']:.4f}"
-        figures += f"{self._routing(summary)}  {totals.tokens / seconds:,.0f} tokens/s"
-        self.bars.update(self.task, completed=totals.steps, figures=figures)
+        done = (self.epoch - 1) * self.steps + totals.steps
+        figures = self._figures(done, totals, seconds)
+        room = self.console.width - len(self.name) - 2
+        self.bars.update(self.task, completed=done, figures=_joined(figures, room - _BAR))
         if not self.console.is_terminal and time.monotonic() - self.logged > _LOG_SECONDS:
             self.logged = time.monotonic()
-            left = seconds / totals.steps * (self.steps - totals.steps)
-            self.console.print(
-                f"{self.name}  step {totals.steps}/{self.steps}  {figures}  {left:.0f} s left", soft_wrap=True
-            )
+            self._print(f"{self.name}  {_joined(figures, room)}")
 
     def end_epoch(self, row: dict[str, Any], is_best: bool) -> None:
         """One lasting line per epoch."""
-        self.bars.remove_task(self.task)
-        self.console.print(
-            f"{self.name}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-            f"validation loss {row['validation_loss']:.4f}  accuracy {row['validation_accuracy']:.4f}"
-            f"{self._routing(row)}  {row['seconds']:.0f} s{'  best so far' if is_best else ''}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        width = max(len("epoch"), len(f"{self.epochs}/{self.epochs}"))
+        routing = self.experts > 0
+        if not self.has_header:
+            self.has_header = True
+            self._print(f"{'':{width}}{'training':>18}{'validation':>18}")
+            columns = f"{'epoch':>{width}}{'loss':>8}{'accuracy':>10}{'loss':>8}{'accuracy':>10}"
+            self._print(columns + f"{'experts':>9}{'dropped':>9}" * routing + f"{'seconds':>9}")
+        line = f"{f'{self.epoch}/{self.epochs}':>{width}}{row['loss']:>8.4f}{row['accuracy']:>10.4f}"
+        line += f"{row['validation_loss']:>8.4f}{row['validation_accuracy']:>10.4f}"
+        if routing:
+            line += f"{_experts(row, self.experts):>9}{row['dropped_share']:>9.1%}"
+        self._print(line + f"{row['seconds']:>9.0f}" + "  best" * is_best)
 
-    def _routing(self, summary: dict[str, Any]) -> str:
-        if not self.experts:
-            return ""
-        return f"  experts {summary['experts_in_use']}/{self.experts}  dropped {summary['dropped_share']:.1%}"
+    def _figures(self, done: int, totals: "Totals", seconds: float) -> list[str]:
+        """What a line says after the epoch's name, the most important first."""
+        summary, total = totals.summary(), self.epochs * self.steps
+        figures = [f"{done / total:>4.0%}"]
+        now = time.monotonic()
+        if self.begun is None:  # tracing the first step takes long, which says nothing of the others
+            self.begun = now, done
+        else:
+            began, first = self.begun
+            figures.append(f"{_clock((now - began) / max(done - first, 1) * (total - done))} left")
+        figures += [f"loss {summary['loss']:.4f}", f"accuracy {summary['accuracy']:.4f}"]
+        if self.experts:
+            figures += [f"experts {_experts(summary, self.experts)}", f"dropped {summary['dropped_share']:.1%}"]
+        return [*figures, f"{totals.tokens / seconds:,.0f} tokens/s"]
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def _experts(figures: dict[str, Any], experts: int) -> str:
+    """How many are in use, of how many."""
+    return f"{figures['experts_in_use']}/{experts}"
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any: 0:07, 12:30, 1:00:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _joined(figures: Sequence[str], room: int) -> str:
+    """The first figures, as many as there is room for."""
+    line = figures[0]
+    for figure in figures[1:]:
+        if len(line) + 2 + len(figure) > room:
+            break
+        line += f"  {figure}"
+    return line

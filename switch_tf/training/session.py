@@ -3,13 +3,12 @@
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from switch_tf import files
 from switch_tf.config import Config, config_from_dict
@@ -24,7 +23,6 @@ from switch_tf.data.examples import (
 from switch_tf.data.request import DataRequest, read_test
 from switch_tf.errors import ConfigError, DataError, RunError
 from switch_tf.measuring.scores import evaluate
-from switch_tf.models.text_classifier import TextClassifier, load_classifier
 from switch_tf.reporting.history import write_history
 from switch_tf.reporting.summary import write_summary
 from switch_tf.runs import folder as run
@@ -32,9 +30,13 @@ from switch_tf.runs.folder import UNFINISHED, Run, newest_run, unfinished
 from switch_tf.runs.held_out import HELD_OUT_TEXTS, write_held_out
 from switch_tf.settings import read_toml
 from switch_tf.text.byte_codes import changed_share
-from switch_tf.text.from_strings import KerasText, adapt_vocabulary
 from switch_tf.text.spec import FIRST_WORD_ID
-from switch_tf.training.loop import CHECKPOINT, Encoded, Progress, best_epoch, fit
+from switch_tf.timing import timed
+
+if TYPE_CHECKING:
+    from switch_tf.models.text_classifier import TextClassifier
+    from switch_tf.text.from_strings import KerasText
+    from switch_tf.training.loop import Encoded, Progress
 
 _TEXT_BATCH = 1024
 _NOTHING: Mapping[str, Examples] = {}
@@ -55,7 +57,7 @@ def train(
     request: DataRequest,
     config: Config,
     output: Path,
-    progress: Progress,
+    progress: "Progress",
     resume: bool = False,
     in_memory: Mapping[str, Examples] = _NOTHING,
 ) -> Run:
@@ -72,33 +74,26 @@ def train(
     started = time.perf_counter()
     folder = unfinished(output)
     _check_folders(output, folder, resume)
-    prepared = prepare(request, config, in_memory)
-    description = _describe(request, prepared, in_memory)
-    if resume:
-        vocabulary = _check_same(folder, config, description)
-        files.remove_temporary(folder)
-    else:
-        vocabulary = adapt_vocabulary(config.text, prepared.training.text_batches(_TEXT_BATCH))
-        with files.new_folder(folder) as new:
-            run.write_settings(new, config, prepared.labels, vocabulary, description)
+    with timed(f"Reading and splitting {request.data}"):
+        prepared = prepare(request, config, in_memory)
+        description = _describe(request, prepared, in_memory)
+    vocabulary = _check_same(folder, config, description) if resume else None
 
-    front_end = KerasText(config.text, vocabulary)
-    history = fit(
-        encode(prepared.training, prepared.labels, front_end),
-        encode(prepared.validation, prepared.labels, front_end),
-        num_ids=len(vocabulary) + FIRST_WORD_ID,
-        num_classes=len(prepared.labels),
-        config=config,
-        folder=folder,
-        progress=progress,
-    )
+    from switch_tf.training.loop import CHECKPOINT  # TensorFlow loads here: what can be refused without it has been
+
+    if vocabulary is None:
+        vocabulary = _start(folder, config, prepared, description)
+    else:
+        files.remove_temporary(folder)
     finished = Run(folder, config, prepared.labels, vocabulary, description)
+    history = _fit(finished, prepared, progress)
     # A resumed training did not see its first part: it took no less than its epochs.
     seconds = max(time.perf_counter() - started, sum(row["seconds"] for row in history))
-    _measure(finished, prepared, history, seconds)
+    with timed("Measuring the best epoch"):
+        _measure(finished, prepared, history, seconds)
     files.move_folder(folder, output)
     (output / CHECKPOINT).unlink()  # last: until the folder has its name, a training that is cut off needs it
-    return Run(output, config, prepared.labels, vocabulary, description)
+    return replace(finished, path=output)
 
 
 def read_unfinished(output: Path | None, has_data: bool = False) -> tuple[DataRequest, Config, Path]:
@@ -144,12 +139,49 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
     return Prepared(labels, training, validation, test, fingerprint(everything))
 
 
-def encode(examples: Examples, labels: list[str], front_end: KerasText) -> Encoded:
+def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "Encoded":
     """Token ids and label indices of all examples."""
+    import tensorflow as tf
+
+    from switch_tf.training.loop import Encoded
+
     signature = [tf.TensorSpec([None], tf.string)]
     tokenize = tf.function(front_end.__call__, input_signature=signature, autograph=False)
     ids = [tokenize(tf.constant(texts, tf.string)).numpy() for texts in examples.text_batches(_TEXT_BATCH)]
     return Encoded(np.concatenate(ids), encode_labels(examples, labels))
+
+
+def _start(folder: Path, config: Config, prepared: Prepared, description: dict[str, Any]) -> list[str]:
+    """Make the folder of a new training, and the vocabulary that it keeps."""
+    from switch_tf.text.from_strings import adapt_vocabulary
+
+    with timed("Choosing the vocabulary"):
+        vocabulary = adapt_vocabulary(config.text, prepared.training.text_batches(_TEXT_BATCH))
+    with files.new_folder(folder) as new:
+        run.write_settings(new, config, prepared.labels, vocabulary, description)
+    return vocabulary
+
+
+def _fit(started: Run, prepared: Prepared, progress: "Progress") -> list[dict[str, Any]]:
+    """Train in the folder of `started`; a row of figures for each epoch."""
+    from switch_tf.text.from_strings import KerasText
+    from switch_tf.training.loop import fit
+
+    with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
+        front_end = KerasText(started.config.text, started.vocabulary)
+        training, validation = (
+            encode(each, started.labels, front_end) for each in (prepared.training, prepared.validation)
+        )
+    with timed("Training"):
+        return fit(
+            training,
+            validation,
+            num_ids=len(started.vocabulary) + FIRST_WORD_ID,
+            num_classes=len(started.labels),
+            config=started.config,
+            folder=started.path,
+            progress=progress,
+        )
 
 
 def _check_folders(output: Path, folder: Path, resume: bool) -> None:
@@ -191,6 +223,9 @@ def _describe(request: DataRequest, prepared: Prepared, in_memory: Mapping[str, 
 
 def _measure(finished: Run, prepared: Prepared, history: list[dict[str, Any]], seconds: float) -> None:
     """Evaluate the best weights as they will be used, and write figures, plots and the sample of held-out texts."""
+    from switch_tf.models.text_classifier import load_classifier
+    from switch_tf.training.loop import best_epoch
+
     classifier = load_classifier(finished)
     held_out = {"validation": prepared.validation} | ({} if prepared.test is None else {"test": prepared.test})
     metrics: dict[str, Any] = {name: evaluate(classifier, examples) for name, examples in held_out.items()}
@@ -215,8 +250,9 @@ def _measure(finished: Run, prepared: Prepared, history: list[dict[str, Any]], s
     write_summary(finished, metrics)
 
 
-def _changed_by_byte_length(classifier: TextClassifier, examples: Examples) -> float:
+def _changed_by_byte_length(classifier: "TextClassifier", examples: Examples) -> float:
     """The share of texts that the bytes input reads otherwise than as a whole."""
+    import tensorflow as tf
 
     def tokenize(texts: list[bytes]) -> np.ndarray:
         return classifier.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
