@@ -16,8 +16,8 @@ from switch_tf.artifacts.onnx_file import OnnxPredictor
 from switch_tf.artifacts.opening import load_predictor
 from switch_tf.config import config_to_dict, load_config
 from switch_tf.errors import RunError
-from switch_tf.export.onnx_file.build import export_onnx
-from switch_tf.export.proof.gate import Proof
+from switch_tf.export.options import ExportOptions
+from switch_tf.export.session import export_run
 from switch_tf.runs.folder import open_run
 
 RUN_FORMAT_1 = Path(__file__).parent / "data" / "run_format_1"
@@ -56,8 +56,8 @@ def test_format_1_answers_as_it_did() -> None:
 
 
 def test_format_1_is_exported(format_1: Path) -> None:
-    run = open_run(format_1)
-    path, comparison = export_onnx(run, Proof(run, texts=12), format_1 / "export" / "model.onnx")
+    exported = export_run(open_run(format_1), ExportOptions("onnx"))
+    (path,), (comparison,) = exported.paths, exported.comparisons
     assert comparison.ok
     np.testing.assert_allclose(OnnxPredictor(path).probabilities(TEXTS)[:, 1], GOOD, rtol=0, atol=1e-5)
 
