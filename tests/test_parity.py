@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from switch_tf.artifacts.base import Answers
 from switch_tf.config import load_config
+from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof.parity import (
     BATCH_SIZES,
     NEAR_TIE,
-    Answers,
     Reference,
     ask_reference,
     compare,
@@ -33,13 +34,13 @@ class FakeRunner:
     """Answers as the reference does, but for `change`, which gets the batch size and fresh copies."""
 
     path = "model.fake"
-    door = "text"
+    door: Door = "text"
     size = 5
     admits_invalid_utf8 = True
 
     def __init__(self, change, precision="float32"):
         self.change = change
-        self.precision = precision
+        self.precision: Precision = precision
 
     def answer(self, texts, batch_sizes):
         results = []
@@ -58,7 +59,7 @@ def compared(change, near_tie=(), precision="float32"):
 
 def shift(row, by):
     def change(size, ids, probabilities, labels):
-        probabilities[row] += np.float32([-by, by])
+        probabilities[row] += np.array([-by, by], np.float32)
 
     return change
 
@@ -115,7 +116,7 @@ def test_a_probability_that_is_no_number_fails(value):
 def test_answers_that_depend_on_the_batch_size_fail():
     def change_probability(size, ids, probabilities, labels):
         if size == 1:
-            probabilities[4] += np.float32([-3e-6, 3e-6])
+            probabilities[4] += np.array([-3e-6, 3e-6], np.float32)
 
     def change_ids(size, ids, probabilities, labels):
         if size == 7:
@@ -138,7 +139,7 @@ def test_a_near_tie_far_off_fails():
 
 def test_many_near_ties_over_the_bound_fail():
     def change(size, ids, probabilities, labels):
-        probabilities[:3] += np.float32([-2e-5, 2e-5])
+        probabilities[:3] += np.array([-2e-5, 2e-5], np.float32)
 
     assert any("near-ties over the bound" in problem for problem in compared(change, near_tie=range(3)).problems)
 
@@ -151,7 +152,7 @@ def test_a_near_tie_that_flips_between_batch_sizes_is_counted_too():
     def flip(by):
         def change(size, ids, probabilities, labels):
             if size == 1:
-                probabilities[4] += np.float32([-by, by])
+                probabilities[4] += np.array([-by, by], np.float32)
 
         return change
 
@@ -172,7 +173,7 @@ def test_a_quantized_artifact_may_be_off_but_not_read_other_tokens_or_vary(preci
     def vary(by):
         def change(size, ids, probabilities, labels):
             if size == 7:
-                probabilities[4] += np.float32([-by, by])
+                probabilities[4] += np.array([-by, by], np.float32)
 
         return change
 

@@ -7,6 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import grpc
 import numpy as np
@@ -29,7 +30,7 @@ from switch_tf.export.saved_model.build import export_saved_model
 from switch_tf.export.saved_model.loader import run_in_loader
 from switch_tf.export.saved_model.serving_files import ALLOWED_BATCH_SIZES, TEXT, refuse_foreign_files, served_name
 from switch_tf.export.saved_model.warmup import BATCH_SIZES, WARMUP, read_warmup
-from switch_tf.runs.folder import open_run
+from switch_tf.runs.folder import Run, open_run
 
 PREDICTED = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes"}
 
@@ -72,7 +73,7 @@ class TestWarmup:
         words = {word.encode() for word in open_run(trained_run).vocabulary}
         calls = [call for call in read_warmup(exported, "x") if call.signature == "serving_default"]
         for call in calls:
-            assert all(set(text.split(b" ")) <= words for text in call.inputs["text"])
+            assert all(set(text.split(b" ")) <= words for text in np.asarray(call.inputs["text"]).tolist())
 
     def test_the_gate_replays_them(self, exported):
         calls = read_warmup(exported, "x")
@@ -173,7 +174,7 @@ class TestConfiguration:
         [("made", "made"), ("a b/ü:x", "x"), ("v1.2_b-3", "v1.2_b-3"), ("é", "model"), ("..x", "x"), ("a b", "a-b")],
     )
     def test_the_name_fits_into_an_address(self, folder, name, tmp_path):
-        assert served_name(SimpleNamespace(path=tmp_path / folder)) == name
+        assert served_name(cast(Run, SimpleNamespace(path=tmp_path / folder))) == name
 
     def test_the_list_of_sizes_ends_with_the_largest(self):
         assert ALLOWED_BATCH_SIZES[-1] == serving_files.LARGEST_BATCH == max(BATCH_SIZES)
