@@ -180,6 +180,7 @@ class Classifier:
         max_size: int | str | None = None,
         measured_on: Any = None,
         allow_truncation: bool = False,
+        max_batch_size: int | None = None,
         verbose: int = 1,
     ) -> Path: ...
 
@@ -195,6 +196,7 @@ class Classifier:
         max_size: int | str | None = None,
         measured_on: Any = None,
         allow_truncation: bool = False,
+        max_batch_size: int | None = None,
         verbose: int = 1,
     ) -> Path | list[Path]:
         """Turn the run into a model that needs none of this package, proven to answer as this one does.
@@ -210,6 +212,7 @@ class Classifier:
             measured_on: for a smaller precision, the run's test data, or else its training data, as `train` takes it,
                 where it is not where it was or was given in memory.
             allow_truncation: even where over 1% of texts are too long for the bytes input.
+            max_batch_size: texts that TF Serving answers together at most, for a SavedModel; 64 unless given.
             verbose: 0 is silent; 1 names each step on stderr.
 
         Raises:
@@ -232,6 +235,7 @@ class Classifier:
             max_size,
             _measured_on(run, measured_on),
             allow_truncation,
+            max_batch_size,
         )
         check_options(options)
         from switch_tf.export.session import export_run

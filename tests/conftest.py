@@ -103,7 +103,8 @@ def ask(*arguments: object) -> Answer:
     out.flush()
     code = stopped.value.code
     assert code is None or isinstance(code, int)
-    return Answer(code or 0, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
+    assert isinstance(out.buffer, io.BytesIO)
+    return Answer(code or 0, out.buffer.getvalue().decode(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

@@ -23,14 +23,18 @@ LABELS = ["a", "b", "c"]
 class Lengths:
     """A model whose answers tell the length of the text; it remembers how many texts it was asked at a time."""
 
-    labels = ("short", "long")
+    runtime = "a count"
 
     def __init__(self) -> None:
+        self.labels = ["short", "long"]
         self.asked: list[int] = []
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         self.asked.append(len(texts))
         return np.array([[1 / 2 ** len(text), 1 - 1 / 2 ** len(text)] for text in texts], np.float32)
+
+    def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        return np.array([[len(text)] for text in texts], np.int32)
 
 
 class TestDescribe:
@@ -181,7 +185,7 @@ class TestLoading:
         model = load_predictor(trained_run)
         texts = ["a lovely film", "", "a\0b", "dull " * 50, "🙂"]
         together = model.probabilities(texts * 20)
-        assert (together.shape, together.dtype) == ((100, 2), np.float32)
+        assert (together.shape, together.dtype) == ((100, 2), np.dtype(np.float32))
         assert np.isfinite(together).all()
         np.testing.assert_allclose(together.sum(axis=1), 1.0, atol=1e-6)
         alone = np.concatenate([model.probabilities([text]) for text in texts])

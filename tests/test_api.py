@@ -59,7 +59,7 @@ class TestThePackage:
 
     def test_it_offers_what_its_list_says(self) -> None:
         assert all(getattr(switch_tf, name) is not None for name in switch_tf.__all__)
-        assert switch_tf.train is sys.modules["switch_tf.api"].train  # type: ignore[attr-defined]
+        assert switch_tf.train is sys.modules["switch_tf.api"].train
         assert switch_tf.layers is sys.modules["switch_tf.layers"]
         assert switch_tf.export is sys.modules["switch_tf.export"]
         assert switch_tf.Config().model.num_experts == 4
@@ -79,9 +79,9 @@ class TestAsking:
         labels, probabilities, ids = (
             ask_it(TEXTS) for ask_it in (classifier.predict, classifier.predict_proba, classifier.tokenize)
         )
-        assert (labels.shape, labels.dtype, type(labels[0])) == ((4,), object, str)
-        assert (probabilities.shape, probabilities.dtype) == ((4, 2), np.float32)
-        assert (ids.shape, ids.dtype) == ((4, 12), np.int32)
+        assert labels.shape == (4,) and labels.dtype == object and type(labels[0]) is str
+        assert probabilities.shape == (4, 2) and probabilities.dtype == np.float32
+        assert ids.shape == (4, 12) and ids.dtype == np.int32
         assert probabilities.sum(axis=1) == pytest.approx(1)
         assert labels.tolist() == [classifier.labels[i] for i in probabilities.argmax(axis=1)]
         assert ids[2].tolist() == [0] * 12 and (ids[3] == ids[3][0]).all() and ids[3][0] > 1
@@ -94,7 +94,7 @@ class TestAsking:
     def test_it_says_what_the_command_line_says(self, classifier: Classifier) -> None:
         rows = [json.loads(line) for line in ask("predict", classifier.path, *TEXTS, "--json").out.splitlines()]
         assert classifier.predict(TEXTS).tolist() == [row["label"] for row in rows]
-        expected = np.float32([list(row["probabilities"].values()) for row in rows])
+        expected = np.array([list(row["probabilities"].values()) for row in rows], np.float32)
         assert (classifier.predict_proba(TEXTS) == expected).all()
         assert list(rows[0]["probabilities"]) == classifier.labels == ["bad", "good"]
 
@@ -221,7 +221,11 @@ class TestTraining:
     def test_mistakes_leave_nothing(
         self, arguments: dict[str, Any], kind: type[Exception], problem: str, tmp_path: Path
     ) -> None:
-        given = {"data": (["a", "b", "c", "d"], ["x", "y", "x", "y"]), "output": tmp_path / "run", "verbose": 0}
+        given: dict[str, Any] = {
+            "data": (["a", "b", "c", "d"], ["x", "y", "x", "y"]),
+            "output": tmp_path / "run",
+            "verbose": 0,
+        }
         with pytest.raises(kind, match=problem):
             switch_tf.train(**(given | arguments))
         assert list(tmp_path.iterdir()) == []
@@ -322,7 +326,7 @@ class TestExporting:
     ) -> None:
         run = switch_tf.load(classifier.path)
         assert run._run("exported").data.setdefault("in_memory", ["data", "test"])
-        small = {"output": tmp_path / "small.onnx", "precision": "float16", "verbose": 0}
+        small: dict[str, Any] = {"output": tmp_path / "small.onnx", "precision": "float16", "verbose": 0}
         with pytest.raises(
             switch_tf.DataError, match=r"was measured on data that was given in memory .* which no run keeps\. Give it"
         ) as caught:

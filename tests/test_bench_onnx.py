@@ -23,7 +23,8 @@ def test_a_ratio_is_the_median_over_rounds_of_ratios_within_a_round(monkeypatch:
 
 
 def test_it_times_a_run(trained_run: Path, data_folder: Path) -> None:
-    words = [sys.executable, TOOL, trained_run, "--data", data_folder / "made.tsv", "--texts", "8", "--rounds", "1"]
+    words: list[str | Path] = [sys.executable, TOOL, trained_run, "--data", data_folder / "made.tsv"]
+    words += ["--texts", "8", "--rounds", "1"]
     finished = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     report = json.loads(finished.stdout)

@@ -9,7 +9,8 @@ TOOL = Path(__file__).parent.parent / "tools" / "bench_tflite.py"
 
 
 def test_it_times_a_run(trained_run: Path, data_folder: Path) -> None:
-    words = [sys.executable, TOOL, trained_run, "--data", data_folder / "made.tsv", "--texts", "20", "--rounds", "2"]
+    words: list[str | Path] = [sys.executable, TOOL, trained_run, "--data", data_folder / "made.tsv"]
+    words += ["--texts", "20", "--rounds", "2"]
     finished = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     report = json.loads(finished.stdout)

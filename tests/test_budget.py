@@ -7,8 +7,9 @@ from conftest import ask
 
 from switch_tf.errors import ArgumentError, ExportError
 from switch_tf.export.budget import Fit, fit_size
+from switch_tf.export.format import FileFormat
 from switch_tf.export.formats import FORMATS
-from switch_tf.export.options import ExportOptions, parse_size
+from switch_tf.export.options import ExportOptions, Precision, parse_size
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import open_run
 
@@ -46,7 +47,8 @@ def test_what_is_no_size_is_a_usage_error(text):
 
 
 def test_the_least_lossy_precision_that_fits_is_taken_with_all_words():
-    for precision, per_word in (("float32", 40), ("float16", 20), ("int8", 10)):
+    sizes: tuple[tuple[Precision, int], ...] = (("float32", 40), ("float16", 20), ("int8", 10))
+    for precision, per_word in sizes:
         size = 1000 + per_word * WORDS
         build = Sizes()
         assert fit_size(build, WORDS, size) == Fit(precision, WORDS, bytes(size))
@@ -73,7 +75,9 @@ def test_what_cannot_be_met_is_refused_with_the_figures():
 
 
 def build(kind, run, **options):
-    return FORMATS[kind].build(run, load_classifier(run), ExportOptions(kind, **options))
+    made = FORMATS[kind]
+    assert isinstance(made, FileFormat)
+    return made.build(run, load_classifier(run), ExportOptions(kind, **options))
 
 
 def test_a_real_build_is_measured(run):

@@ -38,7 +38,7 @@ CAPITALS = list(range(65, 91))
 )
 def test_every_byte_has_its_class(standardize: Standardize, strips: bool, lowers: bool, count: int) -> None:
     codes = byte_codes(standardize)
-    assert (codes.shape, codes.dtype) == ((256,), np.int32)
+    assert (codes.shape, codes.dtype) == ((256,), np.dtype(np.int32))
     assert np.flatnonzero(codes == SPACE).tolist() == WHITESPACE
     assert np.flatnonzero(codes == STRIPPED).tolist() == (PUNCTUATION if strips else [])
     assert (codes[CAPITALS] == codes[range(97, 123)]).all() == lowers

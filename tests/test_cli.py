@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import NEL_WORD, Quiet, ask, made_up_rows, tiny_arguments, tiny_config, write_tsv
 
+from switch_tf.artifacts.base import Answers
 from switch_tf.cli.commands import commands
 
 COMMANDS = ["evaluate", "export", "predict", "quickstart", "train", "verify"]
@@ -251,7 +252,8 @@ class TestPredict:
             content = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
         else:
             content = "\ufeff" + "".join(f"{text}\r\n" for text in TEXTS)
-        pack: Callable[[bytes], bytes] = {"gz": gzip.compress, "xz": lzma.compress}.get(kind[-2:], bytes)
+        packers: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "xz": lzma.compress}
+        pack = packers.get(kind[-2:], bytes)
         (tmp_path / name).write_bytes(pack(content.encode()))
         answer = ask("predict", trained_run, "--input", tmp_path / name, "--json")
         assert (answer.code, rows_of(answer.out)) == (0, expected)
@@ -374,7 +376,7 @@ class TestExport:
                 probabilities = model.probabilities(texts)
                 ids = model.tokenize(tf.constant(list(texts), tf.string))["ids"].numpy()
                 labels = [model.labels[i] for i in probabilities.argmax(axis=1)]
-                return [parity.Answers(ids, probabilities, labels) for _ in batch_sizes]
+                return [Answers(ids, probabilities, labels) for _ in batch_sizes]
 
         monkeypatch.setattr(savedmodel_export, "SavedModelRunner", Shortcut)
         answer = ask("export", run_copy, "--format", "saved_model", "--json")

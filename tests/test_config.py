@@ -149,6 +149,11 @@ def test_byte_length_is_8_bytes_a_token_rounded_up_to_256(length: int, expected:
     assert TextSpec(sequence_length=length, byte_length=0).num_bytes == expected
 
 
+def test_byte_length_follows_the_sequence_length_it_is_replaced_with() -> None:
+    assert dataclasses.replace(TextSpec(), sequence_length=256).num_bytes == 2048
+    assert dataclasses.replace(TextSpec(byte_length=100), sequence_length=256).num_bytes == 100
+
+
 def test_a_given_byte_length_stays() -> None:
     assert TextSpec(sequence_length=400, byte_length=100).num_bytes == 100
 

@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from conftest import JAVASCRIPT, Quiet, tiny_config
 
 from switch_tf.data.request import DataRequest
+from switch_tf.export.options import Precision
 from switch_tf.export.proof.corpus import adversarial_texts
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
 from switch_tf.export.tflite_file.build import build_tflite
@@ -65,7 +66,8 @@ def models(run, tmp_path_factory):
     """Folders by (precision, batch), each with a model.tflite and the labels that were packed behind it."""
     classifier = load_classifier(run)
     folders = {}
-    for precision, batch in (("float32", 1), ("int8", 1), ("float32", None), ("float32", 4)):
+    wanted: list[tuple[Precision, int | None]] = [("float32", 1), ("int8", 1), ("float32", None), ("float32", 4)]
+    for precision, batch in wanted:
         folder = folders[precision, batch] = tmp_path_factory.mktemp(f"{precision}-{batch}")
         (folder / "model.tflite").write_bytes(build_tflite(run, classifier, batch, precision))
         with zipfile.ZipFile(folder / "model.tflite") as archive:

@@ -2,15 +2,15 @@
 
 import inspect
 import re
+from typing import Any
 
 import pytest
 
 from switch_tf import errors
 from switch_tf.errors import SwitchTFError
 
-CLASSES = {
-    name: kind for name, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
-}
+MEMBERS: list[tuple[str, Any]] = inspect.getmembers(errors, inspect.isclass)
+CLASSES = {name: kind for name, kind in MEMBERS if kind.__module__ == errors.__name__}
 
 
 def test_the_tree_drawn_at_the_top_is_the_tree() -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +39,7 @@ def examples_of(rows: list[tuple[str, str]], chunks: int = 1) -> Examples:
     texts, labels = [text for text, _ in rows], [label for _, label in rows]
     cuts = [*range(0, len(rows), max(1, len(rows) // chunks)), len(rows)]
 
-    def column(values: list, kind: pa.DataType) -> pa.ChunkedArray:
+    def column(values: list[Any], kind: pa.DataType) -> pa.ChunkedArray:
         return pa.chunked_array([values[start:end] for start, end in pairwise(cuts)], type=kind)
 
     places = column(list(range(len(rows))), pa.int64())
@@ -107,7 +108,7 @@ class TestLabels:
 
     def test_codes_are_positions(self) -> None:
         codes = encode_labels(examples_of([("a", "y"), ("b", "x"), ("c", "y")], chunks=2), ["x", "unused", "y"])
-        assert (codes.dtype, codes.tolist()) == (np.int32, [2, 0, 2])
+        assert (codes.dtype, codes.tolist()) == (np.dtype(np.int32), [2, 0, 2])
 
     def test_unknown_label_is_refused_where_it_stands(self, tmp_path: Path) -> None:
         path = tmp_path / "test.csv"

@@ -180,7 +180,7 @@ def tensor(kind: str = "F32", shape: tuple[int, ...] = (1,), ends: int = 4) -> d
 class TestReading:
     def test_tensors_come_back_as_they_were(self, tmp_path: Path) -> None:
         path = tmp_path / "a.safetensors"
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "a/b": np.arange(6, dtype=np.float32).reshape(2, 3).T,
             "n": np.array(7, np.int64),
             "": np.zeros([0, 2]),

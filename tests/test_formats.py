@@ -8,7 +8,7 @@ from conftest import export_file
 
 from switch_tf.errors import ExportError
 from switch_tf.export.formats import FORMATS
-from switch_tf.export.options import ExportOptions
+from switch_tf.export.options import Door, ExportOptions
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.session import export_run
 from switch_tf.export.truncation import changed_shares, refuse_truncation
@@ -84,7 +84,8 @@ def test_over_one_text_in_a_hundred_is_refused_unless_allowed(run, tmp_path, sha
         return
     with pytest.raises(ExportError, match=r"256 bytes, 0\.0% of the training and 1\.0% of the test texts are read"):
         refuse_truncation(run, model, allowed=False)
-    for kind, inputs in (("tflite", None), ("saved_model", None), ("onnx", "bytes")):
+    cutting: list[tuple[str, Door | None]] = [("tflite", None), ("saved_model", None), ("onnx", "bytes")]
+    for kind, inputs in cutting:
         with pytest.raises(ExportError, match="allow the truncation") as refusal:
             export_run(run, ExportOptions(kind, inputs=inputs))
         assert refusal.value.argument == "allow_truncation"

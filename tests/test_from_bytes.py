@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -33,8 +33,8 @@ Tokenize = Callable[[np.ndarray], np.ndarray]
 Runtime = Callable[[Compute, tf.TensorSpec], Tokenize]
 
 
-def spec_of(standardize: Standardize = MODES[0], length: int = 4, **settings: object) -> TextSpec:
-    return TextSpec(**{"standardize": standardize, "sequence_length": length, "byte_length": 64, **settings})
+def spec_of(standardize: Standardize = MODES[0], length: int = 4, **settings: Any) -> TextSpec:
+    return TextSpec(**{"standardize": standardize, "sequence_length": length, "byte_length": 64} | settings)
 
 
 @cache
@@ -392,7 +392,7 @@ def test_false_positive_rate_and_size() -> None:
 def test_words_that_collide_get_other_roots(monkeypatch: pytest.MonkeyPatch, bad_seeds: int) -> None:
     seeds = []
 
-    def colliding_at_first(*arguments: object) -> WordKeys:
+    def colliding_at_first(*arguments: Any) -> WordKeys:
         keys = choose_word_keys(*arguments)
         seeds.append(arguments[-1])
         if len(seeds) <= bad_seeds:

@@ -96,7 +96,9 @@ def by_hand(arrays: Arrays, mask: np.ndarray, capacity: int, config: ModelConfig
 
 
 def arrays_of(layer: SwitchFFN, x: tf.Tensor) -> Arrays:
-    return {"x": np.float64(x)} | {name: np.float64(getattr(layer, name).numpy()) for name in WEIGHTS}
+    return {"x": np.asarray(x, np.float64)} | {
+        name: np.asarray(getattr(layer, name).numpy(), np.float64) for name in WEIGHTS
+    }
 
 
 @pytest.mark.parametrize("training", [False, True])

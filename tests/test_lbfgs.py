@@ -8,7 +8,7 @@ import pytest
 from switch_tf.training.lbfgs import minimize
 
 
-def quadratic(matrix: np.ndarray, shift: np.ndarray):  # type: ignore[no-untyped-def]
+def quadratic(matrix: np.ndarray, shift: np.ndarray):
     """Half (x - shift) matrix (x - shift), which is 0 at its minimum, `shift`."""
 
     def function(x: np.ndarray) -> tuple[float, np.ndarray]:

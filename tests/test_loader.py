@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from switch_tf.errors import ExportError
-from switch_tf.export.saved_model import loader, loader_child
+from switch_tf.export.saved_model import loader_child
 from switch_tf.export.saved_model.loader import Answered, Call, as_examples, run_in_loader, strings
 
 
@@ -143,7 +143,7 @@ def test_a_tensorflow_that_cannot_turn_xla_off_is_refused(small, tmp_path, monke
     program = tmp_path / "child.py"
     source = Path(loader_child.__file__).read_text(encoding="utf-8")
     program.write_text(source.replace("DisableXlaCompilation", "NoSuchThing"), encoding="utf-8")
-    monkeypatch.setattr(loader.loader_child, "__file__", str(program))
+    monkeypatch.setattr(loader_child, "__file__", str(program))
     with pytest.raises(ExportError, match="cannot turn XLA off as TF Serving does"):
         run_in_loader(small, "x", [ADD])
 
@@ -153,7 +153,7 @@ def test_the_child_says_so_when_pythons_tensorflow_came_in(small, tmp_path, monk
     source = Path(loader_child.__file__).read_text(encoding="utf-8")
     lie = "sys.modules['tensorflow.python'] = sys\nimport numpy as np\n"
     program.write_text(source.replace("import numpy as np\n", lie), encoding="utf-8")
-    monkeypatch.setattr(loader.loader_child, "__file__", str(program))
+    monkeypatch.setattr(loader_child, "__file__", str(program))
     with pytest.raises(ExportError, match=r"the process imported \['tensorflow.python'\]"):
         run_in_loader(small, "x", [ADD])
 

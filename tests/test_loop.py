@@ -16,7 +16,7 @@ from conftest import Quiet, ask, tiny_arguments, tiny_config
 
 from switch_tf import files
 from switch_tf.errors import RunError
-from switch_tf.models.weights import named_weights
+from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.training import loop as fit
 from switch_tf.training.loop import Encoded, best_epoch, epoch_batches
 from switch_tf.training.optimizer import make_optimizer
@@ -345,7 +345,7 @@ class TestPrecision:
 
         made = trainer("train.mixed_precision=true")
         exact = fit.Trainer(tiny_config(), NUM_IDS, 2, total_steps=4)
-        fit.assign_weights(exact.model, made.weights(), "test")
+        assign_weights(exact.model, made.weights(), "test")
         assert made.evaluate(encoded(16)) == exact.evaluate(encoded(16))
         ids = tf.constant(encoded(16).ids)
         assert np.abs(made.model(ids).logits - exact.model(ids).logits).max() > 0

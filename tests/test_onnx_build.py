@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import types
+from typing import cast
 
 import numpy as np
 import onnx
@@ -281,7 +282,7 @@ def test_an_operator_that_tf2onnx_leaves_as_it_was_is_refused(run):
 
     model = types.SimpleNamespace(classify_ids=types.SimpleNamespace(python_function=classify), spec=run.config.text)
     with pytest.raises(ExportError, match="operators that are not standard ONNX"):
-        build_onnx(run, model, "ids")
+        build_onnx(run, cast(TextClassifier, model), "ids")
 
 
 def test_a_graph_that_the_runtime_fails_on_is_refused(run, proof, built, tmp_path, monkeypatch):

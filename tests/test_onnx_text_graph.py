@@ -5,7 +5,7 @@ import re
 import string
 from collections.abc import Iterator
 from functools import cache
-from typing import get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import onnx
@@ -180,7 +180,7 @@ def test_bytes_that_are_not_utf8(standardize: Standardize) -> None:
     texts = [b"".join(draw.choices(pool, k=draw.randint(1, 12))) for _ in range(300)]
     model = build_text_front_end(TextSpec(standardize=standardize, sequence_length=4), VOCABULARY)
     model.graph.input.pop()
-    model.graph.initializer.append(helper.make_tensor("text", TensorProto.STRING, [len(texts)], texts))
+    model.graph.initializer.append(helper.make_tensor("text", TensorProto.STRING, [len(texts)], cast(Any, texts)))
     (ids,) = open_session(model).run(["ids"], {})
     np.testing.assert_array_equal(ids, keras_text(standardize, 4)(tf.constant(texts)).numpy())
 

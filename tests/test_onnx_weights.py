@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from switch_tf.export.onnx_file.weights import store_weights
 
 TABLE = np.random.default_rng(0).normal(size=[40, 32]).astype(np.float32)
-EXPERTS = np.random.default_rng(1).normal(size=[2, 32, 32]).astype(np.float32) * np.float32([[[1]], [[100]]])
+EXPERTS = np.random.default_rng(1).normal(size=[2, 32, 32]).astype(np.float32) * np.array([[[1]], [[100]]], np.float32)
 ROUTER = np.random.default_rng(2).normal(size=[32, 40]).astype(np.float32)
 SMALL = np.random.default_rng(3).normal(size=[32, 3]).astype(np.float32)
 

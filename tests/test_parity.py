@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from switch_tf.artifacts.base import Answers
 from switch_tf.config import load_config
+from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof.parity import (
     BATCH_SIZES,
-    Answers,
     Reference,
     ask_reference,
     compare,
@@ -32,13 +33,13 @@ class FakeRunner:
     """Answers as the reference does, but for `change`, which gets the batch size and fresh copies."""
 
     path = "model.fake"
-    door = "text"
+    door: Door = "text"
     size = 5
     admits_invalid_utf8 = True
 
     def __init__(self, change, precision="float32"):
         self.change = change
-        self.precision = precision
+        self.precision: Precision = precision
 
     def answer(self, texts, batch_sizes):
         results = []
@@ -57,7 +58,7 @@ def compared(change, near_tie=(), precision="float32"):
 
 def shift(row, by):
     def change(size, ids, probabilities, labels):
-        probabilities[row] += np.float32([-by, by])
+        probabilities[row] += np.array([-by, by], np.float32)
 
     return change
 
@@ -114,7 +115,7 @@ def test_a_probability_that_is_no_number_fails(value):
 def vary(by, size_that_varies=1):
     def change(size, ids, probabilities, labels):
         if size == size_that_varies:
-            probabilities[4] += np.float32([-by, by])
+            probabilities[4] += np.array([-by, by], np.float32)
 
     return change
 

@@ -84,7 +84,9 @@ def test_every_command_runs_in_the_order_of_the_page(folder):
 def test_the_lines_for_tf_serving_are_those_of_the_page_that_the_export_wrote(folder):
     (block,) = [block for language, block in BLOCKS if language == "console"]
     start, ask, answer = block.splitlines()
-    served = folder / re.fullmatch(r"\$ cd (\S+) && docker compose up --detach", start)[1]
+    matched = re.fullmatch(r"\$ cd (\S+) && docker compose up --detach", start)
+    assert matched, start
+    served = folder / matched[1]
     assert (served / "docker-compose.yml").is_file()
     page = (served / "README.md").read_text(encoding="utf-8").splitlines()
     assert ask.removeprefix("$ ") in page

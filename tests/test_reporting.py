@@ -96,7 +96,14 @@ def test_parity_table_shows_the_verdict(ok: bool, sign: str) -> None:
 
 
 def test_parity_table_fits_a_terminal_and_shows_accuracies_of_those_that_have_one() -> None:
-    base = {"size": 1, "texts": 1, "ids_equal": 1, "max_abs_diff": 0.0, "labels_equal": 1, "routing_ties": 0}
+    base: dict[str, Any] = {
+        "size": 1,
+        "texts": 1,
+        "ids_equal": 1,
+        "max_abs_diff": 0.0,
+        "labels_equal": 1,
+        "routing_ties": 0,
+    }
     base |= {"batch_invariance": 0.0, "ok": True, "accuracy": None, "accuracy_of_trained_model": None}
     measured = base | {"accuracy": 0.77123, "accuracy_of_trained_model": 0.7722}
     rows = [("runs/a/export/saved_model/12", base), ("runs/a/export/model.onnx", base), ("b/model.onnx", measured)]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from switch_tf.artifacts.base import Answers
 from switch_tf.artifacts.opening import load_predictor
 from switch_tf.errors import ExportError, ParityError, RunError
-from switch_tf.export.proof.parity import Answers
 from switch_tf.export.saved_model import build as savedmodel_export
 from switch_tf.export.saved_model import child_process
 from switch_tf.export.saved_model.build import export_saved_model

@@ -7,6 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import grpc
 import numpy as np
@@ -33,7 +34,7 @@ from switch_tf.export.saved_model.serving_files import (
     served_name,
 )
 from switch_tf.export.saved_model.warmup import WARMUP, batch_sizes, read_warmup
-from switch_tf.runs.folder import open_run
+from switch_tf.runs.folder import Run, open_run
 
 BATCH_SIZES = (1, 8, 64)
 
@@ -78,7 +79,7 @@ class TestWarmup:
         words = {word.encode() for word in open_run(trained_run).vocabulary}
         calls = [call for call in read_warmup(exported, "x") if call.signature == "serving_default"]
         for call in calls:
-            assert all(set(text.split(b" ")) <= words for text in call.inputs["text"])
+            assert all(set(text.split(b" ")) <= words for text in np.asarray(call.inputs["text"]).tolist())
 
     def test_the_gate_replays_them(self, exported):
         calls = read_warmup(exported, "x")
@@ -179,7 +180,7 @@ class TestConfiguration:
         [("made", "made"), ("a b/ü:x", "x"), ("v1.2_b-3", "v1.2_b-3"), ("é", "model"), ("..x", "x"), ("a b", "a-b")],
     )
     def test_the_name_fits_into_an_address(self, folder, name, tmp_path):
-        assert served_name(SimpleNamespace(path=tmp_path / folder)) == name
+        assert served_name(cast(Run, SimpleNamespace(path=tmp_path / folder))) == name
 
     @pytest.mark.parametrize("largest", [1, 2, 3, 5, 8, 100, 256])
     def test_sizes_rise_to_the_largest_and_hold_those_of_the_warm_up(self, largest):

@@ -5,6 +5,7 @@ import json
 import lzma
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from switch_tf.errors import DataError
 # Texts in which naive readers trip: separators of other formats, U+0085 and U+2028, NUL, nothing, four-byte UTF-8.
 TEXTS = ["plain", 'with, comma and "quotes"', "next\x85line\u2028separator", "a\0b", "", "naïve 🙂", " padded "]
 LABELS = ["pos", "neg", "pos", "neg", "pos", "neg", "très bien"]
-COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
 
 
 def as_csv(texts: list[str], labels: list[str]) -> bytes:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from typing import cast
 
 import numpy as np
 import pytest
@@ -250,7 +251,7 @@ def test_an_operator_that_is_not_built_in_is_refused(run, proof):
         classify_ids=types.SimpleNamespace(python_function=classify),
     )
     with pytest.raises(ExportError, match="The converter to TFLite fails"):
-        build_tflite(run, model)
+        build_tflite(run, cast(TextClassifier, model))
 
 
 def test_signatures_that_disagree_are_refused(run, proof, exported):

@@ -34,12 +34,12 @@ def made_up(num_ids: int, classes: int, count: int = 2_000, seed: int = 0) -> Wi
     columns = 1 if classes == 2 else classes
     ids = np.minimum((num_ids * random.random([5 * count, 2]) ** 4).astype(np.int64), num_ids - 1)
     pairs = np.unique(ids[ids.any(axis=1)], axis=0)[:count]
-    tables = [random.normal(0, 3, [rows, columns + 1]).astype(np.float32) for rows in (num_ids, len(pairs) + 1)]
-    for table in tables:
+    words, rows = (random.normal(0, 3, [count, columns + 1]).astype(np.float32) for count in (num_ids, len(pairs) + 1))
+    for table in (words, rows):
         table[:, -1] = 1.0 + np.abs(table[:, -1]) * 10
-    tables[0][0], tables[1][-1] = 0.0, 0.0
+    words[0], rows[-1] = 0.0, 0.0
     bias = random.standard_normal(classes).astype(np.float32)
-    return WideTables(*tables, bias, build_pair_index(pairs, num_ids))
+    return WideTables(words, rows, bias, build_pair_index(pairs, num_ids))
 
 
 def texts(num_ids: int, count: int = 64, seed: int = 1) -> np.ndarray:

@@ -71,9 +71,9 @@ def test_primes_and_roots(standardize: Standardize, byte_length: int, vocabulary
         assert all(prime % divisor for divisor in range(2, math.isqrt(prime) + 1))
         assert largest_code * (prime - 1) * byte_length < 2**31
         assert prime**2 < 2**31
-        powers = list(
-            itertools.accumulate(range(prime - 2), lambda power, _, r=root, p=prime: power * r % p, initial=1)
-        )
+        powers = [1]
+        for _ in range(prime - 2):
+            powers.append(powers[-1] * root % prime)
         assert len(set(powers)) == prime - 1  # a primitive root has all residues among its powers
 
 

@@ -24,7 +24,7 @@ def to_opset(model: onnx.ModelProto, opsets: dict[str, int], ir_version: int) ->
     try:
         same = any(entry.domain == "" and entry.version == opsets[""] for entry in model.opset_import)
         converted = model if same else version_converter.convert_version(model, opsets[""])
-    except (RuntimeError, version_converter.ConvertError) as error:
+    except (RuntimeError, IndexError, version_converter.ConvertError) as error:  # IndexError: onnx up to 1.22
         raise ExportError(f"The graph cannot be brought to opset {opsets['']}: {error}. Please report it.") from error
     converted.ir_version = ir_version
     return with_opsets(converted, opsets)
