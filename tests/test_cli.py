@@ -150,6 +150,30 @@ class TestUsage:
         assert "switch_tf.errors.ModelError" in answer.err
         assert answer.err.splitlines()[-1].startswith("Error: ")
 
+    def test_a_text_that_begins_with_a_minus_is_told_where_to_go(self) -> None:
+        hint = "A text that begins with - goes behind --: switch-tf predict MODEL -- TEXT\n"
+        answer = ask("predict", "MODEL", "-5 stars, awful")
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.endswith(f"Error: No such option '-5'.\n{hint}")
+        assert hint not in ask("evaluate", "MODEL", "-5").err
+        assert ask("predict", "MODEL", "--", "-5 stars").err.startswith("Error: MODEL does not exist.")
+
+    @pytest.mark.parametrize("words", [["--quiet", "train", "--verbose"], ["train", "--quiet", "--verbose"]])
+    def test_quiet_and_verbose_exclude_each_other(self, words: list[str]) -> None:
+        answer = ask(*words)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err == "Error: Received both --quiet and --verbose. Expected one of the two, or neither.\n"
+
+    @pytest.mark.parametrize(("shell", "begins"), [("bash", "_switch_tf_completion()"), ("zsh", "#compdef switch-tf")])
+    def test_a_shell_is_given_what_completes_commands(self, shell: str, begins: str) -> None:
+        words = [sys.executable, "-m", "switch_tf"]
+        variables = os.environ | {"_SWITCH_TF_COMPLETE": f"{shell}_source"}
+        script = subprocess.run(words, capture_output=True, text=True, check=True, env=variables)
+        assert (script.stdout.strip().startswith(begins), script.stderr) == (True, "")
+        variables |= {"_SWITCH_TF_COMPLETE": "bash_complete", "COMP_WORDS": "switch-tf pre", "COMP_CWORD": "1"}
+        completed = subprocess.run(words, capture_output=True, text=True, check=True, env=variables)
+        assert (completed.stdout, completed.stderr) == ("plain,predict\n", "")
+
     def test_an_interruption_ends_with_130_and_a_word(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
@@ -167,7 +191,7 @@ class TestTrain:
         figures = json.loads(answer.out)
         assert figures.pop("run") == str(tmp_path / "r")
         assert figures == json.loads((tmp_path / "r" / "metrics.json").read_text())
-        assert "epoch 1/1" in answer.err
+        assert "\n  1/1  " in answer.err
         settings = (tmp_path / "r" / "config.toml").read_text()
         assert "epochs = 1\n" in settings and "seed = 7\n" in settings
 
@@ -190,7 +214,28 @@ class TestTrain:
         assert answer.code == 0, answer.err
         assert "Training on made.tsv; the run will be in runs/made\n" in answer.err
         assert "validation" in answer.err and "0.2500" in answer.err
-        assert 'Next: switch-tf predict runs/made "Your text here."' in answer.err
+        assert "Next: switch-tf predict runs/made 'Your text here.'\n" in answer.err
+
+    def test_quiet_leaves_nothing_but_the_answer_and_the_next_step_is_quoted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from switch_tf.training import session as train
+
+        def trained(request: Any, config: Any, output: Path, progress: Any, resume: bool) -> Any:
+            progress.start_epoch(1, 1, 1)
+            (tmp_path / "metrics.json").write_text(json.dumps({"validation": {"n": 1}}))
+            return type("Run", (), {"path": tmp_path})
+
+        monkeypatch.setattr(train, "train", trained)
+        for words in (["--quiet", "train"], ["train", "--quiet"]):
+            answer = ask(*words, "made.tsv", "--json")
+            assert (answer.code, answer.err) == (0, "")
+            assert json.loads(answer.out) == {"run": str(tmp_path), "validation": {"n": 1}}
+
+        from switch_tf.cli.shared import command_line
+
+        expected = "switch-tf predict 'my run' 'It'\"'\"'s good.'"
+        assert command_line("predict", Path("my run"), "It's good.") == expected
 
 
 class TestEvaluate:

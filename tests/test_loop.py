@@ -242,7 +242,7 @@ main()
 
         answer = ask("train", "--resume", "--output", output)
         assert answer.code == 0, answer.err
-        assert "epoch 1/3" not in answer.err and "epoch 3/3" in answer.err
+        assert "\n  1/3  " not in answer.err and "\n  3/3  " in answer.err
         for name in ("weights.safetensors", "vocabulary.txt", "config.toml", "labels.json", "held_out.parquet"):
             assert (output / name).read_bytes() == (trained_run / name).read_bytes(), name
         assert sorted(path.name for path in output.iterdir()) == sorted(path.name for path in trained_run.iterdir())
@@ -334,6 +334,49 @@ class TestCheckpoint:
             made.restore(path)
 
 
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The shapes of ids with which Python has run the model: once for each trace of it."""
+    shapes: list[tuple[Any, ...]] = []
+    call = fit.SwitchClassifier.call
+
+    def counted(self: Any, ids: Any, *arguments: Any, **named: Any) -> Any:
+        shapes.append(tuple(ids.shape))
+        return call(self, ids, *arguments, **named)
+
+    monkeypatch.setattr(fit.SwitchClassifier, "call", counted)
+    return shapes
+
+
+class TestTraces:
+    def test_a_step_is_traced_once_for_each_length_and_never_again(self, traced: list[tuple[Any, ...]]) -> None:
+        made = trainer()
+        traced.clear()
+        for number, length in enumerate([2, 1, LENGTH, LENGTH - 1, 2, LENGTH]):
+            ids = np.where(np.arange(LENGTH) < length, 5, 0).astype(np.int32)
+            data = Encoded(np.tile(ids, [2, 1]), np.array([0, 1], np.int32))
+            made.step(*fit._padded(data, np.arange(2), np.full(2, length), 4), tf.constant(number))
+        assert traced == [(4, 2), (4, LENGTH)]  # batches grow by an eighth of the length, which is 2
+
+    def test_validation_is_traced_once_for_all_sizes(self, traced: list[tuple[Any, ...]]) -> None:
+        made = trainer()
+        traced.clear()
+        for count in (300, 16, 300):  # 256 and 44, then 16
+            made.evaluate(encoded(count))
+        assert traced == [(None, LENGTH)]
+
+    def test_many_trainings_in_one_process_draw_no_warning(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """TensorFlow counts the traces of all instances together: five in ten calls draw one."""
+        monkeypatch.setattr(tf.get_logger(), "propagate", True)
+        for number in range(6):
+            made = trainer(f"train.seed={number}")
+            made.evaluate(encoded(16))
+            made.evaluate(encoded(16))
+        assert caplog.text == ""
+
+
 class TestPrecision:
     def test_mixed_precision_trains_keeps_float32_weights_and_validates_in_float32(
         self, plain: tuple[dict[str, np.ndarray], list[Any]], tmp_path: Path
@@ -362,8 +405,8 @@ class TestPrecision:
         assert largest_difference(compiled.weights(), plain.weights()) < 0.2 * 0.01
 
     def test_compiling_changes_the_step_alone(self) -> None:
-        assert trainer("train.jit_compile=true").step._jit_compile is True
-        assert not trainer().step._jit_compile
+        assert trainer("train.jit_compile=true")._compiled._jit_compile is True
+        assert not trainer()._compiled._jit_compile
 
 
 def moved(*changes: str) -> dict[str, np.ndarray]:

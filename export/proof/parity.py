@@ -115,8 +115,9 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
     """The trained model's own answers."""
     import tensorflow as tf
 
-    signature = [tf.TensorSpec([None, model.spec.sequence_length], tf.int32)]  # one trace for batches of all sizes
-    report = tf.function(model.classifier.__call__, input_signature=signature, autograph=False)
+    function = tf.function(model.classifier.__call__, autograph=False)
+    ids_of_any_batch = tf.TensorSpec([None, model.spec.sequence_length], tf.int32)
+    report = function.get_concrete_function(ids_of_any_batch)  # one trace for all sizes
     ids, probabilities, labels, ties = [], [], [], []
     for start in range(0, len(texts), batch_size):
         text = tf.constant(texts[start : start + batch_size], tf.string)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from switch_tf.errors import ArgumentError
 from switch_tf.export.format import Format
 from switch_tf.export.options import Door, ExportOptions
 
@@ -24,6 +25,11 @@ class SavedModelFormat(Format):
     def output(self, run: "Run", options: ExportOptions) -> Path:
         del options
         return run.path / "export" / "saved_model"
+
+    def check_output(self, path: Path) -> None:
+        if path.is_file():
+            problem = f"Received the output {path}, which is a file"
+            raise ArgumentError(f"{problem}. Expected a folder for the versions of the model.", argument="output")
 
     def export(
         self, run: "Run", proof: "Proof", output: Path, options: ExportOptions, content: bytes | None = None

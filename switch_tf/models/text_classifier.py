@@ -4,7 +4,7 @@ This is what `predict` runs, what every export is made from and what it is compa
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -44,6 +44,7 @@ class TextClassifier(tf.Module):
         self.tokenize = tf.function(self._tokenize, input_signature=[text], autograph=False)
         self.classify_ids = tf.function(self._classify_ids, input_signature=[ids], autograph=False)
         self.classify_text = tf.function(self._classify_text, input_signature=[text], autograph=False)
+        self._trace = cache(self.classify_text.get_concrete_function)  # TensorFlow warns of models asked once each
         self.tokenize_bytes = tf.function(self._tokenize_bytes, input_signature=[raw], autograph=False)
         self.classify_bytes = tf.function(self._classify_bytes, input_signature=[raw], autograph=False)
         examples = tf.TensorSpec([None], tf.string, name="inputs")
@@ -66,8 +67,9 @@ class TextClassifier(tf.Module):
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; any number of texts, in batches."""
+        answer = self._trace()
         answers = [
-            self.classify_text(tf.constant(list(texts[start : start + _BATCH]), tf.string))["probabilities"].numpy()
+            answer(tf.constant(list(texts[start : start + _BATCH]), tf.string))["probabilities"].numpy()
             for start in range(0, len(texts), _BATCH)
         ]
         return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf import files
-from switch_tf.config import Config
+from switch_tf.config import Config, TrainConfig
 from switch_tf.errors import RunError
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.weights import assign_weights, named_weights
@@ -122,11 +123,9 @@ def fit(
         if best_epoch(history) < len(history) - settings.patience:
             break
         progress.start_epoch(epoch + 1, settings.epochs, steps)
-        totals, seconds = _run_epoch(trainer, training, lengths, epoch, progress)
+        totals, seconds = _run_epoch(trainer, training, lengths, epoch, settings, progress)
         loss, accuracy = trainer.evaluate(validation)
-        if not np.isfinite([totals.loss, loss]).all():  # the weights may be lost in the very last step
-            problem = f"The loss is {totals.summary()['loss']} in epoch {epoch + 1}, and {loss} on validation"
-            raise RunError(f"{problem}. Remove {folder} and train again at a lower train.learning_rate.")
+        _refuse_lost(totals.summary()["loss"], loss, epoch, folder)
         history.append(
             {"epoch": epoch + 1, **totals.summary()}
             | {"validation_loss": loss, "validation_accuracy": accuracy}
@@ -140,11 +139,20 @@ def fit(
     return history
 
 
+def _refuse_lost(loss: float, validation_loss: float, epoch: int, folder: Path) -> None:
+    """
+    Raises:
+        RunError: a loss is no number: that of validation alone, if the very last step lost the weights.
+    """
+    if not np.isfinite([loss, validation_loss]).all():
+        problem = f"The loss is {loss} in epoch {epoch + 1}, and {validation_loss} on validation"
+        raise RunError(f"{problem}. Remove {folder} and train again at a lower train.learning_rate.")
+
+
 def _run_epoch(
-    trainer: "Trainer", training: Encoded, lengths: np.ndarray, epoch: int, progress: Progress
+    trainer: "Trainer", training: Encoded, lengths: np.ndarray, epoch: int, settings: TrainConfig, progress: Progress
 ) -> tuple[Totals, float]:
-    """All steps of an epoch, counted from 0, on texts of `lengths` tokens: sums over them, and the seconds taken."""
-    settings = trainer.config.train
+    """All steps of an epoch, counted from 0, on texts of `lengths` tokens; sums over them and their seconds."""
     batches = epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)
     started = time.perf_counter()
     totals = Totals()
@@ -206,8 +214,9 @@ class Trainer:
         self.optimizer.build(self.variables)
         self._compiled = tf.function(self._step, autograph=False, jit_compile=config.train.jit_compile)
         self._steps: dict[int, Callable[..., StepResult]] = {}  # by length of the batch
-        any_batch = [tf.TensorSpec([None, config.text.sequence_length], tf.int32)]
-        self._logits = tf.function(lambda ids: self.float_model(ids).logits, input_signature=any_batch, autograph=False)
+        logits = tf.function(lambda ids: self.float_model(ids).logits, autograph=False)
+        ids_of_any_batch = tf.TensorSpec([None, config.text.sequence_length], tf.int32)
+        self._trace_logits = cache(lambda: logits.get_concrete_function(ids_of_any_batch))
 
     def step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
         """One update, as `_step` has it, traced once for each length that batches have."""
@@ -240,8 +249,9 @@ class Trainer:
         """Mean cross-entropy in nats and accuracy."""
         if self.float_model is not self.model:
             assign_weights(self.float_model, self.weights(), "the weights in training")
+        logits_of = self._trace_logits()
         parts = [
-            self._logits(tf.constant(data.ids[start : start + _EVALUATION_BATCH])).numpy()
+            logits_of(tf.constant(data.ids[start : start + _EVALUATION_BATCH])).numpy()
             for start in range(0, len(data.ids), _EVALUATION_BATCH)
         ]
         logits = np.concatenate(parts).astype(np.float64)  # [n, classes]

@@ -145,8 +145,7 @@ def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "En
 
     from switch_tf.training.loop import Encoded
 
-    signature = [tf.TensorSpec([None], tf.string)]
-    tokenize = tf.function(front_end.__call__, input_signature=signature, autograph=False)
+    tokenize = tf.function(front_end.__call__, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.string))
     ids = [tokenize(tf.constant(texts, tf.string)).numpy() for texts in examples.text_batches(_TEXT_BATCH)]
     return Encoded(np.concatenate(ids), encode_labels(examples, labels))
 
