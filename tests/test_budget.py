@@ -80,10 +80,12 @@ def build(kind, run, **options):
     return made.build(run, load_classifier(run), ExportOptions(kind, **options))
 
 
+@pytest.mark.slow
 def test_a_real_build_is_measured(run):
     assert all(10_000 < len(build(kind, run)) < 300_000 for kind in ("tflite", "onnx"))
 
 
+@pytest.mark.slow
 def test_fewer_words_read_as_unknown_and_the_export_says_what_it_costs(trained_run, tmp_path, monkeypatch):
     from switch_tf.export import budget as size
 

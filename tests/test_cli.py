@@ -244,6 +244,7 @@ class TestEvaluate:
         assert answer.code == 0, answer.err
         assert json.loads(answer.out) == json.loads((trained_run / "metrics.json").read_text())["test"]
 
+    @pytest.mark.slow
     def test_a_saved_model_has_the_figures_of_its_run(
         self, saved_model: tuple[Path, Any], trained_run: Path, data_folder: Path
     ) -> None:
@@ -451,6 +452,7 @@ class TestNames:
         assert answer.code == 0, answer.err
         assert all(label in answer.out for label in LABELS)
 
+    @pytest.mark.slow
     def test_json_is_utf8_in_every_locale_and_a_reader_may_leave_early(
         self, labelled: tuple[Path, Path], tmp_path: Path
     ) -> None:

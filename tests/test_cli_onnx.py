@@ -8,6 +8,8 @@ import onnx
 import pytest
 from conftest import ask, write_tsv
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a lovely film", "plot, dull", ""]
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 from conftest import ask
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a lovely film", "plot, dull", ""]
 
 

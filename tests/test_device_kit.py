@@ -27,6 +27,8 @@ from switch_tf.runs.held_out import read_held_out
 from switch_tf.text.byte_codes import pack
 from switch_tf.training.session import train
 
+pytestmark = pytest.mark.slow
+
 KIT = Path(__file__).parents[1] / "examples" / "device"
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", (KIT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 # What random texts might lack. The model reads 256 bytes; some of these are cut.

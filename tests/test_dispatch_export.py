@@ -11,6 +11,8 @@ from switch_tf.export.saved_model.build import export_saved_model
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
 from switch_tf.runs.folder import open_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def proof(trained_run):

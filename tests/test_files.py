@@ -70,11 +70,13 @@ import numpy as np
 from switch_tf import files
 from switch_tf.errors import RunError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
 try:
     files.write_tensors(Path(sys.argv[1]), {"w": np.zeros(100_000, np.float32)})
 except RunError as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)  # for what measures this process, which writes when it ends
 """
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
         assert done.stdout == f"{path} cannot be written: File too large. Nothing was changed.\n"

@@ -15,6 +15,8 @@ from switch_tf.export.proof.gate import Proof
 from switch_tf.runs.folder import open_run
 from switch_tf.runs.held_out import read_held_out
 
+pytestmark = pytest.mark.slow
+
 # Kinds of text that random ones might lack.
 TEXTS = [
     "",

@@ -14,6 +14,8 @@ from switch_tf.errors import ExportError
 from switch_tf.export.saved_model import loader_child
 from switch_tf.export.saved_model.loader import Answered, Call, as_examples, run_in_loader, strings
 
+pytestmark = pytest.mark.slow
+
 
 class Small(tf.Module):
     """A table and an addition: enough to go wrong in every way that matters."""

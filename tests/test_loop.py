@@ -159,6 +159,7 @@ class TestBestEpoch:
         assert fitted(tmp_path, "train.epochs=9", "train.patience=3")[1] == history  # resuming has nothing to do
 
 
+@pytest.mark.slow
 class TestRepeating:
     def test_the_same_seed_gives_the_same_weights_and_another_does_not(
         self, plain: tuple[dict[str, np.ndarray], list[Any]], tmp_path: Path
@@ -377,6 +378,7 @@ class TestTraces:
         assert caplog.text == ""
 
 
+@pytest.mark.slow
 class TestPrecision:
     def test_mixed_precision_trains_keeps_float32_weights_and_validates_in_float32(
         self, plain: tuple[dict[str, np.ndarray], list[Any]], tmp_path: Path

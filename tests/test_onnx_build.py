@@ -35,6 +35,8 @@ from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import open_run
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["lovely film", "", "!!!", "awful\0plot", "É\u00a0schön", "dull " * 50]
 
 

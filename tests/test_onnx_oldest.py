@@ -15,6 +15,8 @@ from switch_tf.export.proof.corpus import adversarial_texts
 from switch_tf.export.proof.gate import Proof
 from switch_tf.runs.folder import open_run
 
+pytestmark = pytest.mark.slow
+
 OLDEST = "1.18.0"
 PROGRAM = """
 import json, sys

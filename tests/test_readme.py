@@ -15,6 +15,8 @@ from conftest import JAVASCRIPT
 from switch_tf.artifacts.onnx_file import OnnxPredictor
 from switch_tf.artifacts.tflite_file import TFLitePredictor
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[1] / "README.md"
 CI = README.parent / ".ci" / "run"
 

@@ -21,6 +21,8 @@ from switch_tf.export.saved_model.loader import read_signatures
 from switch_tf.export.saved_model.runner import SavedModelRunner
 from switch_tf.runs.folder import open_run
 
+pytestmark = pytest.mark.slow
+
 SIGNATURES = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes", "classify"}
 
 

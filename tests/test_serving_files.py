@@ -36,6 +36,8 @@ from switch_tf.export.saved_model.serving_files import (
 from switch_tf.export.saved_model.warmup import WARMUP, batch_sizes, read_warmup
 from switch_tf.runs.folder import Run, open_run
 
+pytestmark = pytest.mark.slow
+
 BATCH_SIZES = (1, 8, 64)
 
 PREDICTED = {"serving_default", "ids", "bytes", "tokenize", "tokenize_bytes"}

@@ -34,6 +34,8 @@ from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import open_run
 from switch_tf.text.byte_codes import kept_bytes, pack
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["lovely film", "", "!!!", "awful\0plot", "É\u00a0schön", "dull " * 50]
 
 

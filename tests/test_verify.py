@@ -14,6 +14,8 @@ from switch_tf.export.session import verify_run as verify
 from switch_tf.export.tflite_file.runner import TFLiteRunner
 from switch_tf.runs.folder import open_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(module_run):
