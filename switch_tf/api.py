@@ -48,7 +48,7 @@ def train(
             Arrow's C stream), or a pair (texts, labels) of lists, NumPy arrays or Series.
         test: the same, to measure the finished model on; an embedded set brings its own.
         output: the run folder to make, which must not exist; None is a new one under ./runs.
-        preset: "tiny" (the default), "base" or "large".
+        preset: "tiny" (the default), "base" or "large"; or "auto", which chooses from the size of the data.
         config: a `Config`, a dictionary of tables such as {"model": {"num_experts": 8}}, or the path of a TOML file.
         text_column: of tables.
         label_column: of tables.
@@ -67,6 +67,11 @@ def train(
 
     settled = config_from_call(preset, config, settings)
     held = _in_memory({"data": data, "test": test}, text_column, label_column)
+    if preset == "auto" and not resume:
+        from switch_tf.training.auto import choose, examples_of, measure, tables_of
+
+        choices = choose(measure(examples_of(held, data, text_column, label_column)))
+        settled = config_from_call(preset, config, settings, tables_of(choices))
     with _progress(verbose) as (console, progress):
         from switch_tf.data.request import DataRequest
         from switch_tf.training.session import read_unfinished

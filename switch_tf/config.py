@@ -1,7 +1,7 @@
 """Settings: frozen, validated dataclasses that read from and write to TOML, each default with its reason.
 
-A `Config` has three tables, `[text]`, `[model]` and `[train]`. `load_config` builds one from a preset, then a TOML
-file, then `KEY=VALUE` assignments, each overriding the one before:
+A `Config` has four tables, `[text]`, `[model]`, `[train]` and `[wide]`. `load_config` builds one from a preset, then a
+TOML file, then `KEY=VALUE` assignments, each overriding the one before:
 
 >>> config = load_config(preset="tiny", assignments=["model.num_experts=8", "text.sequence_length=128"])
 >>> config.model.num_experts, config.text.sequence_length, config.text.num_bytes
@@ -35,6 +35,7 @@ from switch_tf.settings import (
 from switch_tf.text.spec import TextSpec
 
 Dispatch = Literal["gather", "einsum"]
+Context = Literal["attention", "mean"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,6 +50,16 @@ class ModelConfig:
     switch_every: Annotated[int, Field(ge=1)] = setting(
         1, "every n-th block has a Switch layer, the others a dense one (T5 Switch models use 2)"
     )
+    context: Context = setting(
+        "attention", "what tells a token its text: attention, or the mean of the text's vectors, O(L), for small data"
+    )
+    character_grams: bool = setting(
+        False, "learn a word's vector as its own plus those of its 3 to 5 letters, with context = 'mean'; folded after"
+    )
+    pair_min_count: Annotated[int, Field(ge=0)] = setting(
+        0, "neighbouring words seen together that often get a vector, with context = 'mean'; 0 is none"
+    )
+    pair_dropout: Share = setting(0.3, "share of these vectors left out in training, beside token_dropout")
     capacity_factor: Positive = setting(1.25, "slots per expert over an even share, in training (section 2.2)")
     eval_capacity_factor: Positive = setting(1.25, "the same outside training and in every export")
     min_capacity: Annotated[int, Field(ge=1)] = setting(1, "slots an expert has at least")
@@ -79,6 +90,22 @@ class ModelConfig:
             raise ValueError(f"d_model = {self.d_model} is not a multiple of num_heads = {self.num_heads}")
         return self
 
+    @model_validator(mode="after")
+    def _composed_without_attention(self) -> "ModelConfig":
+        if self.context == "attention" and (self.character_grams or self.pair_min_count):
+            raise ValueError("character_grams and pair_min_count need context = 'mean'")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class WideConfig:
+    """A linear model of words, pairs of words and their letters beside the deep one; it folds into tables over ids."""
+
+    enabled: bool = setting(False, "add it, and answer a x wide + b x deep logits, a and b chosen on validation")
+    pair_min_count: Annotated[int, Field(ge=1)] = setting(
+        1, "pairs of neighbouring words seen that often are features; more is smaller, and better with many classes"
+    )
+
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
@@ -89,13 +116,17 @@ class TrainConfig:
     )
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = setting(64, "examples per step")
     learning_rate: Positive = setting(1e-3, "peak of the schedule: linear warm-up, then cosine to zero")
+    table_learning_rate: Positive = setting(
+        5e-3, "the same for embeddings with context = 'mean', of which a step moves only the rows it has seen"
+    )
     warmup_share: Share = setting(0.05, "part of all steps spent warming up: routers settle before large steps")
     weight_decay: NonNegative = setting(0.0, "AdamW's, on matrices only")
     gradient_clip_norm: NonNegative = setting(1.0, "global norm; 0 is off. Keeps a bad batch from ruining the router")
     label_smoothing: Share = setting(0.1, "mass spread over all classes: keeps small data from being overtrusted")
     validation_share: Annotated[float, Field(gt=0, lt=0.9)] = setting(0.1, "of the training data, stratified by label")
-    patience: Annotated[int, Field(ge=1)] = setting(
-        3, "epochs without a better validation accuracy (or loss, at the same) before stopping"
+    patience: Annotated[int, Field(ge=1)] = setting(3, "epochs without a better validation before stopping")
+    monitor: Literal["accuracy", "loss"] = setting(
+        "accuracy", "the figure on validation that the best epoch is best by; loss suits a deep path to be fused"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = setting(0, "of the split, initial weights, shuffling and dropout")
     mixed_precision: bool = setting(False, "experts and attention in bfloat16 while training; weights stay float32")
@@ -110,10 +141,44 @@ class Config:
     text: TextSpec = field(default_factory=TextSpec)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    wide: WideConfig = field(default_factory=WideConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse tables that do not fit together.
+
+        Raises:
+            ConfigError: pairs are wanted that the wide path does not find.
+        """
+        deep, wide = self.model.pair_min_count, self.wide
+        if deep and not (wide.enabled and wide.pair_min_count <= deep):
+            raise ConfigError(
+                f"model.pair_min_count = {deep} with wide.enabled = {str(wide.enabled).lower()} and "
+                f"wide.pair_min_count = {wide.pair_min_count}. The wide path finds the pairs: expected it enabled, "
+                "with at most the same count.",
+                "settings",
+            )
 
 
-_TABLES: dict[str, Any] = {"text": TextSpec, "model": ModelConfig, "train": TrainConfig}
+_TABLES: dict[str, Any] = {"text": TextSpec, "model": ModelConfig, "train": TrainConfig, "wide": WideConfig}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "auto": {  # what does not depend on the data; `switch_tf.training.auto` chooses the rest from its size
+        "text": {"vocabulary_size": 40_000},
+        "model": {
+            "context": "mean",
+            "character_grams": True,
+            "pair_min_count": 2,
+            "num_experts": 8,
+            "d_ff": 64,
+            "capacity_factor": 2.0,
+            "eval_capacity_factor": 2.0,
+            "router_jitter": 0.0,
+            "dropout": 0.1,
+            "expert_dropout": 0.1,
+            "token_dropout": 0.3,
+        },
+        "wide": {"enabled": True},
+        "train": {"epochs": 8, "learning_rate": 3e-3, "label_smoothing": 0.05, "monitor": "loss"},
+    },
     "tiny": {},
     "base": {
         "text": {"vocabulary_size": 20_000, "sequence_length": 256},
@@ -128,23 +193,34 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def load_config(preset: str = "tiny", file: Path | None = None, assignments: Sequence[str] = ()) -> Config:
+def load_config(
+    preset: str = "tiny",
+    file: Path | None = None,
+    assignments: Sequence[str] = (),
+    chosen: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
     """Settings from a preset, then a TOML file, then assignments such as `model.num_experts=8`.
+
+    Args:
+        chosen: settings that go over the preset's and under the file's, as `switch_tf.training.auto` makes them.
 
     Raises:
         ConfigError: a preset, table, key or value that does not exist or does not fit.
     """
-    values = _read_tables(preset, file)
+    values = _read_tables(preset, file, chosen)
     for assignment in assignments:
         merge(values, parse_assignment(assignment), where=repr(assignment))
     return config_from_dict(values, where="the settings")
 
 
-def _read_tables(preset: str, file: Path | None) -> dict[str, dict[str, Any]]:
-    """What a preset, then a TOML file, set; not yet validated."""
+def _read_tables(
+    preset: str, file: Path | None, chosen: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """What a preset, then what was chosen, then a TOML file, set; not yet validated."""
     if preset not in PRESETS:
         raise ConfigError(f"Unknown preset {preset!r}. Expected one of: {', '.join(PRESETS)}.")
     values = {table: dict(keys) for table, keys in PRESETS[preset].items()}
+    merge(values, {table: dict(keys) for table, keys in (chosen or {}).items()}, where="the chosen settings")
     if file is not None:
         merge(values, read_toml(file), where=str(file))
     return values
@@ -154,6 +230,7 @@ def config_from_call(
     preset: str | None = None,
     config: "Config | Mapping[str, Any] | str | os.PathLike[str] | None" = None,
     settings: Mapping[str, Any] | None = None,
+    chosen: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
     """Settings as a Python call gives them: a preset, then `config`, then single ones, each overriding the one before.
 
@@ -161,6 +238,7 @@ def config_from_call(
         preset: "tiny" unless `config` is a whole `Config`, which leaves nothing to a preset.
         config: a `Config`, a dictionary of tables, or the path of a TOML file.
         settings: by their own names, or with their table's before a dot.
+        chosen: as for `load_config`.
 
     >>> config = config_from_call("base", {"text": {"sequence_length": 128}}, {"num_experts": 2, "train.epochs": 1})
     >>> config.text.sequence_length, config.model.num_experts, config.train.epochs, config.text.vocabulary_size
@@ -175,7 +253,7 @@ def config_from_call(
         values = config_to_dict(config)
     else:
         file = Path(config) if isinstance(config, str | os.PathLike) else None
-        values = _read_tables(preset or "tiny", file)
+        values = _read_tables(preset or "tiny", file, chosen)
         if isinstance(config, Mapping):
             merge(values, dict(config), where="config")
         elif file is None and config is not None:

@@ -61,7 +61,7 @@ def merge(values: dict[str, dict[str, Any]], update: dict[str, Any], where: str)
 def refuse_loose_settings(values: dict[str, Any], where: str) -> None:
     for key, value in values.items():
         if not isinstance(value, dict):
-            raise ConfigError(f"In {where}: {key!r} stands outside the tables [text], [model] and [train].")
+            raise ConfigError(f"In {where}: {key!r} stands outside the tables [text], [model], [train] and [wide].")
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

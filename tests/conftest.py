@@ -64,7 +64,7 @@ def write_tsv(path: Path, rows: list[tuple[str, str]]) -> Path:
 
 def tiny_arguments(*changes: str) -> list[str]:
     """The words of the command line that ask for tiny settings."""
-    return [word for assignment in (*TINY, *changes) for word in ("--set", assignment)]
+    return ["--preset", "tiny", *(word for assignment in (*TINY, *changes) for word in ("--set", assignment))]
 
 
 def tiny_config(*changes: str) -> Any:

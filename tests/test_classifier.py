@@ -13,8 +13,9 @@ import tf_keras as keras
 
 from switch_tf.config import PRESETS, Config, ModelConfig, load_config
 from switch_tf.errors import RunError
+from switch_tf.layers.common import masked_pool
 from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, SwitchFFN
-from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier, masked_pool
+from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID, TextSpec
 
@@ -259,7 +260,9 @@ def test_blocks_start_apart() -> None:
 
 
 def test_the_last_norm_adds_a_millionth_to_the_variance() -> None:
-    y = classifier().norm(tf.constant([[[1e-3, -1e-3] * 4]]))
+    norm = classifier().norm
+    assert norm is not None
+    y = norm(tf.constant([[[1e-3, -1e-3] * 4]]))
     np.testing.assert_allclose(y, [[[0.70710678, -0.70710678] * 4]], rtol=1e-4)
 
 

@@ -100,7 +100,7 @@ class TestUsage:
                 ["export", "MODEL", "--format", "tensorrt"],
                 "'tensorrt' is not one of 'saved_model', 'tflite', 'onnx', 'all'",
             ),
-            (["train", "--preset", "huge"], "'huge' is not one of 'tiny', 'base', 'large'"),
+            (["train", "--preset", "huge"], "'huge' is not one of 'auto', 'tiny', 'base', 'large'"),
             (["train", "--epochs", "many"], "'many' is not a valid integer"),
             (["train", "a.tsv", "b.tsv"], "Got unexpected extra argument (b.tsv)"),
             (["train", "--debug"], "No such option"),

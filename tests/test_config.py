@@ -65,7 +65,22 @@ def test_presets_are_the_documented_ones(
     assert (model.d_model, model.d_ff, model.num_blocks, model.num_experts) == (d_model, d_ff, blocks, experts)
     assert (model.num_heads, model.min_capacity, model.pooling, config.train.patience) == (4, 1, "mean", 3)
     assert model.capacity_factor == model.eval_capacity_factor == 1.25
-    assert set(PRESETS) == {"tiny", "base", "large"}
+    assert (model.context, model.pair_min_count, config.wide.enabled) == ("attention", 0, False)
+    assert set(PRESETS) == {"auto", "tiny", "base", "large"}
+
+
+def test_auto_has_both_paths() -> None:
+    config = load_config("auto")
+    assert (config.model.context, config.model.num_experts, config.model.character_grams) == ("mean", 8, True)
+    assert (config.wide.enabled, config.train.monitor, config.train.learning_rate) == (True, "loss", 3e-3)
+
+
+def test_what_was_chosen_goes_over_the_preset_and_under_all_else(tmp_path: Path) -> None:
+    file = written(tmp_path, "[model]\nd_model = 12\n")
+    chosen = {"model": {"d_model": 24, "d_ff": 7}, "train": {"epochs": 3, "seed": 4}}
+    config = load_config("auto", file, ["train.seed=5"], chosen)
+    assert (config.model.d_model, config.model.d_ff, config.train.epochs, config.train.seed) == (12, 7, 3, 5)
+    assert chosen["model"] == {"d_model": 24, "d_ff": 7}
 
 
 def test_assignments_override_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
@@ -127,7 +142,7 @@ def test_a_config_survives_toml(model: ModelConfig, text: TextSpec) -> None:
 def test_presets_survive_a_file(preset: str, tmp_path: Path) -> None:
     config = load_config(preset)
     values = config_to_dict(config)
-    assert list(values) == ["text", "model", "train"]
+    assert list(values) == ["text", "model", "train", "wide"]
     assert load_config(file=written(tmp_path, tomli_w.dumps(values))) == config
 
 
@@ -167,11 +182,11 @@ def test_unknown_names_are_refused_with_those_that_exist(tmp_path: Path) -> None
     )
     assert refused("model.x=8") == f"In the settings: there is no setting model.x. {HELP}"
     assert refused("modle.num_experts=8") == (
-        f"In the settings: there is no table [modle]; expected [text], [model], [train]. {HELP}"
+        f"In the settings: there is no table [modle]; expected [text], [model], [train], [wide]. {HELP}"
     )
     with pytest.raises(ConfigError) as caught:
         load_config("huge")
-    assert str(caught.value) == "Unknown preset 'huge'. Expected one of: tiny, base, large."
+    assert str(caught.value) == "Unknown preset 'huge'. Expected one of: auto, tiny, base, large."
     with pytest.raises(ConfigError, match=r"there is no setting train.epoch"):
         load_config(file=written(tmp_path, "[train]\nepoch = 3\n"))
 
@@ -233,7 +248,9 @@ def test_settings_outside_a_table_are_refused(tmp_path: Path) -> None:
     file = written(tmp_path, "num_experts = 8\n[model]\nd_ff = 3\n")
     with pytest.raises(ConfigError) as caught:
         load_config(file=file)
-    assert str(caught.value) == f"In {file}: 'num_experts' stands outside the tables [text], [model] and [train]."
+    assert (
+        str(caught.value) == f"In {file}: 'num_experts' stands outside the tables [text], [model], [train] and [wide]."
+    )
     for loose in ({"model": 5}, {"model": None}, {"text": {}, "model": [{"d_ff": 3}]}, {"seed": 1}):
         with pytest.raises(ConfigError, match=r"^In a run: '(model|seed)' stands outside the tables"):
             config_from_dict(loose, "a run")

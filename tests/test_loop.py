@@ -16,10 +16,14 @@ from conftest import Quiet, ask, tiny_arguments, tiny_config
 
 from switch_tf import files
 from switch_tf.errors import RunError
+from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.training import loop as fit
-from switch_tf.training.loop import Encoded, best_epoch, epoch_batches
+from switch_tf.training import trainer as trainer_module
+from switch_tf.training.loop import best_epoch, epoch_batches
 from switch_tf.training.optimizer import make_optimizer
+from switch_tf.training.steps import Encoded, StepResult
+from switch_tf.training.trainer import Trainer, _padded
 
 NUM_IDS, LENGTH = 20, 12
 # Nothing random, so that two steps differ in what a test changes alone.
@@ -47,15 +51,14 @@ def fitted(folder: Path, *changes: str, progress: Quiet | None = None) -> tuple[
 def trainer(*changes: str) -> Any:
     config = tiny_config(*changes)
     keras.utils.set_random_seed(config.train.seed)
-    return fit.Trainer(config, NUM_IDS, 2, total_steps=4)
+    return Trainer(config, NUM_IDS, 2, total_steps=4)
 
 
 def after_steps(made: Any, *steps: tuple[Encoded, int]) -> tuple[dict[str, np.ndarray], list[Any]]:
     """Weights after steps on (examples, rows in the batch), taken without compiling, and what each step reported."""
     results = []
     for number, (data, batch_size) in enumerate(steps):
-        lengths = np.sum(data.ids != 0, axis=1)
-        batch = fit._padded(data, np.arange(len(data.ids)), lengths, batch_size)
+        batch = _padded(data, np.arange(len(data.ids)), batch_size)
         results.append(made._step(*batch, tf.constant(number)))
     return made.weights(), results
 
@@ -102,14 +105,15 @@ class TestBatches:
 
     def test_a_batch_is_cut_to_its_longest_text_in_eighths(self) -> None:
         data = encoded(7)  # two eighths of 12 are 4 tokens
-        ids, labels, weights = fit._padded(data, np.array([0, 3]), np.array([4, 4, 4, 4, 4, 12, 12]), 3)
+        ids, labels, weights = _padded(data, np.array([0, 3]), 3)
         assert ids.numpy().tolist() == [*data.ids[[0, 3], :4].tolist(), [0, 0, 0, 0]]
         assert (labels.numpy()[:2].tolist(), weights.numpy().tolist()) == (
             data.labels[[0, 3]].tolist(),
             [1.0, 1.0, 0.0],
         )
-        assert fit._padded(data, np.array([0, 6]), np.array([4, 4, 4, 4, 4, 12, 12]), 2)[0].shape == [2, 12]
-        assert fit._padded(data, np.array([0]), np.array([5]), 1)[0].shape == [1, 6]
+        assert _padded(data, np.array([0, 6]), 2)[0].shape == [2, 12]
+        data.ids[0, 4] = 3  # a fifth token asks for a third eighth
+        assert _padded(data, np.array([0]), 1)[0].shape == [1, 6]
 
     def test_rows_that_fill_a_batch_change_nothing(self) -> None:
         tight = (*STILL, "model.capacity_factor=0.5", "model.z_loss_weight=0.1", "model.auxiliary_loss_weight=0.5")
@@ -141,7 +145,7 @@ class TestBestEpoch:
             seen.append(self.weights())
             return next(figures)
 
-        monkeypatch.setattr(fit.Trainer, "evaluate", evaluate)
+        monkeypatch.setattr(Trainer, "evaluate", evaluate)
         progress = Quiet()
         weights, history = fitted(tmp_path, "train.epochs=9", "train.patience=1", progress=progress)
         assert largest_difference(weights, seen[1]) == 0.0
@@ -153,7 +157,7 @@ class TestBestEpoch:
 
     def test_patience_counts_epochs_since_the_best(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         figures = iter([(0.9, 0.5), (0.9, 0.4), (0.9, 0.6), (0.9, 0.5), (0.9, 0.4), (0.9, 0.4), (0.9, 0.4)])
-        monkeypatch.setattr(fit.Trainer, "evaluate", lambda self, _: next(figures))
+        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: next(figures))
         _, history = fitted(tmp_path, "train.epochs=9", "train.patience=3")
         assert len(history) == 6
         assert fitted(tmp_path, "train.epochs=9", "train.patience=3")[1] == history  # resuming has nothing to do
@@ -192,7 +196,7 @@ class TestRepeating:
         write, written = files.write_bytes, list[str]()
         # One figure after the other, so that every epoch is the best and writes both files.
         figures = iter([(0.5, 0.1), (0.5, 0.2), (0.5, 0.2)])
-        monkeypatch.setattr(fit.Trainer, "evaluate", lambda self, _: next(figures))
+        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: next(figures))
 
         def cut_off(path: Path, content: bytes) -> None:
             written.append(path.name)
@@ -259,8 +263,8 @@ class TestSteps:
         class Counting:
             """Stands for the trainer and learns nothing."""
 
-            def __init__(self, *_: Any, total_steps: int):
-                assert total_steps == 3 * 4  # 40 examples in batches of 16, four epochs
+            def __init__(self, *_: Any):
+                assert _[-1] == 3 * 4  # 40 examples in batches of 16, four epochs
 
             def restore(self, path: Path) -> Any:
                 return json.loads(path.read_text())
@@ -276,9 +280,10 @@ class TestSteps:
                     raise KeyboardInterrupt
                 return 1.0 / len(numbers), 0.5
 
-            def step(self, ids: Any, labels: Any, weights: Any, number: Any) -> fit.StepResult:
-                numbers.append(int(number))
-                return fit.StepResult(*map(tf.constant, (1.0, 1.0, float(sum(weights)), 1.0, [1.0, 1.0], 0.0)))
+            def train_on(self, _: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
+                assert epoch == number // 3
+                numbers.append(number)
+                return StepResult(*map(tf.constant, (1.0, 1.0, float(rows.size), 1.0, [1.0, 1.0], 0.0)))
 
         monkeypatch.setattr(fit, "Trainer", Counting)
         with pytest.raises(KeyboardInterrupt):
@@ -291,7 +296,7 @@ class TestSteps:
     def test_each_drops_other_units(self) -> None:
         def weights(number: int) -> dict[str, np.ndarray]:
             made, data = trainer("model.dropout=0.5"), encoded(6)
-            made._step(*fit._padded(data, np.arange(6), np.sum(data.ids != 0, axis=1), 6), tf.constant(number))
+            made._step(*_padded(data, np.arange(6), 6), tf.constant(number))
             return made.weights()
 
         first = weights(0)
@@ -339,13 +344,13 @@ class TestCheckpoint:
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The shapes of ids with which Python has run the model: once for each trace of it."""
     shapes: list[tuple[Any, ...]] = []
-    call = fit.SwitchClassifier.call
+    call = SwitchClassifier.call
 
     def counted(self: Any, ids: Any, *arguments: Any, **named: Any) -> Any:
         shapes.append(tuple(ids.shape))
         return call(self, ids, *arguments, **named)
 
-    monkeypatch.setattr(fit.SwitchClassifier, "call", counted)
+    monkeypatch.setattr(SwitchClassifier, "call", counted)
     return shapes
 
 
@@ -356,7 +361,7 @@ class TestTraces:
         for number, length in enumerate([2, 1, LENGTH, LENGTH - 1, 2, LENGTH]):
             ids = np.where(np.arange(LENGTH) < length, 5, 0).astype(np.int32)
             data = Encoded(np.tile(ids, [2, 1]), np.array([0, 1], np.int32))
-            made.step(*fit._padded(data, np.arange(2), np.full(2, length), 4), tf.constant(number))
+            made.step(*trainer_module._padded(data, np.arange(2), 4), tf.constant(number))
         assert traced == [(4, 2), (4, LENGTH)]  # batches grow by an eighth of the length, which is 2
 
     def test_validation_is_traced_once_for_all_sizes(self, traced: list[tuple[Any, ...]]) -> None:
@@ -389,7 +394,7 @@ class TestPrecision:
         assert history[0]["loss"] == pytest.approx(plain[1][0]["loss"], abs=0.05)
 
         made = trainer("train.mixed_precision=true")
-        exact = fit.Trainer(tiny_config(), NUM_IDS, 2, total_steps=4)
+        exact = Trainer(tiny_config(), NUM_IDS, 2, total_steps=4)
         assign_weights(exact.model, made.weights(), "test")
         assert made.evaluate(encoded(16)) == exact.evaluate(encoded(16))
         ids = tf.constant(encoded(16).ids)
@@ -398,7 +403,7 @@ class TestPrecision:
     def test_compiled_steps_agree_with_uncompiled_ones(self) -> None:
         compiled, plain = trainer(*STILL, "train.jit_compile=true"), trainer(*STILL)
         data = encoded(6)
-        batch = fit._padded(data, np.arange(6), np.sum(data.ids != 0, axis=1), 8)
+        batch = _padded(data, np.arange(6), 8)
         for number in range(3):
             one, other = compiled.step(*batch, tf.constant(number)), plain._step(*batch, tf.constant(number))
             assert float(one.loss) == pytest.approx(float(other.loss), abs=1e-4)
@@ -503,7 +508,7 @@ class TestLoss:
     def test_weights_that_the_very_last_step_ruined_are_not_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fit.Trainer, "evaluate", lambda self, _: (float("nan"), 0.5))
+        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: (float("nan"), 0.5))
         with pytest.raises(RunError, match=r"nan on validation"):
             fitted(tmp_path)
         assert list(tmp_path.iterdir()) == []

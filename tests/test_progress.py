@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from switch_tf.training import progress as module
-from switch_tf.training.loop import Totals
 from switch_tf.training.progress import TrainingProgress
+from switch_tf.training.steps import Totals
 
 ROW = {
     "loss": 0.70791,

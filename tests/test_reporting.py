@@ -76,8 +76,10 @@ def test_summary_names_the_dense_twin(tmp_path: Path) -> None:
 
 
 def test_tables_hold_the_figures_and_the_names_as_they_are() -> None:
-    assert printed(metrics_table("", [("[b]one[/b]", FIGURES)])) == [
-        ["[b]one[/b]", "12,345", "0.8765", "0.5000", "0.1234"]
+    rows = [("[b]one[/b]", FIGURES), ("two", FIGURES | {"calibration_error": 0.0625})]
+    assert printed(metrics_table("", rows)) == [
+        ["[b]one[/b]", "12,345", "0.8765", "0.5000", "0.1234", ""],
+        ["two", "12,345", "0.8765", "0.5000", "0.1234", "0.0625"],
     ]
     assert printed(label_table(FIGURES)) == [
         ["a|b", "0.2500", "1.0000", "0.4000", "2,000"],

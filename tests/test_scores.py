@@ -44,6 +44,9 @@ def test_figures_are_those_worked_out_by_hand() -> None:
     half = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
     assert figures.pop("log_loss") == pytest.approx((math.log(2) + math.log(4) + math.log(2) + 0.0 + math.log(8)) / 5)
     assert figures.pop("macro_f1") == pytest.approx((0.5 + 0.5 + 1.0) / 3)
+    assert figures.pop("calibration_error") == pytest.approx(
+        (0.5 + 0.75) / 5
+    )  # at 0.5 two of three right, at 0.75 none
     assert figures == {
         "n": 5,
         "accuracy": 0.6,

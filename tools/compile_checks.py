@@ -234,7 +234,7 @@ def _train_two_steps(run: Path, jit_compile: bool) -> float:
     import tf_keras as keras
 
     from switch_tf.runs.folder import open_run
-    from switch_tf.training.loop import Trainer
+    from switch_tf.training.trainer import Trainer
 
     opened = open_run(run)
     plain: dict[str, Any] = {"dropout": 0.0, "expert_dropout": 0.0, "token_dropout": 0.0, "router_jitter": 0.0}

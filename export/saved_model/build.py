@@ -65,7 +65,7 @@ def _save(model: TextClassifier, folder: Path) -> None:
     """Functions, weights, table and labels; the Keras objects stay out, so that no Python class is asked for."""
     module = tf.Module()
     module.text = model.text
-    module.weights = model.classifier.trainable_variables
+    module.weights = model.classifier.variables
     with tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch, SAVED_MODEL_LABELS)
         files.write_json(labels, model.labels)

@@ -63,7 +63,7 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
         "tokenize": (model.tokenize_bytes.python_function, raw),
     }
     module = tf.Module()
-    module.weights = model.classifier.trainable_variables
+    module.weights = model.classifier.variables
     signatures = {
         name: tf.function(function, input_signature=[spec], autograph=False)
         for name, (function, spec) in functions.items()

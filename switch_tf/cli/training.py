@@ -40,7 +40,7 @@ class _TrainCommand(click.Command):
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run folder to make. [default: runs/...]"
 )
-@click.option("--preset", type=click.Choice(["tiny", "base", "large"]), default="tiny", show_default=True)
+@click.option("--preset", type=click.Choice(["auto", "tiny", "base", "large"]), default="auto", show_default=True)
 @click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Settings in TOML.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
 @click.option("--epochs", type=int, help="Short for --set train.epochs=N.")
@@ -82,10 +82,17 @@ def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
     from switch_tf.config import load_config
     from switch_tf.data.request import DataRequest
     from switch_tf.runs.folder import fresh_name
+    from switch_tf.training.auto import auto_config
 
     shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
-    config = load_config(options["preset"], options["file"], [*options["assignments"], *shorthands])
+    assignments = [*options["assignments"], *shorthands]
     request = DataRequest(options["data"], options["test"], options["text_column"], options["label_column"])
+    if options["preset"] == "auto":
+        config, choices = auto_config(request, options["file"], assignments)
+        for key, value, why in choices:
+            console().print(f"  {key} = {value}: {why}", highlight=False, markup=False)
+    else:
+        config = load_config(options["preset"], options["file"], assignments)
     return request, config, options["output"] or fresh_name(request.data)
 
 

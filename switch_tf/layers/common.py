@@ -1,4 +1,4 @@
-"""What layers share: stateless dropout, activations, initial weights, dtype policies."""
+"""What layers share: stateless dropout, pooling, activations, initial weights, dtype policies."""
 
 import math
 from collections.abc import Callable
@@ -14,6 +14,24 @@ def dropout(x: tf.Tensor, rate: float, training: bool, seed: tf.Tensor | None, p
     if not training or rate == 0.0:
         return x
     return tf.nn.experimental.stateless_dropout(x, rate, seed=fold_in(seed, place), rng_alg="philox")
+
+
+def masked_pool(x: tf.Tensor, mask: tf.Tensor, pooling: str) -> tf.Tensor:
+    """Mean or maximum over the real tokens; zeros for a text without any, so that its answer is finite.
+
+    Args:
+        x: float32 [batch, length, width].
+        mask: bool [batch, length].
+        pooling: "mean" or "max".
+
+    Returns:
+        float32 [batch, width].
+    """
+    real = tf.cast(mask, x.dtype)[..., tf.newaxis]  # [batch, length, 1]
+    if pooling == "mean":
+        return tf.reduce_sum(x * real, axis=1) / tf.maximum(tf.reduce_sum(real, axis=1), 1.0)
+    highest = tf.reduce_max(x * real - 1e9 * (1.0 - real), axis=1)  # [batch, width]
+    return highest * tf.reduce_max(real, axis=1)
 
 
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:

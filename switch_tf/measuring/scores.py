@@ -6,6 +6,7 @@ import numpy as np
 
 from switch_tf.artifacts.base import Predictor
 from switch_tf.data.examples import Examples, encode_labels
+from switch_tf.measuring.fusion import expected_calibration_error
 
 _TEXT_BATCH = 1024
 
@@ -14,8 +15,8 @@ def evaluate(model: Predictor, examples: Examples) -> dict[str, Any]:
     """Figures of a model on examples; the texts stream through it.
 
     Returns:
-        n, accuracy, macro_f1 (over the labels that occur or are answered), log_loss (nats) and per_label
-        (precision, recall, f1, support).
+        n, accuracy, macro_f1 (over the labels that occur or are answered), log_loss (nats), calibration_error (0 to 1,
+        of 15 bins) and per_label (precision, recall, f1, support).
 
     Raises:
         DataError: an example has a label that the model does not know.
@@ -43,5 +44,6 @@ def score(probabilities: np.ndarray, expected: np.ndarray, labels: list[str]) ->
         "accuracy": float(np.mean(answered == expected)),
         "macro_f1": float(f1_score(expected, answered, average="macro", zero_division=0.0)),
         "log_loss": float(-np.log(np.maximum(picked, np.finfo(np.float32).tiny)).mean()),
+        "calibration_error": expected_calibration_error(probabilities, expected),
         "per_label": per_label,
     }

@@ -1,9 +1,10 @@
 """The classifier from token ids to logits, built from a `Config`.
 
-ids -> token + position embeddings -> N pre-norm blocks -> masked pooling -> logits
+ids -> token + position embeddings -> N pre-norm blocks with attention -> norm -> masked pooling -> logits
+ids -> token + pair embeddings -> N blocks with the text's mean as context -> masked pooling -> logits
 
-One block with mean pooling and a deep stack are settings of this one builder; so is the dense twin
-(`num_experts = 0`).
+`context` says which of the two. One block with mean pooling and a deep stack are settings of this one builder; so is
+the dense twin (`num_experts = 0`).
 """
 
 from typing import NamedTuple
@@ -13,8 +14,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.config import Config
-from switch_tf.layers.common import dropout
+from switch_tf.layers.common import dropout, masked_pool
 from switch_tf.layers.encoder import EncoderBlock
+from switch_tf.layers.mean_context import MeanContextBlock
 from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.models.weights import named_weights
 from switch_tf.text.spec import PADDING_ID
@@ -35,52 +37,80 @@ class SwitchClassifier(keras.Model):
         num_ids: ids in use, padding and OOV included; at most `config.text.vocabulary_size`.
         num_classes: at least two.
         compute_dtype: "float32", or "bfloat16" to train experts and attention in it. Weights are float32 always.
+        num_pairs: pairs of neighbouring words that have a vector; with `context = "mean"` only.
     """
 
-    def __init__(self, config: Config, num_ids: int, num_classes: int, compute_dtype: str = "float32"):
+    def __init__(
+        self, config: Config, num_ids: int, num_classes: int, compute_dtype: str = "float32", num_pairs: int = 0
+    ):
         super().__init__(name="classifier")
         model = config.model
         self.settings = model
         self.tokens = keras.layers.Embedding(num_ids, model.d_model, name="tokens")
-        self.positions = self.add_weight(
-            "positions", [config.text.sequence_length, model.d_model], initializer="uniform"
-        )
+        self.length = config.text.sequence_length
+        self.num_pairs = num_pairs
+        with_attention = model.context == "attention"
+        self.positions = self.norm = self.pairs = None
+        if with_attention:
+            self.positions = self.add_weight("positions", [self.length, model.d_model], initializer="uniform")
+            self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
+        elif num_pairs:  # the last row is that of all other pairs, and stays zero
+            self.pairs = keras.layers.Embedding(num_pairs + 1, model.d_model, name="pairs")
+        block = EncoderBlock if with_attention else MeanContextBlock
         self.blocks = [
-            EncoderBlock(
+            block(
                 model,
-                config.text.sequence_length,
+                self.length,
                 use_switch=model.num_experts > 0 and (i + 1) % model.switch_every == 0,
                 compute_dtype=compute_dtype,
                 name=f"block_{i}",
             )
             for i in range(model.num_blocks)
         ]
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
         self.head = keras.layers.Dense(num_classes, name="head")
 
     def initialize(self) -> None:
         """Create every weight, by a first call."""
-        self(tf.zeros([1, self.positions.shape[0]], tf.int32))
+        nothing = tf.zeros([1, self.length], tf.int32)
+        self(nothing, pair_rows=nothing if self.num_pairs else None)
 
-    def call(self, ids: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None) -> ClassifierOutput:
+    def call(
+        self,
+        ids: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        pair_rows: tf.Tensor | None = None,
+    ) -> ClassifierOutput:
         """int32 [batch, length] to logits; length may be shorter than the configured one, and then only pads less.
 
-        seed: int32 [2], needed when training: the same seed drops the same units.
+        Args:
+            seed: int32 [2], needed when training: the same seed drops the same units.
+            pair_rows: int32 [batch, length], needed if there are pairs: the row of each token and the one before it;
+                `num_pairs` or more where the two are no known pair.
         """
-        rate = self.settings.dropout
         if training:
             ids = self._drop_tokens(ids, seed)
-        mask = ids != PADDING_ID  # [batch, length]
-        x = self.tokens(ids) + self.positions[: ids.shape[1]]  # [batch, length, d_model]
-        x = dropout(x, rate, training, seed, 1)
+        x = self.tokens(ids)  # [batch, length, d_model]
+        if self.positions is not None:
+            x += self.positions[: ids.shape[1]]
+            x = dropout(x, self.settings.dropout, training, seed, 1)
+        if self.pairs is not None:
+            x += self.pairs(tf.minimum(pair_rows, self.num_pairs))
+        return self.classify(x, ids != PADDING_ID, training, seed)
+
+    def classify(
+        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+    ) -> ClassifierOutput:
+        """Everything behind the embeddings: float32 [batch, length, d_model] and bool [batch, length] to logits."""
         reports = []
         for i, block in enumerate(self.blocks):
             block_seed = tf.random.fold_in(seed, 100 + i) if training else None
             x, report = block(x, mask, training=training, seed=block_seed)
             if report is not None:
                 reports.append(report)
-        pooled = masked_pool(self.norm(x), mask, self.settings.pooling)  # [batch, d_model]
-        logits = self.head(dropout(pooled, rate, training, seed, 2))  # [batch, classes]
+        x = x if self.norm is None else self.norm(x)
+        pooled = masked_pool(x, mask, self.settings.pooling)  # [batch, d_model]
+        logits = self.head(dropout(pooled, self.settings.dropout, training, seed, 2))  # [batch, classes]
         return ClassifierOutput(logits, tuple(reports))
 
     def router_weights(self) -> list[np.ndarray]:
@@ -98,21 +128,3 @@ class SwitchClassifier(keras.Model):
             return ids
         drawn = tf.random.stateless_uniform(tf.shape(ids), tf.random.fold_in(seed, 3))  # [batch, length]
         return tf.where(drawn < share, PADDING_ID, ids)
-
-
-def masked_pool(x: tf.Tensor, mask: tf.Tensor, pooling: str) -> tf.Tensor:
-    """Mean or maximum over the real tokens; zeros for a text without any, so that its answer is finite.
-
-    Args:
-        x: float32 [batch, length, width].
-        mask: bool [batch, length].
-        pooling: "mean" or "max".
-
-    Returns:
-        float32 [batch, width].
-    """
-    real = tf.cast(mask, x.dtype)[..., tf.newaxis]  # [batch, length, 1]
-    if pooling == "mean":
-        return tf.reduce_sum(x * real, axis=1) / tf.maximum(tf.reduce_sum(real, axis=1), 1.0)
-    highest = tf.reduce_max(x * real - 1e9 * (1.0 - real), axis=1)  # [batch, width]
-    return highest * tf.reduce_max(real, axis=1)

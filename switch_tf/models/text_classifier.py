@@ -13,7 +13,7 @@ from switch_tf.config import Config
 from switch_tf.errors import DataError, RunError
 from switch_tf.files import read_tensors
 from switch_tf.models.classifier import SwitchClassifier
-from switch_tf.models.weights import EMBEDDINGS, assign_weights
+from switch_tf.models.fused import FusedClassifier, build_classifier
 from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.from_strings import KerasText
@@ -31,7 +31,13 @@ class TextClassifier(tf.Module):
 
     runtime = "TensorFlow"
 
-    def __init__(self, config: Config, vocabulary: Sequence[str], labels: Sequence[str], classifier: SwitchClassifier):
+    def __init__(
+        self,
+        config: Config,
+        vocabulary: Sequence[str],
+        labels: Sequence[str],
+        classifier: SwitchClassifier | FusedClassifier,
+    ):
         super().__init__(name="text_classifier")
         self.spec = config.text
         self._labels, self._vocabulary = list(labels), list(vocabulary)
@@ -109,12 +115,14 @@ def load_classifier(run: Run, words: int | None = None) -> TextClassifier:
     """
     vocabulary = run.vocabulary[:words]
     weights, _ = read_tensors(run.path / WEIGHTS)
-    table = weights.get(EMBEDDINGS, np.zeros([0]))
-    if len(table) == len(run.vocabulary) + FIRST_WORD_ID:
-        weights[EMBEDDINGS] = table[: len(vocabulary) + FIRST_WORD_ID]
-    classifier = SwitchClassifier(run.config, len(vocabulary) + FIRST_WORD_ID, len(run.labels))
-    classifier.initialize()
-    assign_weights(classifier, weights, str(run.path / WEIGHTS))
+    classifier = build_classifier(
+        run.config,
+        weights,
+        num_ids=len(run.vocabulary) + FIRST_WORD_ID,
+        num_classes=len(run.labels),
+        source=str(run.path / WEIGHTS),
+        kept_ids=len(vocabulary) + FIRST_WORD_ID,
+    )
     try:
         return TextClassifier(run.config, vocabulary, run.labels, classifier)
     except DataError as error:  # of the vocabulary

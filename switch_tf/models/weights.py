@@ -7,6 +7,7 @@ import tf_keras as keras
 from switch_tf.errors import RunError
 
 EMBEDDINGS = "classifier/tokens/embeddings"  # the weight that has a row for each id
+PAIR_EMBEDDINGS = "classifier/pairs/embeddings"  # the one that has a row for each pair, and a last one of zeros
 
 
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:

@@ -8,13 +8,14 @@ from rich.table import Table
 
 
 def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Accuracy, macro-F1 and log loss, a row for each model or split."""
+    """Accuracy, macro-F1, log loss and calibration error, a row for each model or split."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for column in ("texts", "accuracy", "macro-F1", "log loss"):
+    for column in ("texts", "accuracy", "macro-F1", "log loss", "calibration error"):
         table.add_column(column, justify="right")
     for name, figures in rows:
-        numbers = [f"{figures[key]:.4f}" for key in ("accuracy", "macro_f1", "log_loss")]
+        keys = ("accuracy", "macro_f1", "log_loss", "calibration_error")  # the last one unknown to runs of before
+        numbers = [_figure(figures.get(key)) for key in keys]
         table.add_row(name, f"{figures['n']:,}", *numbers)
     return table
 

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 if TYPE_CHECKING:
-    from switch_tf.training.loop import Totals
+    from switch_tf.training.steps import Totals
 
 _LOG_SECONDS = 20.0  # between lines where there is no terminal
 _BAR = 12  # characters

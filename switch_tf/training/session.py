@@ -22,7 +22,7 @@ from switch_tf.data.examples import (
 )
 from switch_tf.data.request import DataRequest, read_test
 from switch_tf.errors import ConfigError, DataError, RunError
-from switch_tf.measuring.scores import evaluate
+from switch_tf.measuring.scores import evaluate, score
 from switch_tf.reporting.history import write_history
 from switch_tf.reporting.summary import write_summary
 from switch_tf.runs import folder as run
@@ -36,7 +36,9 @@ from switch_tf.timing import timed
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.text.from_strings import KerasText
-    from switch_tf.training.loop import Encoded, Progress
+    from switch_tf.training.fusing import Fusion
+    from switch_tf.training.loop import Progress
+    from switch_tf.training.steps import Encoded
 
 _TEXT_BATCH = 1024
 _NOTHING: Mapping[str, Examples] = {}
@@ -86,11 +88,11 @@ def train(
     else:
         files.remove_temporary(folder)
     finished = Run(folder, config, prepared.labels, vocabulary, description)
-    history = _fit(finished, prepared, progress)
+    history, fusion = _fit(finished, prepared, progress)
     # A resumed training did not see its first part: it took no less than its epochs.
     seconds = max(time.perf_counter() - started, sum(row["seconds"] for row in history))
     with timed("Measuring the best epoch"):
-        _measure(finished, prepared, history, seconds)
+        _measure(finished, prepared, history, seconds, fusion)
     files.move_folder(folder, output)
     (output / CHECKPOINT).unlink()  # last: until the folder has its name, a training that is cut off needs it
     return replace(finished, path=output)
@@ -143,7 +145,7 @@ def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "En
     """Token ids and label indices of all examples."""
     import tensorflow as tf
 
-    from switch_tf.training.loop import Encoded
+    from switch_tf.training.steps import Encoded
 
     tokenize = tf.function(front_end.__call__, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.string))
     ids = [tokenize(tf.constant(texts, tf.string)).numpy() for texts in examples.text_batches(_TEXT_BATCH)]
@@ -161,9 +163,11 @@ def _start(folder: Path, config: Config, prepared: Prepared, description: dict[s
     return vocabulary
 
 
-def _fit(started: Run, prepared: Prepared, progress: "Progress") -> list[dict[str, Any]]:
-    """Train in the folder of `started`; a row of figures for each epoch."""
+def _fit(started: Run, prepared: Prepared, progress: "Progress") -> "tuple[list[dict[str, Any]], Fusion | None]":
+    """Train in the folder of `started`; a row of figures for each epoch, and what joining the wide path gave."""
     from switch_tf.text.from_strings import KerasText
+    from switch_tf.text.ngrams import word_grams
+    from switch_tf.training.fusing import add_wide_path
     from switch_tf.training.loop import fit
 
     with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
@@ -171,16 +175,16 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress") -> list[dict[st
         training, validation = (
             encode(each, started.labels, front_end) for each in (prepared.training, prepared.validation)
         )
+    config, num_ids = started.config, len(started.vocabulary) + FIRST_WORD_ID
+    grams = None
+    if config.wide.enabled or config.model.character_grams:
+        grams = word_grams([word.encode() for word in started.vocabulary], num_ids, FIRST_WORD_ID)
     with timed("Training"):
-        return fit(
-            training,
-            validation,
-            num_ids=len(started.vocabulary) + FIRST_WORD_ID,
-            num_classes=len(started.labels),
-            config=started.config,
-            folder=started.path,
-            progress=progress,
-        )
+        history = fit(training, validation, num_ids, len(started.labels), config, started.path, progress, grams)
+    if not config.wide.enabled or grams is None:
+        return history, None
+    with timed("Fitting the wide path, twice"):
+        return history, add_wide_path(started, training, validation, grams)
 
 
 def _check_folders(output: Path, folder: Path, resume: bool) -> None:
@@ -220,21 +224,31 @@ def _describe(request: DataRequest, prepared: Prepared, in_memory: Mapping[str, 
     )
 
 
-def _measure(finished: Run, prepared: Prepared, history: list[dict[str, Any]], seconds: float) -> None:
+def _measure(
+    finished: Run, prepared: Prepared, history: list[dict[str, Any]], seconds: float, fusion: "Fusion | None"
+) -> None:
     """Evaluate the best weights as they will be used, and write figures, plots and the sample of held-out texts."""
     from switch_tf.models.text_classifier import load_classifier
     from switch_tf.training.loop import best_epoch
 
     classifier = load_classifier(finished)
     held_out = {"validation": prepared.validation} | ({} if prepared.test is None else {"test": prepared.test})
-    metrics: dict[str, Any] = {name: evaluate(classifier, examples) for name, examples in held_out.items()}
+    metrics: dict[str, Any] = {
+        name: evaluate(classifier, examples)
+        for name, examples in held_out.items()
+        if name != "validation" or fusion is None
+    }
+    if fusion is not None:  # the wide path has been refitted on the validation texts: what counts is before that
+        expected = encode_labels(prepared.validation, finished.labels)
+        metrics = {"validation": score(fusion.validation, expected, finished.labels), **metrics}
+        metrics["fusion"] = fusion.figures
     metrics["changed_by_byte_length"] = {
         name: _changed_by_byte_length(classifier, examples)
         for name, examples in {"training": prepared.training, **held_out}.items()
     }
     metrics["training"] = {
         "epochs": len(history),
-        "best_epoch": history[best_epoch(history)]["epoch"],
+        "best_epoch": history[best_epoch(history, finished.config.train.monitor)]["epoch"],
         "seconds": round(seconds, 1),
         "tokens_per_second": round(sum(row["tokens_per_second"] for row in history) / len(history)),
         "parameters": int(classifier.classifier.count_params()),

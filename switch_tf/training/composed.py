@@ -1,0 +1,188 @@
+"""Training a model whose word vectors are composed: of the word's own, and of its letters'; pairs of words add theirs.
+
+    x[t] = W[id_t] + sum_g C[g] / sqrt(number of grams of id_t) + P[pair (id_{t-1}, id_t)]
+
+A step computes the rows that its batch needs and moves those alone. What leaves training is one table over ids and one
+over pairs: a finished model only gathers.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import tensorflow as tf
+
+from switch_tf import files
+from switch_tf.config import Config
+from switch_tf.errors import ConfigError, RunError
+from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, named_weights
+from switch_tf.training.lazy_adam import LazyAdam, RowGradient
+from switch_tf.training.sampling import KnownPairs, Sample, sample, scale_grams
+from switch_tf.training.steps import Encoded, StepResult, losses, step_result
+from switch_tf.training.trainer import Trainer, logits_in_batches
+
+_INITIAL = 0.05  # entries of new tables are uniform in plus or minus this
+
+
+class ComposedTrainer(Trainer):
+    """The tables, the rest of the model, their optimizer and the compiled step.
+
+    Args:
+        ids: int32 [n, length], the training texts, which say what pairs there are.
+        grams: from `switch_tf.text.ngrams.word_grams`; used if `config.model.character_grams`.
+
+    Raises:
+        ConfigError: settings that only models with attention have.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        ids: np.ndarray,
+        num_ids: int,
+        num_classes: int,
+        total_steps: int,
+        grams: scipy.sparse.csr_matrix | None = None,
+    ):
+        if config.train.jit_compile or config.train.weight_decay or config.train.mixed_precision:
+            excluded = "jit_compile, weight_decay and mixed_precision"
+            raise ConfigError(f"train.{excluded} are for model.context = 'attention'. Leave them at their defaults.")
+        self.config = config
+        self.known = KnownPairs(ids, num_ids, config.model.pair_min_count)
+        self.num_pairs = len(self.known.pairs)
+        self.model = SwitchClassifier(config, num_ids, num_classes, num_pairs=self.num_pairs)
+        self.model.initialize()
+        if grams is None or not config.model.character_grams:
+            grams = scipy.sparse.csr_matrix((num_ids, 0), dtype=np.float32)
+        self.grams = scale_grams(grams)
+
+        random = np.random.default_rng(config.train.seed)
+        self.tables = [
+            tf.Variable(random.uniform(-_INITIAL, _INITIAL, [rows, config.model.d_model]).astype(np.float32))
+            for rows in (num_ids, self.grams.shape[1], self.num_pairs)
+        ]
+        folded = (EMBEDDINGS, PAIR_EMBEDDINGS)
+        self.variables = [variable for name, variable in named_weights(self.model).items() if name not in folded]
+        self.optimizer = LazyAdam(self.variables, self.tables, config.train, total_steps)
+        self._steps: dict[int, Any] = {}
+        texts = tf.TensorSpec([None, config.text.sequence_length], tf.int32)
+        self._logits = tf.function(
+            lambda ids, pairs: self.model(ids, pair_rows=pairs).logits, input_signature=[texts, texts], autograph=False
+        )
+        self._rows_of: tuple[Encoded, np.ndarray] | None = None
+
+    def train_on(self, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
+        """As `Trainer.train_on`."""
+        settings, model = self.config.train, self.config.model
+        if self._rows_of is None or self._rows_of[0] is not data:
+            self._rows_of = data, self.known.rows(data.ids)
+        drawn = sample(
+            data,
+            self._rows_of[1],
+            self.num_pairs,
+            self.grams,
+            rows,
+            settings.batch_size,
+            (model.token_dropout, model.pair_dropout),
+            [settings.seed, epoch, number],
+        )
+        step = self._step_of(drawn.words.shape[1])
+        result: StepResult = step(Sample(*(tf.constant(array) for array in drawn)), tf.constant(number))
+        return result
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Of the model, tables folded."""
+        self._fold()
+        return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
+
+    def save(self, path: Path, history: list[dict[str, Any]]) -> None:
+        tensors = {f"variable/{i}": variable.numpy() for i, variable in enumerate(self._state())}
+        files.write_tensors(path, tensors, {"history": json.dumps(history)})
+
+    def restore(self, path: Path) -> list[dict[str, Any]]:
+        tensors, metadata = files.read_tensors(path)
+        try:
+            for i, variable in enumerate(self._state()):
+                variable.assign(tensors[f"variable/{i}"])
+            history: list[dict[str, Any]] = json.loads(metadata["history"])
+        except (KeyError, ValueError) as error:  # an array or the history is missing, or of another shape
+            raise RunError(f"{path} does not fit: {error}. Remove it to train from the start.") from error
+        return history
+
+    def logits(self, data: Encoded) -> np.ndarray:
+        """As `Trainer.logits`."""
+        self._fold()
+        return logits_in_batches(self._logits, data.ids, self.known.rows(data.ids))
+
+    def _state(self) -> list[tf.Variable]:
+        return [*self.variables, *self.tables, *self.optimizer.moments]
+
+    def _fold(self) -> None:
+        """Give the model the sums that its tables are."""
+        words, grams, pairs = (table.numpy() for table in self.tables)
+        weights = named_weights(self.model)
+        weights[EMBEDDINGS].assign(words + self.grams @ grams)
+        if self.num_pairs:
+            weights[PAIR_EMBEDDINGS].assign(np.pad(pairs, [[0, 1], [0, 0]]))
+
+    def _step_of(self, length: int) -> Any:
+        """The compiled step for texts of `length` tokens: one trace a length, however many rows a batch needs."""
+        if length not in self._steps:
+            batch = self.config.train.batch_size
+            tokens, some = tf.TensorSpec([batch, length], tf.int32), tf.TensorSpec([None], tf.int32)
+            signature = Sample(
+                words=tokens,
+                pairs=tokens,
+                labels=tf.TensorSpec([batch], tf.int32),
+                weights=tf.TensorSpec([batch], tf.float32),
+                word_ids=some,
+                pair_rows=some,
+                gram_rows=some,
+                gram_owners=some,
+                gram_places=some,
+                gram_weights=tf.TensorSpec([None], tf.float32),
+            )
+            signatures = [signature, tf.TensorSpec([], tf.int32)]
+
+            def step(batch: Sample, number: tf.Tensor) -> StepResult:  # one function a length, or TensorFlow warns
+                return self._update(batch, number)
+
+            self._steps[length] = tf.function(step, input_signature=signatures, autograph=False)
+        return self._steps[length]
+
+    def _update(self, batch: Sample, number: tf.Tensor) -> StepResult:
+        """One update; `batch` holds tensors."""
+        rows = [batch.word_ids, batch.gram_rows, batch.pair_rows]
+        vectors = [tf.gather(table, each) for table, each in zip(self.tables, rows, strict=True)]
+        mask = tf.logical_or(batch.words > 0, batch.pairs > 0)  # [batch, length]
+        with tf.GradientTape() as tape:
+            tape.watch(vectors)
+            x = compose(vectors[0], vectors[1], vectors[2], batch)  # [batch, length, d_model]
+            seed = tf.stack([self.config.train.seed, number])
+            output = self.model.classify(x, mask, training=True, seed=seed)
+            loss, cross_entropy = losses(output, batch.labels, batch.weights, self.config)
+        of_vectors, of_weights = tape.gradient(loss, [vectors, self.variables])
+        moved = [RowGradient(each, tf.convert_to_tensor(g)) for each, g in zip(rows, of_vectors, strict=True)]
+        self.optimizer.apply(of_weights, moved, number)
+        return step_result(output, cross_entropy, batch.labels, batch.weights, mask)
+
+
+def compose(words: tf.Tensor, grams: tf.Tensor, pairs: tf.Tensor, batch: Sample) -> tf.Tensor:
+    """The vector of each token, from the rows that the batch needs.
+
+    Args:
+        words: float32 [word_ids, d_model].
+        grams: float32 [gram_rows, d_model].
+        pairs: float32 [pair_rows, d_model].
+
+    Returns:
+        float32 [batch, length, d_model], zero at padding.
+    """
+    links = tf.gather(grams, batch.gram_places) * batch.gram_weights[:, tf.newaxis]  # [links, d_model]
+    words += tf.math.unsorted_segment_sum(links, batch.gram_owners, tf.shape(words)[0])  # [word_ids, d_model]
+    nothing = tf.zeros([1, words.shape[1]])
+    of_words = tf.gather(tf.concat([nothing, words], axis=0), batch.words)  # [batch, length, d_model]
+    return of_words + tf.gather(tf.concat([nothing, pairs], axis=0), batch.pairs)

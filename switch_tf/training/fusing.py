@@ -1,0 +1,97 @@
+"""Joins a trained deep path with a wide one: fit, choose the scalars on validation, calibrate, refit on all texts."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+import tensorflow as tf
+
+from switch_tf import files
+from switch_tf.measuring.fusion import cross_entropy_of, expected_calibration_error, fuse, softmax, temperature
+from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.fused import deep_arrays, fused_arrays, put_first, with_exact_sums
+from switch_tf.models.weights import assign_weights
+from switch_tf.runs.folder import WEIGHTS, Run
+from switch_tf.training.sampling import KnownPairs
+from switch_tf.training.steps import Encoded
+from switch_tf.training.trainer import logits_in_batches
+from switch_tf.training.wide_fit import fit_wide
+
+_FEWEST_TEXTS = 50  # to choose scalars on
+_USUAL = (0.6, 0.4, 1.0)  # near the middle of what ten sets chose
+
+
+class Fusion(NamedTuple):
+    """What joining gave.
+
+    Attributes:
+        validation: float64 [n, classes], the probabilities of the validation texts, which no weight had seen.
+        figures: scalars, temperature, and accuracy and log loss of each path on validation.
+    """
+
+    validation: np.ndarray
+    figures: dict[str, Any]
+
+
+def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix) -> Fusion:
+    """Give a run folder with the weights of a deep path both paths; once done, doing it again changes nothing.
+
+    The scalars and the temperature are chosen with a wide path that has not seen the validation texts. The one that
+    stays is fitted on those too.
+    """
+    config, num_classes = run.config, len(run.labels)
+    fitted = fit_wide(training.ids, training.labels, num_classes, grams, config.wide.pair_min_count)
+    kept, _ = files.read_tensors(run.path / WEIGHTS)
+    weights = deep_arrays(kept)
+    known = KnownPairs(training.ids, grams.shape[0], config.model.pair_min_count)
+    deep = _deep_logits(run, weights, known, validation.ids)
+    wide = with_exact_sums(fitted.tables, validation.ids.shape[1]).logits(validation.ids)
+    a, b, cooled = choose_scales(wide, deep, validation.labels)
+    joined = a * wide + b * deep  # [n, classes]
+
+    everything = Encoded(*(np.concatenate(each) for each in zip(training, validation, strict=True)))
+    start = fitted.weights
+    refitted = fit_wide(everything.ids, everything.labels, num_classes, grams, config.wide.pair_min_count, start)
+    tables = put_first(with_exact_sums(refitted.tables, validation.ids.shape[1]), known.pairs)
+    files.write_tensors(run.path / WEIGHTS, fused_arrays(weights, tables, np.array([a, b]) / cooled))
+    probabilities = softmax(joined / cooled)
+    figures = {
+        "wide_scale": a / cooled,
+        "deep_scale": b / cooled,
+        "temperature": cooled,
+        "calibration_error_before": expected_calibration_error(softmax(joined), validation.labels),
+        "calibration_error_after": expected_calibration_error(probabilities, validation.labels),
+        **{
+            name: {
+                "accuracy": float(np.mean(logits.argmax(axis=1) == validation.labels)),
+                "log_loss": cross_entropy_of(logits, validation.labels),
+            }
+            for name, logits in (("wide", wide), ("deep", deep), ("fused", joined / cooled))
+        },
+    }
+    return Fusion(probabilities, figures)
+
+
+def choose_scales(wide: np.ndarray, deep: np.ndarray, expected: np.ndarray) -> tuple[float, float, float]:
+    """a, b and the temperature: chosen on these texts, or what is usual where they are too few to tell.
+
+    Four texts that are all answered right would ask for answers as sure as can be.
+
+    Args:
+        wide: logits [n, classes].
+        deep: the same of the other path.
+        expected: label indices [n].
+    """
+    if len(expected) < _FEWEST_TEXTS:
+        return _USUAL
+    a, b = fuse(wide, deep, expected)
+    return a, b, temperature(a * wide + b * deep, expected)
+
+
+def _deep_logits(run: Run, weights: dict[str, np.ndarray], known: KnownPairs, ids: np.ndarray) -> np.ndarray:
+    """float64 [n, classes], by rows of pairs that are found without an index."""
+    model = SwitchClassifier(run.config, known.num_ids, len(run.labels), num_pairs=len(known.pairs))
+    model.initialize()
+    assign_weights(model, weights, str(run.path / WEIGHTS))
+    logits = tf.function(lambda ids, pairs: model(ids, pair_rows=pairs).logits, autograph=False)
+    return logits_in_batches(logits, ids, known.rows(ids))

@@ -1,0 +1,110 @@
+"""What a training step takes and reports, whatever the model: encoded texts, targets, figures and their sums."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf.config import Config
+from switch_tf.models.classifier import ClassifierOutput
+
+
+class Encoded(NamedTuple):
+    """Token ids, int32 [n, length], padded with 0 at the end, and label indices, int32 [n]."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+
+
+class StepResult(NamedTuple):
+    """What one step reports: mean loss, correct answers, examples, tokens, load [experts], dropped tokens."""
+
+    loss: tf.Tensor
+    correct: tf.Tensor
+    examples: tf.Tensor
+    tokens: tf.Tensor
+    load: tf.Tensor
+    dropped: tf.Tensor
+
+
+@dataclass
+class Totals:
+    """Sums over the steps of an epoch so far."""
+
+    steps: int = 0
+    examples: float = 0.0
+    loss: float = 0.0  # cross-entropy, summed over examples
+    correct: float = 0.0
+    tokens: float = 0.0  # real ones, padding apart
+    routed: float = 0.0  # tokens times Switch layers
+    dropped: float = 0.0
+    load: np.ndarray | None = None  # [experts], tokens that chose each expert, over all Switch layers
+
+    def add(self, step: StepResult) -> None:
+        loss, correct, examples, tokens, load, dropped = (value.numpy() for value in step)
+        self.steps += 1
+        self.examples += float(examples)
+        self.loss += float(loss) * float(examples)
+        self.correct += float(correct)
+        self.tokens += float(tokens)
+        self.routed += float(load.sum())
+        self.dropped += float(dropped)
+        self.load = load.astype(np.float64) + (0.0 if self.load is None else self.load)
+
+    def summary(self) -> dict[str, float]:
+        """Means so far; `experts_in_use` counts experts that get at least a tenth of an even share."""
+        load = np.zeros(0) if self.load is None else self.load
+        in_use = int(np.sum(load * load.size >= 0.1 * max(self.routed, 1.0)))
+        return {
+            "loss": self.loss / max(self.examples, 1.0),
+            "accuracy": self.correct / max(self.examples, 1.0),
+            "experts_in_use": in_use,
+            "dropped_share": self.dropped / max(self.routed, 1.0),
+        }
+
+
+def losses(
+    output: ClassifierOutput, labels: tf.Tensor, weights: tf.Tensor, config: Config
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What is minimised, and the cross-entropy in it, both float32 [].
+
+    Args:
+        labels: int32 [batch].
+        weights: float32 [batch], 1 for examples and 0 for rows that fill up the batch.
+    """
+    model, smoothing = config.model, config.train.label_smoothing
+    num_classes = output.logits.shape[-1]
+    targets = tf.one_hot(labels, num_classes) * (1.0 - smoothing) + smoothing / num_classes  # [batch, classes]
+    each = tf.nn.softmax_cross_entropy_with_logits(targets, output.logits)  # [batch]
+    cross_entropy = tf.reduce_sum(each * weights) / tf.reduce_sum(weights)
+    loss = cross_entropy
+    for report in output.reports:
+        loss += model.auxiliary_loss_weight * report.auxiliary_loss + model.z_loss_weight * report.z_loss
+    return loss, cross_entropy
+
+
+def step_result(
+    output: ClassifierOutput, cross_entropy: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, mask: tf.Tensor
+) -> StepResult:
+    """The figures of a step; mask: bool [batch, length], True at real tokens."""
+    correct = tf.cast(tf.argmax(output.logits, axis=-1, output_type=tf.int32) == labels, tf.float32)  # [batch]
+    routed = [report.routing for report in output.reports]
+    return StepResult(
+        loss=cross_entropy,
+        correct=tf.reduce_sum(correct * weights),
+        examples=tf.reduce_sum(weights),
+        tokens=tf.reduce_sum(tf.cast(mask, tf.float32)),
+        load=tf.add_n([r.tokens_per_expert for r in routed]) if routed else tf.zeros([0]),
+        dropped=tf.add_n([r.dropped for r in routed]) if routed else tf.zeros([]),
+    )
+
+
+def padded_length(longest: int, sequence_length: int) -> int:
+    """Where a batch is cut: at its longest text, in steps of an eighth of the sequence, so that few shapes are traced.
+
+    >>> padded_length(9, 64), padded_length(60, 62)
+    (16, 62)
+    """
+    eighth = -(-sequence_length // 8)
+    return min(sequence_length, -(-max(longest, 1) // eighth) * eighth)

@@ -1,0 +1,131 @@
+"""What the training loop turns: a model, its optimizer and the compiled step, saved and restored as one."""
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf import files
+from switch_tf.config import Config
+from switch_tf.errors import RunError
+from switch_tf.measuring.fusion import cross_entropy_of
+from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.weights import assign_weights, named_weights
+from switch_tf.text.spec import PADDING_ID
+from switch_tf.training.optimizer import make_optimizer
+from switch_tf.training.steps import Encoded, StepResult, losses, padded_length, step_result
+
+_EVALUATION_BATCH = 256
+
+
+class Trainer:
+    """The model, its optimizer and the compiled step."""
+
+    def __init__(self, config: Config, num_ids: int, num_classes: int, total_steps: int):
+        self.config = config
+        self.num_classes = num_classes
+        compute_dtype = "bfloat16" if config.train.mixed_precision else "float32"
+        self.model = SwitchClassifier(config, num_ids, num_classes, compute_dtype)
+        self.model.initialize()
+        self.float_model = self.model
+        if config.train.mixed_precision:  # validation computes as the finished model will
+            self.float_model = SwitchClassifier(config, num_ids, num_classes)
+            self.float_model.initialize()
+        self.variables = self.model.trainable_variables
+        self.optimizer = make_optimizer(config, total_steps)
+        self.optimizer.build(self.variables)
+        self._compiled = tf.function(self._step, autograph=False, jit_compile=config.train.jit_compile)
+        self._steps: dict[int, Callable[..., StepResult]] = {}  # by length of the batch
+
+    @cached_property
+    def _logits(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Traced once for all sizes; no function that TensorFlow would count traces of."""
+        logits = tf.function(lambda ids: self.float_model(ids).logits, autograph=False)
+        ids_of_any_batch = tf.TensorSpec([None, self.config.text.sequence_length], tf.int32)
+        return logits.get_concrete_function(ids_of_any_batch)
+
+    def step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
+        """One update, as `_step` has it, traced once for each length that batches have."""
+        length = ids.shape[1]
+        if length not in self._steps:
+            self._steps[length] = self._compiled.get_concrete_function(ids, labels, weights, number)
+        return self._steps[length](ids, labels, weights, number)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
+
+    def save(self, path: Path, history: list[dict[str, Any]]) -> None:
+        tensors = {f"weights/{name}": array for name, array in self.weights().items()}
+        tensors |= {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(self.optimizer.variables)}
+        files.write_tensors(path, tensors, {"history": json.dumps(history)})
+
+    def restore(self, path: Path) -> list[dict[str, Any]]:
+        tensors, metadata = files.read_tensors(path)
+        weights = {name.removeprefix("weights/"): a for name, a in tensors.items() if name.startswith("weights/")}
+        assign_weights(self.model, weights, str(path))
+        try:
+            for i, variable in enumerate(self.optimizer.variables):
+                variable.assign(tensors[f"optimizer/{i}"])
+            history: list[dict[str, Any]] = json.loads(metadata["history"])
+        except (KeyError, ValueError) as error:  # an array or the history is missing, or of another shape
+            raise RunError(f"{path} does not fit: {error}. Remove it to train from the start.") from error
+        return history
+
+    def train_on(self, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
+        """One update on some examples.
+
+        Args:
+            rows: which ones.
+            number: of the step, counted from the start of training.
+        """
+        del epoch
+        batch = _padded(data, rows, self.config.train.batch_size)
+        return self.step(*batch, tf.constant(number))
+
+    def evaluate(self, data: Encoded) -> tuple[float, float]:
+        """Mean cross-entropy in nats and accuracy."""
+        logits = self.logits(data)  # [n, classes]
+        return cross_entropy_of(logits, data.labels), float(np.mean(logits.argmax(axis=1) == data.labels))
+
+    def logits(self, data: Encoded) -> np.ndarray:
+        """What the weights of now answer, float64 [n, classes]."""
+        if self.float_model is not self.model:
+            assign_weights(self.float_model, self.weights(), "the weights in training")
+        return logits_in_batches(self._logits, data.ids)
+
+    def _step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
+        """One update; `weights` is 1 for examples and 0 for rows that fill up the batch."""
+        settings = self.config.train
+        with tf.GradientTape() as tape:
+            output = self.model(ids, training=True, seed=tf.stack([settings.seed, number]))
+            loss, cross_entropy = losses(output, labels, weights, self.config)
+        gradients = tape.gradient(loss, self.variables)
+        if settings.gradient_clip_norm > 0.0:
+            gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip_norm)
+        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+
+        return step_result(output, cross_entropy, labels, weights, ids != PADDING_ID)
+
+
+def logits_in_batches(logits: Any, *inputs: np.ndarray) -> np.ndarray:
+    """float64 [n, classes] of a compiled model, whose inputs are each [n, ...]."""
+    parts = [
+        logits(*(tf.constant(each[start : start + _EVALUATION_BATCH]) for each in inputs)).numpy()
+        for start in range(0, len(inputs[0]), _EVALUATION_BATCH)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _padded(data: Encoded, rows: np.ndarray, batch_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """A batch of `batch_size` rows, cut near the longest text; missing rows are empty texts of weight 0."""
+    longest = int(np.sum(data.ids[rows] != PADDING_ID, axis=1).max())
+    length = padded_length(longest, data.ids.shape[1])
+    ids = np.full([batch_size, length], PADDING_ID, np.int32)
+    labels = np.zeros([batch_size], np.int32)
+    ids[: rows.size], labels[: rows.size] = data.ids[rows, :length], data.labels[rows]
+    weights = (np.arange(batch_size) < rows.size).astype(np.float32)
+    return tf.constant(ids), tf.constant(labels), tf.constant(weights)
