@@ -16,6 +16,7 @@ from conftest import Quiet, ask, tiny_arguments, tiny_config
 
 from switch_tf import files
 from switch_tf.errors import RunError
+from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.training import loop as fit
 from switch_tf.training.loop import Encoded, best_epoch, epoch_batches
@@ -338,13 +339,13 @@ class TestCheckpoint:
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The shapes of ids with which Python has run the model: once for each trace of it."""
     shapes: list[tuple[Any, ...]] = []
-    call = fit.SwitchClassifier.call
+    call = SwitchClassifier.call
 
     def counted(self: Any, ids: Any, *arguments: Any, **named: Any) -> Any:
         shapes.append(tuple(ids.shape))
         return call(self, ids, *arguments, **named)
 
-    monkeypatch.setattr(fit.SwitchClassifier, "call", counted)
+    monkeypatch.setattr(SwitchClassifier, "call", counted)
     return shapes
 
 
