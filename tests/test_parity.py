@@ -276,3 +276,24 @@ def test_the_reference_answers_batch_by_batch():
     np.testing.assert_allclose(reference.answers.probabilities, model.probabilities(texts), atol=1e-6)
     best = reference.answers.probabilities.argmax(axis=1)
     assert reference.answers.labels == [["neg", "pos"][i] for i in best]
+
+
+def test_the_reference_is_traced_once_for_batches_of_all_sizes(monkeypatch):
+    settings = ["model.d_model=8", "model.d_ff=8", "model.num_experts=2", "text.sequence_length=4", "model.num_heads=2"]
+    config = load_config(assignments=settings)
+    classifier = SwitchClassifier(config, num_ids=4, num_classes=2)
+    classifier.initialize()
+    model = TextClassifier(config, ["film", "fine"], ["neg", "pos"], classifier)
+    traced = []
+    call = SwitchClassifier.call
+
+    def counted(self, ids, *arguments, **named):
+        traced.append(tuple(ids.shape))
+        return call(self, ids, *arguments, **named)
+
+    monkeypatch.setattr(SwitchClassifier, "call", counted)
+    texts = [b"fine"] * 7
+    ask_reference(model, texts, batch_size=3)
+    assert traced == [(None, 4), (None, 4)]  # for its router's logits, and inside `classify_text`
+    ask_reference(model, texts, batch_size=2)
+    assert traced == [(None, 4)] * 3

@@ -21,8 +21,8 @@ def switch_tf(*words: object, **settings: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment | settings)
 
 
-def loaded_after(*commands: list[object]) -> list[list[str]]:
-    """Which of `HEAVY` are loaded after each command, all in one process."""
+def loaded_after(*commands: list[object]) -> list[tuple[int, str, list[str]]]:
+    """Exit code, stderr and which of `HEAVY` are loaded after each command, all in one process."""
     code = f"""
 import contextlib, io, json, sys
 from switch_tf.cli import main
@@ -37,7 +37,7 @@ for words in {[list(map(str, words)) for words in commands]!r}:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [(code, said, loaded) for code, said, loaded in map(json.loads, done.stdout.splitlines())]
     assert len(answers) == len(commands)
     return answers
 
@@ -83,7 +83,7 @@ class TestPredict:
         assert (done.returncode, done.stderr) == (0, "")
 
     def test_a_run_loads_no_keras_3_and_nothing_that_it_does_not_use(self, trained_run: Path) -> None:
-        assert loaded_after(["predict", trained_run, "a"]) == [[0, "", ["tensorflow"]]]
+        assert loaded_after(["predict", trained_run, "a"]) == [(0, "", ["tensorflow"])]
 
     def test_verbose_says_what_takes_how_long_and_shows_tensorflows_log(self, trained_run: Path) -> None:
         done = switch_tf("--verbose", "predict", trained_run, "a lovely film")
@@ -113,7 +113,7 @@ class TestAllArtifacts:
         artifacts = [run / "export" / name for name in ("model.onnx", "model.tflite", "saved_model")]
         answers = loaded_after(*(["predict", artifact, "a"] for artifact in artifacts))
         onnx = "ONNX Runtime, CPUExecutionProvider\n"
-        assert answers == [[0, onnx, []], [0, "LiteRT\n", []], [0, "", ["tensorflow"]]]
+        assert answers == [(0, onnx, []), (0, "LiteRT\n", []), (0, "", ["tensorflow"])]
         assert switch_tf("predict", artifacts[1], "a").stderr == "LiteRT\n"
 
     def test_verifying_all_says_only_what_it_does(self, run: Path) -> None:
