@@ -49,6 +49,7 @@ class TestThePackage:
             finished.stdout.replace("'", "").strip("[]\n").replace("] [", "").split(", ")
         )
 
+    @pytest.mark.slow
     def test_an_onnx_file_answers_without_tensorflow(self, exported: dict[str, Classifier]) -> None:
         code = (
             f"import sys, switch_tf\nmodel = switch_tf.load({str(exported['onnx'].path)!r})\n"
@@ -321,6 +322,7 @@ class TestExporting:
         with pytest.raises(switch_tf.ArgumentError, match=problem):
             classifier.export(**({"format": "onnx"} | arguments))
 
+    @pytest.mark.slow
     def test_what_was_measured_in_memory_has_to_be_given_again(
         self, classifier: Classifier, frames: tuple[pd.DataFrame, pd.DataFrame], data_folder: Path, tmp_path: Path
     ) -> None:

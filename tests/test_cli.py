@@ -364,6 +364,7 @@ class TestPredict:
         assert f"{tmp_path / name} {problem}" in answer.err or (problem in answer.err and name in answer.err)
         assert "Traceback" not in answer.err
 
+    @pytest.mark.slow
     def test_a_run_and_its_saved_model_give_the_same_json(
         self, trained_run: Path, saved_model: tuple[Path, Any], tmp_path: Path
     ) -> None:

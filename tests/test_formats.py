@@ -62,6 +62,7 @@ def test_a_run_without_them_measures_its_sample(run):
     assert changed_shares(short, load_classifier(short))["held-out sample"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truncation", ["prefix", "drop"])
 def test_a_byte_limit_that_cuts_most_texts_is_compared_with_what_it_leaves_of_them(run, tmp_path, truncation):
     config = (run.path / "config.toml").read_text().replace("[text]", "[text]\nbyte_length = 20")
@@ -72,6 +73,7 @@ def test_a_byte_limit_that_cuts_most_texts_is_compared_with_what_it_leaves_of_th
     assert comparison.ok and comparison.ids_equal == comparison.texts > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "refused"), [(0.0100, False), (0.0101, True)])
 def test_over_one_text_in_a_hundred_is_refused_unless_allowed(run, tmp_path, share, refused):
     metrics = json.loads((run.path / "metrics.json").read_text())
