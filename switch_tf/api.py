@@ -72,7 +72,9 @@ def train(
         from switch_tf.training.session import read_unfinished
         from switch_tf.training.session import train as train_run
 
-        names = {name: _name(value) for name, value in (("data", data), ("test", test)) if value is not None}
+        names: dict[str, Any] = {
+            name: _name(value) for name, value in (("data", data), ("test", test)) if value is not None
+        }
         request = DataRequest(**names, text_column=text_column, label_column=label_column)
         path = _run_folder(output, None if "data" in held else request.data, resume)
         if resume and preset is None and config is None and not settings:
@@ -306,7 +308,7 @@ def _examples(data: Any, text_column: str, label_column: str) -> "Examples":
     from switch_tf.data.examples import read_examples
     from switch_tf.data.in_memory import examples_in_memory
 
-    columns = {"text_column": text_column, "label_column": label_column}
+    columns: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
     if _is_path(data):
         return read_examples(os.fspath(data), split="test", **columns)
     return examples_in_memory(data, **columns)

@@ -30,10 +30,11 @@ _EVALUATION_BATCH = 256
 
 
 class Encoded(NamedTuple):
-    """Token ids, int32 [n, length], padded with 0 at the end, and label indices, int32 [n]."""
+    """Token ids, int32 [n, length], padded with 0 at the end, label indices, int32 [n], and weights, float32 [n]."""
 
     ids: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray | None = None  # of examples in the loss, above 0; None: all 1
 
 
 class Progress(Protocol):
@@ -104,8 +105,8 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train, or go on from `folder`'s checkpoint, until the last epoch or until validation stops improving.
 
-    Leaves the best weights in `folder`/weights.safetensors and returns one row of figures per epoch. Better means a
-    higher validation accuracy, or the same with a lower loss.
+    Leaves the best weights in `folder`/weights.safetensors and returns one row of figures per epoch. What is better,
+    `best_epoch` says.
 
     Raises:
         RunError: the checkpoint does not fit, or a loss is no longer a number.
@@ -120,18 +121,18 @@ def fit(
     lengths = np.maximum(np.sum(training.ids != PADDING_ID, axis=1), 1)  # [n]
 
     for epoch in range(len(history), settings.epochs):
-        if best_epoch(history) < len(history) - settings.patience:
+        if best_epoch(history, settings.select_by) < len(history) - settings.patience:
             break
         progress.start_epoch(epoch + 1, settings.epochs, steps)
         totals, seconds = _run_epoch(trainer, training, lengths, epoch, settings, progress)
-        loss, accuracy = trainer.evaluate(validation)
+        loss, accuracy, macro_f1 = trainer.evaluate(validation)
         _refuse_lost(totals.summary()["loss"], loss, epoch, folder)
         history.append(
             {"epoch": epoch + 1, **totals.summary()}
-            | {"validation_loss": loss, "validation_accuracy": accuracy}
+            | {"validation_loss": loss, "validation_accuracy": accuracy, "validation_macro_f1": macro_f1}
             | {"seconds": seconds, "tokens_per_second": totals.tokens / seconds}
         )
-        is_best = best_epoch(history) == len(history) - 1
+        is_best = best_epoch(history, settings.select_by) == len(history) - 1
         if is_best:  # before the checkpoint: a kill in between repeats the epoch, with the same result
             files.write_tensors(folder / WEIGHTS, trainer.weights())
         trainer.save(folder / CHECKPOINT, history)
@@ -186,14 +187,41 @@ def _padded(
     labels = np.zeros([batch_size], np.int32)
     ids[: rows.size], labels[: rows.size] = data.ids[rows, :length], data.labels[rows]
     weights = (np.arange(batch_size) < rows.size).astype(np.float32)
+    if data.weights is not None:
+        weights[: rows.size] = data.weights[rows]
     return tf.constant(ids), tf.constant(labels), tf.constant(weights)
 
 
-def best_epoch(history: list[dict[str, Any]]) -> int:
-    """The epoch, from 0, with the best validation; the earliest of equals. 0 for no epochs."""
+def best_epoch(history: list[dict[str, Any]], select_by: str = "accuracy") -> int:
+    """The epoch, from 0, with the best validation; of equals the one with the lowest loss, then the earliest.
+
+    `select_by` is accuracy, macro_f1 or log_loss. 0 for no epochs.
+    """
     if not history:
         return 0
-    return max(range(len(history)), key=lambda i: (history[i]["validation_accuracy"], -history[i]["validation_loss"]))
+    losses = [row["validation_loss"] for row in history]
+    scores = (
+        [-loss for loss in losses] if select_by == "log_loss" else [row[f"validation_{select_by}"] for row in history]
+    )
+    return max(range(len(history)), key=lambda i: (scores[i], -losses[i]))
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """float32 [n] of label indices int32 [n]: n / (classes x examples of the label), so that the mean is 1.
+
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 2).round(3).tolist()
+    [0.667, 0.667, 0.667, 2.0]
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    present = np.count_nonzero(counts)
+    return (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)[labels]
+
+
+def _macro_f1(expected: np.ndarray, answered: np.ndarray) -> float:
+    classes = int(max(expected.max(), answered.max())) + 1
+    right = np.bincount(expected[expected == answered], minlength=classes)
+    either = np.bincount(expected, minlength=classes) + np.bincount(answered, minlength=classes)
+    return float(np.mean(2 * right[either > 0] / either[either > 0]))
 
 
 class Trainer:
@@ -245,8 +273,8 @@ class Trainer:
             raise RunError(f"{path} does not fit: {error}. Remove it to train from the start.") from error
         return history
 
-    def evaluate(self, data: Encoded) -> tuple[float, float]:
-        """Mean cross-entropy in nats and accuracy."""
+    def evaluate(self, data: Encoded) -> tuple[float, float, float]:
+        """Mean cross-entropy in nats, accuracy and macro-F1 over the labels that occur or are answered."""
         if self.float_model is not self.model:
             assign_weights(self.float_model, self.weights(), "the weights in training")
         logits_of = self._trace_logits()
@@ -258,17 +286,19 @@ class Trainer:
         with np.errstate(invalid="ignore"):  # where training went wrong, the answer is NaN
             log_probabilities = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         picked = log_probabilities[np.arange(len(logits)), data.labels]
-        return float(-picked.mean()), float(np.mean(logits.argmax(axis=1) == data.labels))
+        answered = logits.argmax(axis=1)
+        return float(-picked.mean()), float(np.mean(answered == data.labels)), _macro_f1(data.labels, answered)
 
     def _step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
-        """One update; `weights` is 1 for examples and 0 for rows that fill up the batch."""
+        """One update; `weights` is above 0 for examples, 1 on average, and 0 for rows that fill up the batch."""
         model, settings = self.config.model, self.config.train
         targets = tf.one_hot(labels, self.num_classes)  # [batch, classes]
         targets = targets * (1.0 - settings.label_smoothing) + settings.label_smoothing / self.num_classes
         with tf.GradientTape() as tape:
             output = self.model(ids, training=True, seed=tf.stack([settings.seed, number]))
             each = tf.nn.softmax_cross_entropy_with_logits(targets, output.logits)  # [batch]
-            cross_entropy = tf.reduce_sum(each * weights) / tf.reduce_sum(weights)
+            real = tf.cast(weights > 0.0, tf.float32)  # [batch]
+            cross_entropy = tf.reduce_sum(each * weights) / tf.reduce_sum(real)
             loss = cross_entropy
             for report in output.reports:
                 loss += model.auxiliary_loss_weight * report.auxiliary_loss + model.z_loss_weight * report.z_loss
@@ -281,8 +311,8 @@ class Trainer:
         routed = [report.routing for report in output.reports]
         return StepResult(
             loss=cross_entropy,
-            correct=tf.reduce_sum(correct * weights),
-            examples=tf.reduce_sum(weights),
+            correct=tf.reduce_sum(correct * real),
+            examples=tf.reduce_sum(real),
             tokens=tf.reduce_sum(tf.cast(ids != PADDING_ID, tf.float32)),
             load=tf.add_n([r.tokens_per_expert for r in routed]) if routed else tf.zeros([0]),
             dropped=tf.add_n([r.dropped for r in routed]) if routed else tf.zeros([]),
