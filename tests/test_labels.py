@@ -111,7 +111,10 @@ class TestBooleans:
         for name, content in files.items():
             (folder / name).write_text(content)
         pq.write_table(pa.table({"text": texts, "label": truths}), folder / "a.parquet")
-        rows = [["text", "label"], *([text, truth] for text, truth in zip(texts, truths, strict=True))]
+        rows: list[list[object]] = [
+            ["text", "label"],
+            *([text, truth] for text, truth in zip(texts, truths, strict=True)),
+        ]
         (folder / "a.xlsx").write_bytes(workbook(rows))
         return [*(folder / name for name in files), folder / "a.parquet", folder / "a.xlsx"]
 

@@ -107,16 +107,14 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
 
 def _warn_of_labels(metrics: dict[str, Any], terminal: "Console") -> None:
     """Say which labels the finished model does not know how to answer."""
+    from switch_tf.reporting.data_survey import warning_lines
+
     never = metrics.get("never_right", [])
     if never:
         shown = ", ".join(repr(label) for label in never[:5]) + (", ..." if len(never) > 5 else "")
-        terminal.print(
-            f"WARNING: no validation text of {len(never):,} of the labels was answered right ({shown}).\n"
-            "         Try --set train.class_weights=balanced --set train.select_by=macro_f1, or\n"
-            "         more examples of them.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        said = f"no validation text of {len(never):,} of the labels was answered right ({shown}). Try"
+        remedy = "--set train.class_weights=balanced --set train.select_by=macro_f1, or more examples of them."
+        terminal.print("\n".join(warning_lines(f"{said} {remedy}")), highlight=False, soft_wrap=True)
 
 
 def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:

@@ -24,8 +24,13 @@ def survey_lines(report: dict[str, Any]) -> list[str]:
         lines += _folded("  skipped: ", f"{report['skipped_rows']:,} rows that cannot be used, the first:", "    ")
         lines += _folded("    ", report["first_skipped_row"], "    ")
     for warning in report["warnings"]:
-        lines += _folded("WARNING: ", warning, indent="         ")
+        lines += warning_lines(warning)
     return lines
+
+
+def warning_lines(warning: str) -> list[str]:
+    """A warning that nobody overlooks, in lines of at most 80 characters."""
+    return _folded("WARNING: ", warning, indent="         ")
 
 
 def _figures(report: dict[str, Any], total: int) -> list[tuple[str, str]]:
