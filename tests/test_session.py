@@ -61,7 +61,6 @@ class TestRunFolder:
     def test_its_data_is_described(self, trained_run: Path, data_folder: Path) -> None:
         data = json.loads((trained_run / "data.json").read_text())
         assert len(data.pop("fingerprint")) == len(data.pop("test_fingerprint")) == 64
-        assert data.pop("format") == 2
         told = data.pop("survey")
         assert told["examples"] == {"training": 108, "validation": 12, "test": 40}
         assert told["labels"] == {"bad": 60, "good": 60} or sum(told["labels"].values()) == 120
