@@ -48,7 +48,8 @@ def train(
             Arrow's C stream), or a pair (texts, labels) of lists, NumPy arrays or Series.
         test: the same, to measure the finished model on; an embedded set brings its own.
         output: the run folder to make, which must not exist; None is a new one under ./runs.
-        preset: "tiny" (the default), "base" or "large"; or "auto", which chooses from the size of the data.
+        preset: "auto", which chooses from the size of the data, "tiny", "base" or "large". Unless given, it is "auto"
+            where `config` is not given either.
         config: a `Config`, a dictionary of tables such as {"model": {"num_experts": 8}}, or the path of a TOML file.
         text_column: of tables.
         label_column: of tables.
@@ -65,6 +66,9 @@ def train(
     """
     from switch_tf.config import config_from_call
 
+    named = preset
+    if preset is None and config is None:
+        preset = "auto"
     settled = config_from_call(preset, config, settings)
     held = _in_memory({"data": data, "test": test}, text_column, label_column)
     if preset == "auto" and not resume:
@@ -77,10 +81,12 @@ def train(
         from switch_tf.training.session import read_unfinished
         from switch_tf.training.session import train as train_run
 
-        names = {name: _name(value) for name, value in (("data", data), ("test", test)) if value is not None}
+        names: dict[str, Any] = {
+            name: _name(value) for name, value in (("data", data), ("test", test)) if value is not None
+        }
         request = DataRequest(**names, text_column=text_column, label_column=label_column)
         path = _run_folder(output, None if "data" in held else request.data, resume)
-        if resume and preset is None and config is None and not settings:
+        if resume and named is None and config is None and not settings:
             _, settled, path = read_unfinished(path, has_data=True)
         console.print(f"Training on {request.data}; the run will be in {path}", highlight=False)
         run = train_run(request, settled, path, progress, resume, held)
@@ -311,7 +317,7 @@ def _examples(data: Any, text_column: str, label_column: str) -> "Examples":
     from switch_tf.data.examples import read_examples
     from switch_tf.data.in_memory import examples_in_memory
 
-    columns = {"text_column": text_column, "label_column": label_column}
+    columns: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
     if _is_path(data):
         return read_examples(os.fspath(data), split="test", **columns)
     return examples_in_memory(data, **columns)

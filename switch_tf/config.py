@@ -124,9 +124,14 @@ class TrainConfig:
     gradient_clip_norm: NonNegative = setting(1.0, "global norm; 0 is off. Keeps a bad batch from ruining the router")
     label_smoothing: Share = setting(0.1, "mass spread over all classes: keeps small data from being overtrusted")
     validation_share: Annotated[float, Field(gt=0, lt=0.9)] = setting(0.1, "of the training data, stratified by label")
-    patience: Annotated[int, Field(ge=1)] = setting(3, "epochs without a better validation before stopping")
-    monitor: Literal["accuracy", "loss"] = setting(
-        "accuracy", "the figure on validation that the best epoch is best by; loss suits a deep path to be fused"
+    patience: Annotated[int, Field(ge=1)] = setting(
+        3, "epochs without a better validation (train.select_by; at the same, a lower loss) before stopping"
+    )
+    select_by: Literal["accuracy", "macro_f1", "log_loss"] = setting(
+        "accuracy", "what the kept epoch is best at on validation; macro_f1 counts every label alike, however rare"
+    )
+    class_weights: Literal["none", "balanced"] = setting(
+        "none", "balanced: an example weighs n / (classes x examples of its label), so that rare labels count as much"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = setting(0, "of the split, initial weights, shuffling and dropout")
     mixed_precision: bool = setting(False, "experts and attention in bfloat16 while training; weights stay float32")
@@ -177,7 +182,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "token_dropout": 0.3,
         },
         "wide": {"enabled": True},
-        "train": {"epochs": 8, "learning_rate": 3e-3, "label_smoothing": 0.05, "monitor": "loss"},
+        "train": {"epochs": 8, "learning_rate": 3e-3, "label_smoothing": 0.05, "select_by": "log_loss"},
     },
     "tiny": {},
     "base": {

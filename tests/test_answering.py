@@ -1,21 +1,23 @@
 """Answers stream in order, each with the digits that give its float back; what cannot be read is marked, not lost."""
 
 import gzip
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from switch_tf.artifacts import base as predict
 from switch_tf.artifacts.base import answer, describe
 from switch_tf.artifacts.opening import load_predictor
 from switch_tf.artifacts.saved_model import saved_model_versions
-from switch_tf.data import streams
-from switch_tf.data.streams import Line, check_line, read_json_lines, read_lines
-from switch_tf.errors import ModelError, RunError
+from switch_tf.data import json_rows, rows
+from switch_tf.data.streams import Line, check_line, open_lines
+from switch_tf.errors import ArgumentError, DataError, ModelError, RunError
 
 LABELS = ["a", "b", "c"]
 
@@ -65,73 +67,141 @@ class TestDescribe:
             assert all(len(repr(number)) <= 14 for number in numbers)
 
 
-def lines_of(content: bytes) -> list[Line]:
-    return list(read_lines(io.BytesIO(content)))
+def lines_of(content: bytes, name: str = "a.txt", tmp: Path | None = None, **options: Any) -> list[Line]:
+    assert tmp is not None
+    (tmp / name).write_bytes(content)
+    return list(open_lines(str(tmp / name), **options))
 
 
-class TestReadLines:
-    def test_only_a_line_feed_ends_a_line(self) -> None:
+class TestLines:
+    def test_only_a_line_feed_ends_a_line(self, tmp_path: Path) -> None:
         content = "one\u0085 still\u2028 one\x0b\x0c\x1c\n\ntwo\r\nthree"
-        assert lines_of(content.encode()) == [
+        assert lines_of(content.encode(), tmp=tmp_path) == [
             Line(1, "one\u0085 still\u2028 one\x0b\x0c\x1c"),
             Line(2, ""),
             Line(3, "two\r"),
             Line(4, "three"),
         ]
-        assert lines_of(b"") == []
-        assert lines_of(b"\n") == [Line(1, "")]
-        assert lines_of(b"a\0b\n") == [Line(1, "a\0b")]
+        assert lines_of(b"\n", tmp=tmp_path) == [Line(1, "")]
+        assert lines_of(b"a\0b\n", tmp=tmp_path) == [Line(1, "a\0b")]
 
-    def test_a_byte_order_mark_is_no_part_of_the_first_line(self) -> None:
-        assert lines_of("\ufeffone\n\ufefftwo".encode()) == [Line(1, "one"), Line(2, "\ufefftwo")]
+    def test_a_byte_order_mark_is_no_part_of_the_first_line(self, tmp_path: Path) -> None:
+        assert lines_of("\ufeffone\n\ufefftwo".encode(), tmp=tmp_path) == [Line(1, "one"), Line(2, "\ufefftwo")]
 
-    def test_a_line_that_is_not_utf8_is_marked_and_the_others_go_on(self) -> None:
-        assert lines_of(b"one\nab\xff\n\xed\xa0\x80\nfour") == [
-            Line(1, "one"),
-            Line(2, "", "Byte 3 of the line is not UTF-8."),
-            Line(3, "", "Byte 1 of the line is not UTF-8."),
-            Line(4, "four"),
+    def test_a_line_that_is_not_utf8_is_marked_and_the_others_go_on(self, tmp_path: Path) -> None:
+        found = lines_of(b"one\nab\xff\n\xed\xa0\x80\nfour", tmp=tmp_path)
+        assert [(line.number, line.text, line.error[:40]) for line in found] == [
+            (1, "one", ""),
+            (2, "", "Byte 3: 0xff is not UTF-8, which was exp"),
+            (3, "", "Byte 1: 0xed is not UTF-8, which was exp"),
+            (4, "four", ""),
         ]
 
-    @pytest.mark.parametrize("limit", [1, 7, 8])
+    @pytest.mark.parametrize("limit", [2, 7, 8])
     def test_a_line_over_the_limit_is_marked_and_skipped_whole(
-        self, limit: int, monkeypatch: pytest.MonkeyPatch
+        self, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(streams, "LINE_LIMIT", limit)
+        monkeypatch.setattr(rows, "ROW_LIMIT", limit)
         for size in (limit - 1, limit, limit + 1, limit + 2, 2 * limit, 2 * limit + 1, 5 * limit + 1):
-            expected = Line(1, "x" * size) if size <= limit else Line(1, "", f"The line has over {limit} bytes.")
-            assert lines_of(b"x" * size + b"\ny") == [expected, Line(2, "y")]
-            assert lines_of(b"x" * size) == ([expected] if size else [])
+            found = lines_of(b"x" * size + b"\ny", tmp=tmp_path)
+            assert [line.number for line in found] == [1, 2] and found[1] == Line(2, "y")
+            assert found[0] == Line(1, "x" * size) if size < limit else "over 16 MiB" in found[0].error
 
-    def test_the_limit_is_16_mebibytes(self) -> None:
-        longest = 16_777_216
-        first, second = read_lines(io.BytesIO(b"x" * longest + b"\n" + b"x" * (longest + 1)))
-        assert (len(first.text), first.error) == (longest, "")
-        assert second == Line(2, "", "The line has over 16777216 bytes.")
+    def test_a_table_is_marked_in_place_too(self, tmp_path: Path) -> None:
+        content = b'id,text\n1,one\n2\n3,"two, three"\n4,"b" c\n5,na\xefve\n6,four\n'
+        found = lines_of(content, "a.csv", tmp_path)
+        assert [(line.number, line.text, bool(line.error)) for line in found] == [
+            (2, "one", False),
+            (3, "", True),
+            (4, "two, three", False),
+            (5, "", True),
+            (6, "", True),
+            (7, "four", False),
+        ]
+        assert found[1].error.startswith("Expected 2 fields as in the header, received 1.")
+        assert found[4].error.startswith("Byte 5: 0xef is not UTF-8")
+
+    def test_a_text_that_is_missing_is_one_without_a_word_in_every_format(self, tmp_path: Path) -> None:
+        assert lines_of(b"id,text\n1,\n", "a.csv", tmp_path) == [Line(2, "")]
+        assert lines_of(b'{"text": null}\n', "a.jsonl", tmp_path) == [Line(1, "")]
+
+    @pytest.mark.parametrize("name", ["a.json.bak", "a.csv.bak", "a.parq", "a.tab", "a.data"])
+    def test_an_unknown_extension_is_refused(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="has no known extension"):
+            lines_of(b"text\none\n", name, tmp_path)
+
+    def test_a_column_needs_a_table(self, tmp_path: Path) -> None:
+        for options in ({"text_column": "text"}, {"text_column": "x"}, {"no_header": True}):
+            with pytest.raises(ArgumentError, match="needs a table"):
+                lines_of(b"one\n", tmp=tmp_path, **options)
+
+    def test_an_empty_file_and_a_folder_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="is empty"):
+            lines_of(b"", tmp=tmp_path)
+        with pytest.raises(DataError, match="is a folder"):
+            list(open_lines(str(tmp_path)))
+
+    def test_the_limit_is_16_mebibytes(self, tmp_path: Path) -> None:
+        longest = 16_777_216  # its line feed counts
+        first, second = lines_of(b"x" * (longest - 1) + b"\n" + b"x" * (longest + 1), tmp=tmp_path)
+        assert (len(first.text), first.error) == (longest - 1, "")
+        assert second == Line(2, "", "The row is over 16 MiB. Expected one text to classify in each row.")
 
 
-class TestReadJsonLines:
-    def test_texts_may_hold_line_feeds(self) -> None:
+class TestJson:
+    def test_texts_may_hold_line_feeds(self, tmp_path: Path) -> None:
         content = b'\xef\xbb\xbf{"text": "two\\nlines", "other": 1}\n\n  \r\n{"text": "\\ud83d\\ude42"}\r\n'
-        assert list(read_json_lines(io.BytesIO(content), "text")) == [Line(1, "two\nlines"), Line(4, "🙂")]
+        assert lines_of(content, "a.jsonl", tmp_path) == [Line(1, "two\nlines"), Line(4, "🙂")]
 
     @pytest.mark.parametrize(
         ("line", "problem"),
         [
-            (b"{", "The line is not JSON: "),
-            (b"[" * 100_000, "The line is not JSON: "),
-            (b"1" * 5000, "The line is not JSON: "),
-            (b'"text"', "The line is not an object with a string under 'text'."),
-            (b'{"Text": "a"}', "The line is not an object with a string under 'text'."),
-            (b'{"text": 1}', "The line is not an object with a string under 'text'."),
-            (b'{"text": "ab\\ud800"}', "Character 3 of the text is half of a surrogate pair"),
-            (b'{"text": "\xff"}', "Byte 11 of the line is not UTF-8."),
+            (b"{", "Not valid JSON at character 2: "),
+            (b"[" * 100_000, "Values are nested too deep."),
+            (b"1" * 5000, "Exceeds the limit"),
+            (b'"text"', "Expected one JSON object in each line, received a string."),
+            (b'{"Text": "a"}', "There is no column 'text'. The columns are: 'Text'."),
+            (b'{"text": 1}', "Column 'text': expected a string, received an integer."),
+            (b'{"text": "ab\\ud800"}', "Column 'text': character 3 is half of a surrogate pair"),
+            (b'{"text": "\xff"}', "Byte 11: 0xff is not UTF-8"),
         ],
     )
-    def test_a_line_that_cannot_be_used_is_marked(self, line: bytes, problem: str) -> None:
-        first, second = read_json_lines(io.BytesIO(line + b'\n{"text": "next"}'), "text")
-        assert (first.number, first.text, first.error[: len(problem)]) == (1, "", problem)
-        assert second == Line(2, "next")
+    def test_a_line_that_cannot_be_used_is_marked(self, line: bytes, problem: str, tmp_path: Path) -> None:
+        before, first, second = lines_of(b'{"text": ""}\n' + line + b'\n{"text": "next"}', "a.jsonl", tmp_path)
+        assert (before, second) == (Line(1, ""), Line(3, "next"))
+        assert (first.number, first.text, first.error[: len(problem)]) == (2, "", problem)
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8),
+        block=st.integers(1, 40),
+        indent=st.sampled_from([None, 0, 2]),
+        ascii_only=st.booleans(),
+    )
+    def test_an_array_is_read_whatever_the_blocks_it_comes_in(
+        self, texts: list[str], block: int, indent: int | None, ascii_only: bool, tmp_path: Path
+    ) -> None:
+        rows = [{"n": number, "text": text} for number, text in enumerate(texts)]
+        content = json.dumps(rows, indent=indent, ensure_ascii=ascii_only).encode()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(json_rows, "_BLOCK", block)
+            assert [line.text for line in lines_of(content, "a.json", tmp_path)] == texts
+
+    @pytest.mark.parametrize(
+        "content", [b'[{"text": "a"}', b'[{"text": "a"},]', b'[{"text": "a"} {"text": "b"}]', b'[{"text": "a"}] x']
+    )
+    def test_a_damaged_array_is_refused_behind_its_last_whole_row(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_bytes(content)
+        lines = open_lines(str(tmp_path / "a.json"))
+        assert next(lines) == Line(1, "a")
+        with pytest.raises(DataError, match=r"a\.json, line 1: not valid JSON: .*Expected an array of JSON objects"):
+            list(lines)
+
+    def test_json_lines_named_json_and_an_array_named_jsonl_are_read(self, tmp_path: Path) -> None:
+        assert lines_of(b'{"text": "a"}\n{"text": "b"}\n', "a.json", tmp_path) == [Line(1, "a"), Line(2, "b")]
+        assert lines_of(b'[\n{"text": "a"},\n{"text": "b"}]\n', "a.jsonl", tmp_path) == [Line(2, "a"), Line(3, "b")]
+        with pytest.raises(DataError, match="expected an array of JSON objects"):
+            lines_of(b'{"data": [\n{"text": "a"}]}', "a.json", tmp_path)
 
 
 def test_arguments_that_are_not_utf8_are_marked() -> None:

@@ -16,6 +16,8 @@ from conftest import NEL_WORD, Quiet, ask, made_up_rows, tiny_arguments, tiny_co
 
 from switch_tf.artifacts.base import Answers
 from switch_tf.cli.commands import commands
+from switch_tf.data.rows import Wanted
+from switch_tf.data.tables import read_rows
 
 COMMANDS = ["evaluate", "export", "predict", "quickstart", "train", "verify"]
 TEXTS = ["a lovely film", f"{NEL_WORD} plot, dull", ""]
@@ -190,6 +192,8 @@ class TestTrain:
         assert answer.code == 0, answer.err
         figures = json.loads(answer.out)
         assert figures.pop("run") == str(tmp_path / "r")
+        assert figures.pop("survey") == json.loads((tmp_path / "r" / "data.json").read_text())["survey"]
+        assert "2 labels:" in answer.err and "out of vocabulary" in answer.err
         assert figures == json.loads((tmp_path / "r" / "metrics.json").read_text())
         assert "\n  1/1  " in answer.err
         settings = (tmp_path / "r" / "config.toml").read_text()
@@ -201,7 +205,9 @@ class TestTrain:
         """The run takes its name from the data, and is not trained here but found trained."""
         from switch_tf.training import session as train
 
-        def trained(request: Any, config: Any, output: Path, progress: object, resume: bool) -> Any:
+        def trained(
+            request: Any, config: Any, output: Path, progress: object, resume: bool, tell: Callable[[Any], None]
+        ) -> Any:
             assert (request.data, config.train.epochs, output, resume) == ("made.tsv", 3, Path("runs/made"), False)
             output.mkdir(parents=True)
             figures = {"n": 7, "accuracy": 0.5, "macro_f1": 0.25, "log_loss": 0.125}
@@ -304,6 +310,43 @@ class TestPredict:
         answer = ask("predict", trained_run, "--input", tmp_path / name, "--json")
         assert (answer.code, rows_of(answer.out)) == (0, expected)
 
+    @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+    def test_answers_stand_beside_their_rows_in_a_file(
+        self, kind: str, expected: list[dict[str, Any]], trained_run: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.csv").write_text("id,text,label\n" + "".join(f'{i},"{t}",x\n' for i, t in enumerate(TEXTS)))
+        output = tmp_path / f"out.{kind}"
+        answer = ask("predict", trained_run, "--input", tmp_path / "a.csv", "--output", output, "--json")
+        assert (answer.code, rows_of(answer.out)) == (0, [{"output": str(output), "rows": 3, "errors": 0}])
+        found = list(read_rows(output, Wanted(label="predicted_label", keep=True)))
+        assert [(row.text, row.label) for row in found] == [
+            (text, row["label"]) for text, row in zip(TEXTS, expected, strict=True)
+        ]
+        assert found[0].cells is not None and list(found[0].cells)[:3] == ["id", "text", "label"]
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["a", "--text-column", "x"], "Received --text-column without --input"),
+            (["a", "--no-header"], "Received --no-header without --input"),
+            (["a", "--output", "x.txt"], "Expected a name in .csv, .jsonl, .parquet. On the command line: --output."),
+            (["--input", "a.txt", "--text-column", "text"], "text_column needs a table"),
+            (["--input", "a.jsonl", "--no-header"], "no_header needs a table (csv, tsv, xlsx)"),
+        ],
+    )
+    def test_an_option_that_cannot_take_effect_ends_with_2(
+        self, words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.txt").write_text("a\n")
+        (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+        answer = ask("predict", "MODEL", *words)
+        assert (answer.code, answer.out) == (2, "") and message in answer.err
+
+    def test_a_text_that_begins_with_a_minus_is_told_its_way(self) -> None:
+        answer = ask("predict", "MODEL", "-5 stars, awful")
+        assert answer.code == 2 and "A text that begins with - goes behind --" in answer.err
+
     def test_another_column_is_read_where_it_is_named(
         self, expected: list[dict[str, Any]], trained_run: Path, tmp_path: Path
     ) -> None:
@@ -318,8 +361,9 @@ class TestPredict:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         answer = ask("predict", trained_run, "--input", "-", "--json")
         assert answer.code == 1
-        marked = {"line": 2, "error": "Byte 3 of the line is not UTF-8."}
-        assert rows_of(answer.out) == [expected[0], marked, expected[1], expected[2]]
+        first, marked, *others = rows_of(answer.out)
+        assert [first, *others] == expected
+        assert marked["line"] == 2 and marked["error"].startswith("Byte 3: 0xff is not UTF-8")
         assert answer.err == "Error: 1 line(s) could not be read; each is marked in its place.\n"
 
     def test_an_argument_that_is_not_utf8_is_marked(self, trained_run: Path) -> None:
@@ -344,6 +388,8 @@ class TestPredict:
             ("a.txt.gz", gzip.compress(b"one\ntwo\n" * 1000)[:-12], "is damaged or not what its extension says"),
             ("a.txt.gz", b"plain\n", "is damaged or not what its extension says"),
             ("a.txt.xz", lzma.compress(b"one\ntwo\n" * 1000)[:-12], "is damaged or not what its extension says"),
+            ("a.csv.bak", b"text\na\n", "has no known extension"),
+            ("a.txt", "one\ntwo\n".encode("utf-16"), "holds UTF-16 text"),
             ("a.txt.xz", b"plain\n", "is damaged or not what its extension says"),
             ("a.jsonl.gz", gzip.compress(b"{}")[:-1], "is damaged or not what its extension says"),
             ("a.csv", b"words\na\n", "there is no column 'text'"),
@@ -352,7 +398,20 @@ class TestPredict:
             ("missing.txt", None, "There is no file"),
             ("missing.csv", None, "There is no file"),
         ],
-        ids=["cut", "plain", "cut xz", "plain xz", "cut jsonl", "column", "empty", "parquet", "missing", "missing csv"],
+        ids=[
+            "cut",
+            "plain",
+            "cut xz",
+            "unknown",
+            "wide",
+            "plain xz",
+            "cut jsonl",
+            "column",
+            "empty",
+            "parquet",
+            "missing",
+            "missing csv",
+        ],
     )
     def test_a_file_that_cannot_be_read_ends_with_1(
         self, name: str, content: bytes | None, problem: str, trained_run: Path, tmp_path: Path

@@ -65,7 +65,7 @@ def test_verify_finds_every_format(exported, run):
 def test_export_of_a_fixed_batch_prints_what_the_byte_limit_changes(run, tmp_path):
     answer = ask("export", run, "--format", "tflite", "--batch", 1, "--output", tmp_path / "one.tflite")
     assert answer.code == 0, answer.err
-    assert "Read otherwise at 256 bytes than as a whole: 0.00% of training" in answer.out
+    assert "Cut at 256 bytes, other words among the first 12 than in the whole text: 0.00% of training" in answer.out
     assert f"Wrote {tmp_path / 'one.tflite'}" in answer.out
 
 

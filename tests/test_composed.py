@@ -80,7 +80,7 @@ def test_training_sees_what_the_folded_model_answers() -> None:
     still = trainer("model.dropout=0.0", "model.expert_dropout=0.0", "model.router_jitter=0.0")
     for new, old in zip(still._state(), made._state(), strict=True):
         new.assign(old)
-    loss, accuracy = still.evaluate(data)
+    loss, accuracy, _ = still.evaluate(data)
     result = still.train_on(data, np.arange(16), 0, 3)  # the loss is that before the step
     assert float(result.loss) == pytest.approx(loss, rel=1e-4)
     assert float(result.correct) / 16 == accuracy

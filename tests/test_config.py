@@ -72,7 +72,7 @@ def test_presets_are_the_documented_ones(
 def test_auto_has_both_paths() -> None:
     config = load_config("auto")
     assert (config.model.context, config.model.num_experts, config.model.character_grams) == ("mean", 8, True)
-    assert (config.wide.enabled, config.train.monitor, config.train.learning_rate) == (True, "loss", 3e-3)
+    assert (config.wide.enabled, config.train.select_by, config.train.learning_rate) == (True, "log_loss", 3e-3)
 
 
 def test_what_was_chosen_goes_over_the_preset_and_under_all_else(tmp_path: Path) -> None:

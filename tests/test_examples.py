@@ -116,8 +116,8 @@ class TestLabels:
         with pytest.raises(DataError) as caught:
             encode_labels(read_examples(path), ["x", "y"])
         assert caught.value.exit_code == 1
-        expected = f"{path}, line 4: received the label 'Y'. Expected one of 'x', 'y'. Correct it or train on it."
-        assert str(caught.value) == expected
+        received = "received the label 'Y', which looks like 'y' but is another"
+        assert str(caught.value) == f"{path}, line 4: {received}. Expected one of 'x', 'y'. Correct it or train on it."
         with pytest.raises(DataError, match=r"'18', '19'\. Correct"):
             encode_labels(read_examples(path), [str(number) for number in range(20)])
         with pytest.raises(DataError, match=r"'18', '19', \.\.\.\. Correct"):

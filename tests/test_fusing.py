@@ -24,7 +24,7 @@ from switch_tf.training.session import encode, prepare, train
 
 
 def settings() -> Any:
-    return tiny_config(*COMPOSED, "model.token_dropout=0.2", "train.monitor=loss", "train.epochs=2")
+    return tiny_config(*COMPOSED, "model.token_dropout=0.2", "train.select_by=log_loss", "train.epochs=2")
 
 
 def request_for(data_folder: Path) -> DataRequest:

@@ -137,11 +137,26 @@ class TestBestEpoch:
         assert best_epoch(self.history((0.7, 0.3), (0.7, 0.2), (0.7, 0.4))) == 1
         assert best_epoch(self.history((0.6, 0.1), (0.7, 0.2), (0.7, 0.2), (0.7, 0.2))) == 1
 
+    def test_another_figure_may_decide(self) -> None:
+        history = self.history((0.9, 0.5), (0.8, 0.2), (0.7, 0.4))
+        for row, macro_f1 in zip(history, (0.2, 0.3, 0.3), strict=True):
+            row["validation_macro_f1"] = macro_f1
+        assert [best_epoch(history, by) for by in ("accuracy", "macro_f1", "log_loss")] == [0, 1, 1]
+
+    def test_macro_f1_is_scikit_learns(self) -> None:
+        from sklearn.metrics import f1_score
+
+        random = np.random.default_rng(0)
+        for _ in range(20):
+            expected, answered = random.integers(0, 5, 9), random.integers(0, 5, 9)
+            wanted = f1_score(expected, answered, average="macro", zero_division=0.0)
+            assert trainer_module._macro_f1(expected, answered) == pytest.approx(wanted)
+
     def test_the_best_weights_are_kept_not_the_last(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[dict[str, np.ndarray]] = []
-        figures = iter([(0.9, 0.5), (0.7, 0.8), (0.8, 0.8), (0.1, 0.9)])  # (loss, accuracy)
+        figures = iter([(0.9, 0.5, 0.5), (0.7, 0.8, 0.5), (0.8, 0.8, 0.9), (0.1, 0.9, 0.5)])  # loss, accuracy, F1
 
-        def evaluate(self: Any, _: Encoded) -> tuple[float, float]:
+        def evaluate(self: Any, _: Encoded) -> tuple[float, float, float]:
             seen.append(self.weights())
             return next(figures)
 
@@ -157,10 +172,33 @@ class TestBestEpoch:
 
     def test_patience_counts_epochs_since_the_best(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         figures = iter([(0.9, 0.5), (0.9, 0.4), (0.9, 0.6), (0.9, 0.5), (0.9, 0.4), (0.9, 0.4), (0.9, 0.4)])
-        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: next(figures))
+        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: (*next(figures), 0.5))
         _, history = fitted(tmp_path, "train.epochs=9", "train.patience=3")
         assert len(history) == 6
         assert fitted(tmp_path, "train.epochs=9", "train.patience=3")[1] == history  # resuming has nothing to do
+
+
+class TestClassWeights:
+    def test_balanced_ones_count_every_label_alike_and_have_a_mean_of_one(self) -> None:
+        labels = np.array([0] * 6 + [1] * 3 + [3])
+        weights = fit.balanced_weights(labels, 4)
+        assert weights.dtype == np.float32
+        assert [float(weights[labels == label].sum()) for label in (0, 1, 3)] == pytest.approx([10 / 3] * 3)
+        assert float(weights.mean()) == pytest.approx(1.0)
+
+    def test_weights_of_one_change_nothing_and_a_weight_of_two_is_the_example_twice(self) -> None:
+        data = encoded(6)
+        plain, (one,) = after_steps(trainer(*STILL), (data, 8))
+        same, (other,) = after_steps(trainer(*STILL), (data._replace(weights=np.ones(6, np.float32)), 8))
+        assert largest_difference(plain, same) == 0.0 and float(one.loss) == float(other.loss)
+        twice = Encoded(np.concatenate([data.ids, data.ids[:1]]), np.concatenate([data.labels, data.labels[:1]]))
+        heavy = data._replace(weights=np.array([2, 1, 1, 1, 1, 1], np.float32))
+        (_, (repeated,)), (_, (weighted,)) = (
+            after_steps(trainer(*STILL), (twice, 8)),
+            after_steps(trainer(*STILL), (heavy, 8)),
+        )
+        assert float(weighted.loss) * 6 == pytest.approx(float(repeated.loss) * 7, rel=1e-5)
+        assert float(weighted.examples) == 6 and float(weighted.correct) <= 6
 
 
 @pytest.mark.slow
@@ -196,7 +234,7 @@ class TestRepeating:
         write, written = files.write_bytes, list[str]()
         # One figure after the other, so that every epoch is the best and writes both files.
         figures = iter([(0.5, 0.1), (0.5, 0.2), (0.5, 0.2)])
-        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: next(figures))
+        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: (*next(figures), 0.5))
 
         def cut_off(path: Path, content: bytes) -> None:
             written.append(path.name)
@@ -275,10 +313,10 @@ class TestSteps:
             def weights(self) -> dict[str, np.ndarray]:
                 return {"w": np.zeros(1, np.float32)}
 
-            def evaluate(self, _: Encoded) -> tuple[float, float]:
+            def evaluate(self, _: Encoded) -> tuple[float, float, float]:
                 if len(numbers) == 6:
                     raise KeyboardInterrupt
-                return 1.0 / len(numbers), 0.5
+                return 1.0 / len(numbers), 0.5, 0.5
 
             def train_on(self, _: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
                 assert epoch == number // 3
@@ -508,7 +546,7 @@ class TestLoss:
     def test_weights_that_the_very_last_step_ruined_are_not_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: (float("nan"), 0.5))
+        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: (float("nan"), 0.5, 0.5))
         with pytest.raises(RunError, match=r"nan on validation"):
             fitted(tmp_path)
         assert list(tmp_path.iterdir()) == []

@@ -61,12 +61,17 @@ class TestRunFolder:
     def test_its_data_is_described(self, trained_run: Path, data_folder: Path) -> None:
         data = json.loads((trained_run / "data.json").read_text())
         assert len(data.pop("fingerprint")) == len(data.pop("test_fingerprint")) == 64
+        told = data.pop("survey")
+        assert told["examples"] == {"training": 108, "validation": 12, "test": 40}
+        assert told["labels"] == {"bad": 60, "good": 60} or sum(told["labels"].values()) == 120
         assert data == {
             "format": 2,
             "data": str(data_folder / "made.tsv"),
             "test": str(data_folder / "made-test.tsv"),
             "text_column": "text",
             "label_column": "label",
+            "no_header": False,
+            "skip_bad": False,
             "training_examples": 108,
             "validation_examples": 12,
             "test_examples": 40,

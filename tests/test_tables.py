@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from switch_tf.data import tables as readers
+from switch_tf.data import delimited, folders, json_rows, opening
+from switch_tf.data import rows as readers
 from switch_tf.data.examples import Examples, iter_texts, read_examples
 from switch_tf.errors import DataError
 
@@ -63,7 +65,7 @@ def rows(examples: Examples) -> list[tuple[str, str]]:
     return list(zip(examples.texts.to_pylist(), examples.labels.to_pylist(), strict=True))
 
 
-def refusal(data: str | Path, **options: str) -> str:
+def refusal(data: str | Path, **options: Any) -> str:
     with pytest.raises(DataError) as caught:
         read_examples(data, **options)
     assert caught.value.exit_code == 1
@@ -133,13 +135,13 @@ def test_blank_lines_are_passed_over_except_as_the_text_of_a_single_column(tmp_p
 
 def test_labels_may_be_integers_and_booleans(tmp_path: Path) -> None:
     lines = b'{"text": "a", "label": 1}\n{"text": "b", "label": false}\n{"text": "c", "label": "1"}\n'
-    assert read_examples(write(tmp_path, "a.jsonl", lines)).labels.to_pylist() == ["1", "False", "1"]
+    assert read_examples(write(tmp_path, "a.jsonl", lines)).labels.to_pylist() == ["1", "false", "1"]
     columns = {"int": pa.array([0, -7]), "bool": pa.array([True, False])}
     columns["category"] = pa.array(["x", "y"]).dictionary_encode()
     columns["view"] = pa.array(["v", "w"], type=pa.string_view())
     path = write(tmp_path, "a.parquet", parquet(**{"a.text": pa.array(["a", "b"])}, **columns))
     found = {name: read_examples(path, text_column="a.text", label_column=name).labels.to_pylist() for name in columns}
-    assert found == {"int": ["0", "-7"], "bool": ["True", "False"], "category": ["x", "y"], "view": ["v", "w"]}
+    assert found == {"int": ["0", "-7"], "bool": ["true", "false"], "category": ["x", "y"], "view": ["v", "w"]}
 
 
 def test_labels_may_have_200_characters(tmp_path: Path) -> None:
@@ -245,9 +247,7 @@ REFUSED = {
     ("many.tsv", b"label\ttext\nx\ta\tb\n"): ["line 2", "expected 2 fields as in the header, received 3"],
     ("quote.csv", b'text,label\na,x\n"b" c,y\n'): ["line 3", "',' expected after '\"'", "in quotes"],
     ("open.csv", b'text,label\na,x\n"b,y\nc,z\n'): ["line 3", "unexpected end of data"],
-    ("mac.csv", b"text,label\ra,x\r"): ["line 1", "new-line character seen in unquoted field. Expected"],
     # Values.
-    ("null.jsonl", b'{"text": null, "label": "x"}'): ["line 1, column 'text'", "expected a string, received null"],
     ("number.jsonl", b'{"text": 1.5, "label": "x"}'): ["column 'text'", "received a number"],
     ("nested.jsonl", b'{"text": {"a": 1}, "label": "x"}'): ["column 'text'", "received an object"],
     ("array.jsonl", b'{"text": ["a"], "label": "x"}'): ["column 'text'", "received an array"],
@@ -259,10 +259,6 @@ REFUSED = {
     ("label.tsv", b"text\tlabel\na\t \n"): ["line 2, column 'label'", "expected a label, received an empty one"],
     ("lines.csv", b'text,label\na,"x\ny"\n'): ["line 2, column 'label'", "expected a label of one line", r"'x\ny'"],
     ("swapped.tsv", b"text\tlabel\na\t" + b"b" * 201 + b"\n"): ["line 2, column 'label'", "at most 200 characters"],
-    ("null.parquet", parquet(text=pa.array(["a", None]), label=pa.array(["x", "y"]))): [
-        "row 2, column 'text'",
-        "received null",
-    ],
     ("nulls.parquet", parquet(text=pa.array(["a"]), label=pa.nulls(1))): ["row 1, column 'label'", "received null"],
     ("integer.parquet", parquet(text=pa.array([1]), label=pa.array(["x"]))): [
         "row 1, column 'text'",
@@ -281,7 +277,7 @@ REFUSED = {
         "line 2, byte 3: 0xf0 is not",
         "iconv",
     ],
-    ("wide.csv", "text,label\na,x\n".encode("utf-16")): ["line 1, byte 1", "`iconv -f utf-16 -t utf-8`"],
+    ("wide.csv", "text,label\na,x\n".encode("utf-16")): ["holds UTF-16 text, not CSV", "`iconv -f utf-16 -t utf-8`"],
     ("string.parquet", parquet(text=pa.array([b"a", b"\xff"]).view(pa.string()), label=pa.array(["x", "y"]))): [
         "row 2",
         "not UTF-8",
@@ -301,19 +297,30 @@ REFUSED = {
     # Damage.
     ("cut.tsv.gz", gzip.compress(as_tsv(["a"] * 9, ["x"] * 9))[:-9]): ["is damaged", "ended before", "gzip -t"],
     ("flipped.tsv.gz", gzip.compress(b"x")[:-8] + bytes(8)): ["is damaged", "CRC check failed"],
-    ("plain.csv.gz", b"text,label\na,x\n"): ["is damaged", "Not a gzipped file"],
+    ("plain.csv.gz", b"text,label\na,x\n"): [
+        "is damaged",
+        "does not begin as .gz files do. It holds plain text: name it plain.csv.",
+    ],
     ("block.csv.gz", gzip.compress(b"")[:10] + b"\xff" * 9): ["is damaged", "invalid block type"],
     ("cut.tsv.xz", lzma.compress(as_tsv(["a"], ["x"]))[:-9]): ["is damaged", "ended before", "xz -t"],
-    ("plain.csv.xz", b"text,label\na,x\n"): ["is damaged", "format not supported"],
+    ("plain.csv.xz", b"text,label\na,x\n"): [
+        "is damaged",
+        "does not begin as .xz files do. It holds plain text: name it plain.csv.",
+    ],
     ("plain.parquet", b"text,label\na,x\n"): ["is damaged or not parquet"],
     ("name.parquet", parquet(TEXT=pa.array(["a"])).replace(b"TEXT", b"T\xffXT")): ["is damaged or not parquet"],
     ("footer.parquet", as_parquet(["a"], ["x"])[:-40] + bytes(32) + b"\x20\0\0\0PAR1"): ["cannot be read", "undamaged"],
     ("cut.parquet", as_parquet(TEXTS, LABELS)[:-20]): ["is damaged or not parquet"],
     # Names.
-    ("data.txt", b"text,label\na,x\n"): ["has no known extension", ".csv, .tsv, .jsonl, .ndjson or .parquet", ".xz"],
-    ("data.csv.zip", b"PK"): ["has no known extension"],
+    ("data.txt", b"text,label\na,x\n"): ["holds texts, one a line, without labels", "__label__NAME", "csv, tsv"],
+    ("data.csv.bak", b"text,label\na,x\n"): [
+        "has no known extension",
+        ".csv, .tsv, .jsonl, .ndjson, .json, .parq",
+        ".xz",
+    ],
+    ("data.csv.zip", b"PK"): ["is damaged", "does not begin as .zip files do"],
     ("data.gz", gzip.compress(b"text,label\na,x\n")): ["has no known extension"],
-    ("data", b"text,label\na,x\n"): ["has no known extension"],
+    ("data", b"text,label\na,x\n"): ["holds texts, one a line, without labels"],
 }
 
 
@@ -327,11 +334,16 @@ def test_refused_files(tmp_path: Path, file: tuple[str, bytes], expected: list[s
         assert part in message
 
 
+def limit_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (readers, delimited, folders, json_rows):
+        monkeypatch.setattr(module, "ROW_LIMIT", 64)
+
+
 @pytest.mark.parametrize("row", ["a.tsv: TEXT\tx\n", 'a.csv: "TEXT",x\n', 'a.jsonl: {"text": "TEXT", "label": "x"}\n'])
 def test_a_row_of_the_greatest_length_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
     name, row = row.split(": ", 1)
     header = {"a.tsv": "text\tlabel\n", "a.csv": "text,label\n"}.get(name, "")
-    monkeypatch.setattr(readers, "_ROW_LIMIT", 64)
+    limit_rows(monkeypatch)
     text = "word\n" * 20 if name == "a.csv" else "x" * 100
     text = text[: 64 - len(row) + len("TEXT")]
     assert rows(read_examples(write(tmp_path, name, (header + row.replace("TEXT", text)).encode()))) == [(text, "x")]
@@ -339,7 +351,7 @@ def test_a_row_of_the_greatest_length_is_read(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_text_of_the_greatest_length_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "_ROW_LIMIT", 64)
+    limit_rows(monkeypatch)
     write(tmp_path, "x/1.txt", b"t" * 64)
     assert read_examples(tmp_path).texts.to_pylist() == ["t" * 64]
     assert len(read_examples(write(tmp_path, "a.parquet", as_parquet(["t" * 64], ["x"])))) == 1
@@ -363,7 +375,7 @@ def test_one_column_is_not_both(tmp_path: Path) -> None:
 
 def test_compressed_parquet_is_unpacked_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "a.parquet.gz", gzip.compress(as_parquet(["a"], ["x"])))
-    monkeypatch.setattr(readers, "_PARQUET_LIMIT", 100)
+    monkeypatch.setattr(opening, "_SEEKABLE_LIMIT", 100)
     assert f"{path} unpacks to over" in refusal(path)
 
 

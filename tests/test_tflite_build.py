@@ -172,7 +172,7 @@ def test_any_bytes_are_answered_by_numbers(exported, proof, text, precision):
 
 @pytest.mark.parametrize("text", ["half \ud83d", 5, None])
 def test_what_is_no_text_is_refused(exported, text):
-    with pytest.raises(DataError, match=r"^Received .*Expected text"):
+    with pytest.raises(DataError, match=r"^Received .*Expected a string|half of a surrogate pair"):
         TFLitePredictor(exported["float32", None]).probabilities(["fine", text])
 
 

@@ -96,15 +96,23 @@ def answer(model: Predictor, lines: Iterable[Line], top: int | None = None) -> I
 
     `top` keeps the most probable labels alone.
     """
+    for _, row in answer_beside(model, lines, top):
+        yield row
+
+
+def answer_beside(
+    model: Predictor, lines: Iterable[Line], top: int | None = None
+) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """The same with the line that each answers."""
     remaining = iter(lines)
     while batch := list(islice(remaining, BATCH)):
         texts = [line.text for line in batch if not line.error]
         answers = iter(model.probabilities(texts) if texts else [])
         for line in batch:
             if line.error:
-                yield {"line": line.number, "error": line.error}
+                yield line, {"line": line.number, "error": line.error}
             else:
-                yield describe(next(answers), model.labels, top)
+                yield line, describe(next(answers), model.labels, top)
 
 
 def describe(probabilities: np.ndarray, labels: list[str], top: int | None = None) -> dict[str, Any]:

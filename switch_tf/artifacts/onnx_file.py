@@ -11,6 +11,7 @@ import numpy as np
 from switch_tf.artifacts.base import as_bytes, as_text, ask_in_batches, checked_labels
 from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
+from switch_tf.text.given import check_texts
 
 _SIZE_LIMIT = 2**31  # bytes: what a protobuf file can hold
 _ERRORS = 3  # of ONNX Runtime's log levels
@@ -82,7 +83,7 @@ class OnnxPredictor:
             ModelError: ONNX Runtime fails on them.
         """
         empty = np.zeros([0, len(self.labels)], np.float32)
-        decoded = [as_text(text) for text in texts]
+        decoded = [as_text(text) for text in check_texts(texts)]
         return ask_in_batches(
             lambda batch: self.run(["probabilities"], self.feed(batch))[0], decoded, self.batch, "", empty
         )
@@ -93,7 +94,7 @@ class OnnxPredictor:
         Raises:
             DataError, ModelError: as above.
         """
-        decoded = [as_text(text) for text in texts]
+        decoded = [as_text(text) for text in check_texts(texts)]
         empty = np.zeros([0, self._length], np.int32)
         ask = self._with_ids
         return ask_in_batches(lambda batch: ask.run(["ids"], ask.feed(batch))[0], decoded, self.batch, "", empty)
@@ -103,7 +104,7 @@ class OnnxPredictor:
         if self.door == "bytes":
             return {"bytes": pack([as_bytes(text) for text in texts], self._width)}
         # Objects: an array of NumPy's own strings loses NULs at the end, and one of bytes is read as "b'...'".
-        return {"text": np.array([as_text(text) for text in texts], dtype=object)}
+        return {"text": np.array([as_text(text) for text in check_texts(texts)], dtype=object)}
 
     def run(self, outputs: list[str], feed: Mapping[str, np.ndarray]) -> list[Any]:
         """

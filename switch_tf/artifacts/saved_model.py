@@ -9,6 +9,7 @@ import numpy as np
 
 from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels
 from switch_tf.errors import ModelError
+from switch_tf.text.given import check_texts
 
 SAVED_MODEL_LABELS = "labels.json"  # among the assets of an exported SavedModel
 
@@ -79,7 +80,7 @@ class SavedModelPredictor:
             except tf.errors.OpError as error:
                 raise ModelError(f"TensorFlow does not run {self.path}: {error}. Export it again.") from error
 
-        return ask_in_batches(ask, [as_bytes(text) for text in texts], None, b"", empty)
+        return ask_in_batches(ask, [as_bytes(text) for text in check_texts(texts)], None, b"", empty)
 
 
 def saved_model_versions(folder: Path) -> list[int]:

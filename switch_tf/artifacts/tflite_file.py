@@ -14,6 +14,7 @@ from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels
 from switch_tf.environment import start_notes_held_back
 from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
+from switch_tf.text.given import check_texts
 
 SIGNATURES = ("bytes", "ids", "tokenize")
 _SIZE_LIMIT = 2**31  # bytes: what the format can hold
@@ -95,10 +96,10 @@ class TFLitePredictor:
 
     def feed(self, texts: Sequence[str | bytes]) -> dict[str, np.ndarray]:
         """What goes into `bytes` and `tokenize` for texts."""
-        return {"bytes": pack([as_bytes(text) for text in texts], self._byte_length)}
+        return {"bytes": pack([as_bytes(text) for text in check_texts(texts)], self._byte_length)}
 
     def _each(self, signature: str, output: str, texts: Sequence[str | bytes] | np.ndarray, empty: Any) -> np.ndarray:
-        encoded = [as_bytes(text) for text in texts]
+        encoded = [as_bytes(text) for text in check_texts(texts)]
         return ask_in_batches(
             lambda batch: self.run(signature, self.feed(batch))[output], encoded, self.batch, b"", empty
         )

@@ -1,13 +1,23 @@
 """`switch-tf predict` and `switch-tf evaluate`: any model, asked or measured."""
 
 from collections.abc import Iterator
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.shared import as_json, console, echo_json, label_column, note, text_column, threads
+from switch_tf.cli.shared import (
+    as_json,
+    console,
+    echo_json,
+    is_given,
+    label_column,
+    no_header,
+    note,
+    skip_bad,
+    text_column,
+    threads,
+)
 from switch_tf.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +30,11 @@ if TYPE_CHECKING:
 @click.argument("data")
 @text_column
 @label_column
+@no_header
+@skip_bad
 @threads
 @as_json
-def evaluate(model: Path, data: str, text_column: str, label_column: str, threads: int | None, as_json: bool) -> None:
+def evaluate(model: Path, data: str, threads: int | None, as_json: bool, **reading: Any) -> None:
     """Measure MODEL on labelled DATA: accuracy, macro-F1, log loss and the figures of each label.
 
     MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file that takes text or bytes; DATA is as for
@@ -34,7 +46,9 @@ def evaluate(model: Path, data: str, text_column: str, label_column: str, thread
     from switch_tf.timing import timed
 
     with timed(f"Reading {data}"):
-        examples = read_examples(data, split="test", text_column=text_column, label_column=label_column)
+        examples = read_examples(data, split="test", **reading)
+    if examples.skipped:
+        note(f"Left out {examples.skipped:,} rows that cannot be used, the first: {examples.first_skipped}")
     predictor = _predictor(model, threads)
     with timed(f"Answering {len(examples):,} texts"):
         figures = measure(predictor, examples)
@@ -51,53 +65,98 @@ def evaluate(model: Path, data: str, text_column: str, label_column: str, thread
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--input", "source", metavar="FILE|-", help="Read texts from a file, or from stdin with -.")
 @text_column
+@no_header
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the answers there (.csv, .jsonl or .parquet), each beside all columns of its row.",
+)
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="Show the K most probable labels only.")
 @threads
 @as_json
+@click.pass_context
 def predict(
+    ctx: click.Context,
+    /,
     model: Path,
     texts: tuple[str, ...],
     source: str | None,
-    text_column: str,
+    output: Path | None,
     top: int | None,
     threads: int | None,
     as_json: bool,
+    **reading: Any,
 ) -> None:
-    r"""Answer texts: arguments, the lines of a file, or stdin.
+    r"""Answer texts: arguments, the rows or lines of a file, or stdin.
 
     MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file that takes text or bytes.
 
-    A file is read as UTF-8, one text a line, split at \n alone; a csv, tsv, jsonl or parquet file by its text column.
-    Any amount streams through. A line that cannot be decoded is answered by {"line", "error"} in its place, the others
-    go on, and the exit code is 1 at the end.
+    A file is read as `train` reads it: csv, tsv, json, jsonl, parquet or xlsx by its text column, .txt (or no
+    extension) and stdin as UTF-8, one text a line, split at \n alone. Any amount streams through. A row that cannot be
+    read is answered by {"line", "error"} in its place, the others go on, and the exit code is 1 at the end.
+
+    A TEXT that begins with - goes behind --.
     """
-    from switch_tf.artifacts.base import answer
+    from switch_tf.artifacts.base import answer_beside
+    from switch_tf.data.answers import check_answers_path
 
     if bool(texts) == bool(source):
         received = "both texts and --input" if texts else "neither a text nor --input"
         raise UsageError(f"Received {received}. Expected one of the two: `switch-tf predict --help`.")
-    lines = _lines(texts, source, text_column)
+    if output is not None:
+        check_answers_path(output)
+    given = {name for name in reading if is_given(ctx, name)}
+    lines = _lines(texts, source, given, reading, keep=output is not None)
+    answers = answer_beside(_predictor(model, threads), lines, top)
+    failed = _show(answers, as_json) if output is None else _write(answers, output, source or "", as_json)
+    if failed:
+        raise DataError(f"{failed} line(s) could not be read; each is marked in its place.")
+
+
+def _show(answers: Iterator[tuple["Line", dict[str, Any]]], as_json: bool) -> int:
+    """Print each answer; how many are errors."""
     failed = 0
-    for row in answer(_predictor(model, threads), lines, top):
+    for _, row in answers:
         failed += "error" in row
         if as_json:
             echo_json(row)
         else:
             click.echo(_readable(row))
-    if failed:
-        raise DataError(f"{failed} line(s) could not be read; each is marked in its place.")
+    return failed
 
 
-def _lines(texts: tuple[str, ...], source: str | None, text_column: str) -> "Iterator[Line]":
+def _write(answers: Iterator[tuple["Line", dict[str, Any]]], output: Path, source: str, as_json: bool) -> int:
+    """Write each answer beside its row; how many are errors."""
+    from switch_tf.data.answers import answers_file
+
+    late = any(suffix.lower() in (".json", ".jsonl", ".ndjson", ".xlsx", ".zip") for suffix in Path(source).suffixes)
+    count = failed = 0
+    with answers_file(output, columns_come_late=late) as file:
+        for line, row in answers:
+            file.write(line, row)
+            count += 1
+            failed += "error" in row
+    if as_json:
+        echo_json({"output": str(output), "rows": count, "errors": failed})
+    else:
+        click.echo(f"Wrote {count:,} answers to {output}")
+    return failed
+
+
+def _lines(
+    texts: tuple[str, ...], source: str | None, given: set[str], reading: dict[str, Any], keep: bool
+) -> "Iterator[Line]":
     """What to answer. A file or column that is not there is refused here, before a model is loaded."""
     from switch_tf.data.streams import check_line, open_lines
 
-    if source is None:
-        return (check_line(number, text) for number, text in enumerate(texts, 1))
-    lines = open_lines(source, text_column)
-    if source == "-":  # whose first line may be long in coming
-        return lines
-    return chain(list(islice(lines, 1)), lines)
+    if source is not None:
+        column = reading["text_column"] if "text_column" in given else None
+        return open_lines(source, column, reading["no_header"], keep)
+    if given:
+        named = min(given).replace("_", "-")
+        raise UsageError(f"Received --{named} without --input: it is for tables. Leave it out.")
+    return (check_line(number, text)._replace(cells={"text": text}) for number, text in enumerate(texts, 1))
 
 
 def _predictor(model: Path, threads: int | None) -> "Predictor":

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.shared import as_json, console, echo_json, note, text_column
+from switch_tf.cli.shared import as_json, console, echo_json, is_given, note, text_column
+from switch_tf.errors import UsageError
 from switch_tf.export.formats import ALL, FORMATS
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterat
         )
     if exported.changed:
         shares = ", ".join(f"{share:.2%} of {name}" for name, share in exported.changed.items())
-        yield f"Read otherwise at {run.config.text.num_bytes} bytes than as a whole: {shares}"
+        size, length = run.config.text.num_bytes, run.config.text.sequence_length
+        yield f"Cut at {size} bytes, other words among the first {length} than in the whole text: {shares}"
     if left := exported.dropped_words:
         words, them = ("1 word", "it") if left == 1 else (f"{left:,} words", "them")
         yield f"{words} of the vocabulary can stand in no text; the bytes input leaves {them} out"
@@ -134,7 +136,10 @@ def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterat
 )
 @text_column
 @as_json
+@click.pass_context
 def verify(
+    ctx: click.Context,
+    /,
     run: Path,
     artifacts: tuple[Path, ...],
     data: str | None,
@@ -154,6 +159,8 @@ def verify(
     from switch_tf.data.examples import read_texts
     from switch_tf.runs.folder import open_run
 
+    if data is None and is_given(ctx, "text_column"):
+        raise UsageError("Received --text-column without --data: it is for tables. Leave it out.")
     opened = open_run(run)
     held_out = None if data is None else list(read_texts(data, text_column))
 

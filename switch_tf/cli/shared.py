@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
-text_column = click.option("--text-column", default="text", show_default=True, help="Column of the texts.")
+text_column = click.option(
+    "--text-column",
+    default="text",
+    show_default=True,
+    help="Column of the texts, or several with commas between, joined by a space.",
+)
 label_column = click.option("--label-column", default="label", show_default=True, help="Column of the labels.")
+no_header = click.option(
+    "--no-header", is_flag=True, help="The table's first row is data; its columns are 1, 2, ... from the left."
+)
+skip_bad = click.option("--skip-bad", is_flag=True, help="Leave out rows that cannot be used, and count them.")
 threads = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of one operator, for an .onnx or .tflite file."
 )
@@ -53,6 +62,11 @@ def note(message: str) -> None:
     """A line on stderr, unless the command was told to be quiet."""
     if not is_quiet():
         click.echo(message, err=True)
+
+
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Whether the command's words name the parameter, rather than its default."""
+    return ctx.get_parameter_source(name) not in (None, click.core.ParameterSource.DEFAULT)
 
 
 def echo_json(value: dict[str, Any]) -> None:

@@ -2,12 +2,27 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.shared import as_json, command_line, console, echo_json, label_column, text_column
+from switch_tf.cli.shared import (
+    as_json,
+    command_line,
+    console,
+    echo_json,
+    label_column,
+    no_header,
+    skip_bad,
+    text_column,
+)
 from switch_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+_REQUEST = ("data", "test", "text_column", "label_column", "no_header", "skip_bad")
 
 
 class _TrainCommand(click.Command):
@@ -47,16 +62,22 @@ class _TrainCommand(click.Command):
 @click.option("--seed", type=int, help="Short for --set train.seed=N.")
 @text_column
 @label_column
+@no_header
+@skip_bad
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut off (--output, or the newest).")
 @as_json
 @click.pass_context
 def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) -> None:
     """Train a classifier on DATA and leave it in a run folder.
 
-    DATA is a csv, tsv, jsonl or parquet file (plain, .gz or .xz), a folder with one folder of text files per class, or
-    the built-in set `reviews`. A part of it is split off for validation; the best epoch on that part is kept. Ctrl-C
-    or a crash loses at most the epoch in progress: `switch-tf train --resume` goes on from there.
+    DATA is a csv, tsv, json, jsonl, parquet or xlsx file, a .txt file of fastText's lines (each plain or as .gz, .xz,
+    .bz2, .zst, .zip), a folder with one folder of text files per class, or the built-in set `reviews`. What the data
+    holds is told first. A part of it is split off for validation; the best epoch on that part is kept. Ctrl-C or a
+    crash loses at most the epoch in progress: `switch-tf train --resume` goes on from there.
+
+    Other delimiters than csv's comma and tsv's tab are recognised where the header tells them (; | tab , and sep=).
     """
+    from switch_tf.reporting.data_survey import survey_lines
     from switch_tf.reporting.tables import metrics_table
     from switch_tf.runs.folder import read_metrics
     from switch_tf.training.progress import TrainingProgress
@@ -65,16 +86,35 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     terminal = console()
     request, config, output = _resumed(ctx, options) if resume else _requested(options)
     terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False, soft_wrap=True)
+    surveys: list[dict[str, Any]] = []
+
+    def tell(report: dict[str, Any]) -> None:
+        surveys.append(report)
+        terminal.print("\n".join(survey_lines(report)), highlight=False, soft_wrap=True)
+
     with TrainingProgress(terminal) as progress:
-        run = train_run(request, config, output, progress, resume=resume)
+        run = train_run(request, config, output, progress, resume=resume, tell=tell)
     metrics = read_metrics(run.path)
+    _warn_of_labels(metrics, terminal)
     if as_json:
-        echo_json({"run": str(run.path), **metrics})
+        echo_json({"run": str(run.path), **metrics, "survey": surveys[0] if surveys else None})
         return
     rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
     terminal.print(metrics_table(f"{run.path}", rows))
     following = command_line("predict", run.path, "Your text here.")
     terminal.print(f"Next: {following}", highlight=False, soft_wrap=True)
+
+
+def _warn_of_labels(metrics: dict[str, Any], terminal: "Console") -> None:
+    """Say which labels the finished model does not know how to answer."""
+    from switch_tf.reporting.data_survey import warning_lines
+
+    never = metrics.get("never_right", [])
+    if never:
+        shown = ", ".join(repr(label) for label in never[:5]) + (", ..." if len(never) > 5 else "")
+        said = f"no validation text of {len(never):,} of the labels was answered right ({shown}). Try"
+        remedy = "--set train.class_weights=balanced --set train.select_by=macro_f1, or more examples of them."
+        terminal.print("\n".join(warning_lines(f"{said} {remedy}")), highlight=False, soft_wrap=True)
 
 
 def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
@@ -86,7 +126,7 @@ def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
 
     shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
     assignments = [*options["assignments"], *shorthands]
-    request = DataRequest(options["data"], options["test"], options["text_column"], options["label_column"])
+    request = DataRequest(**{name: options[name] for name in _REQUEST})
     if options["preset"] == "auto":
         config, choices = auto_config(request, options["file"], assignments)
         for key, value, why in choices:

@@ -21,7 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from switch_tf.data.tables import ACCEPTED, Row, place_unit, read_folder, read_table, refusing_damage, split_folder
+from switch_tf.data.folders import folder_rows, split_folder
+from switch_tf.data.labels import refuse_look_alikes, respell, spell_booleans, spelled, unlike
+from switch_tf.data.opening import ACCEPTED, refusing_damage
+from switch_tf.data.rows import LABEL_COLUMN, TEXT_COLUMN, Row, Wanted, refusal
+from switch_tf.data.tables import no_rows, place_unit, read_rows, read_table
 from switch_tf.errors import DataError
 
 EMBEDDED = ("reviews",)
@@ -41,6 +45,9 @@ class Examples:
     source: str  # the path or name they were read from
     places: pa.ChunkedArray  # int64 [n], line or row in `source` from 1; string [n], file inside `source`
     unit: str  # what `places` counts: "line", "row" or "file"
+    skipped: int = 0  # rows that could not be used and were left out
+    first_skipped: str = ""  # where the first of them stands, and why
+    notes: tuple[str, ...] = ()  # what the reader recognised by itself
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -63,24 +70,39 @@ class Examples:
 
 
 def read_examples(
-    data: str | Path, *, split: str = "train", text_column: str = "text", label_column: str = "label"
+    data: str | Path,
+    *,
+    split: str = "train",
+    text_column: str = TEXT_COLUMN,
+    label_column: str = LABEL_COLUMN,
+    no_header: bool = False,
+    skip_bad: bool = False,
 ) -> Examples:
     """Examples of a file, of a folder of class folders, or of the embedded set `reviews`.
 
-    `split` chooses a part of the embedded set and of a folder with `train` and `test` in it; a file has one part.
+    Args:
+        split: a part of the embedded set and of a folder with `train` and `test` in it; a file has one part.
+        text_column: the column of the texts, or several with commas between, which are joined by a space.
+        label_column: the column of the labels.
+        no_header: the first row of the table is data; its columns are "1", "2", ...
+        skip_bad: leave out rows that cannot be used, and count them.
 
     Raises:
         DataError: there is no such data, or a row cannot be used; the message names file, line and column.
+        ArgumentError: a column is named, and the data has none.
     """
     path = Path(data)
+    wanted = Wanted(text_column, label_column, no_header)
     with refusing_damage(path):
         is_folder, exists = path.is_dir(), path.exists()
     if is_folder:
+        wanted.refuse_columns(f"{path} is a folder")
         folder = split_folder(path, split)
-        return _collect(read_folder(folder), str(folder), "file")
+        return collect(folder_rows(folder), str(folder), "file", wanted.notes, skip_bad)
     if exists:
-        return _collect(read_table(path, text_column, label_column), str(path), place_unit(path))
+        return collect(read_rows(path, wanted), str(path), place_unit(path), wanted.notes, skip_bad)
     if str(data) in EMBEDDED:
+        wanted.refuse_columns(f"{data} is an embedded set")
         return _read_embedded(str(data), split)
     sets = ", ".join(EMBEDDED)
     raise DataError(f"There is no {data}. Expected {ACCEPTED}, a folder of class folders, or an embedded set: {sets}.")
@@ -90,30 +112,41 @@ def label_names(examples: Examples) -> list[str]:
     """The labels that occur, sorted by code point.
 
     Raises:
-        DataError: there are fewer than two.
+        DataError: there are fewer than two, or two that look alike.
     """
     names: list[str] = sorted(examples.labels.unique().to_pylist())
     if len(names) < 2:
         problem = f"has the label {names[0]!r} alone" if names else "has no examples"
         raise DataError(f"{examples.source} {problem}. Expected at least two labels to tell apart.")
+    refuse_look_alikes(names, lambda name: examples.location(pc.index(examples.labels, name).as_py()))
     return names
 
 
 def encode_labels(examples: Examples, labels: Sequence[str]) -> np.ndarray:
-    """Each example's position in `labels`, int32 [n].
+    """Each example's position in `labels`, int32 [n]; booleans are known by any of their spellings.
 
     Raises:
         DataError: an example has a label that is not one of them.
     """
-    codes = pc.index_in(examples.labels.combine_chunks(), value_set=pa.array(labels, type=pa.string()))
+    spelling = respell(examples.labels, labels)
+    codes = pc.index_in(spelling.combine_chunks(), value_set=pa.array(labels, type=pa.string()))
     codes = codes.fill_null(-1).to_numpy()
     unknown = np.flatnonzero(codes < 0)
     if unknown.size:
         first = int(unknown[0])
-        received = f"received the label {examples.labels[first].as_py()!r}"
+        label = examples.labels[first].as_py()
+        alike = unlike(label, labels)
+        received = f"received the label {spelled(label)}" + (
+            f", which looks like {spelled(alike)} but is another" if alike else ""
+        )
         known = ", ".join(repr(label) for label in labels[:20]) + (", ..." if len(labels) > 20 else "")
         raise DataError(f"{examples.location(first)}: {received}. Expected one of {known}. Correct it or train on it.")
     return codes
+
+
+def as_spelled(examples: Examples, labels: Sequence[str]) -> Examples:
+    """The examples with booleans among their labels spelled as in `labels`: runs of earlier releases say "True"."""
+    return replace(examples, labels=respell(examples.labels, labels))
 
 
 def split_validation(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
@@ -151,23 +184,25 @@ def words_of(text: str) -> list[bytes]:
     return text.encode().translate(_FOLDED, delete=_PUNCTUATION).split()  # bytes.split: bytes 9-13 and 32
 
 
-def iter_texts(path: Path, text_column: str = "text") -> Iterator[str]:
-    """Texts of a table one by one; it needs no labels.
+def iter_texts(path: Path, text_column: str = TEXT_COLUMN) -> Iterator[str]:
+    """Texts of a file one by one; it needs no labels.
 
     Raises:
         DataError: the file or one of its rows cannot be used.
     """
-    for row in read_table(path, text_column):
+    for row in read_table(path, Wanted(text_column)):
         yield row.text
 
 
-def read_texts(data: str, text_column: str = "text") -> Iterator[str]:
-    """Texts of a table, or of the test split of an embedded set.
+def read_texts(data: str, text_column: str = TEXT_COLUMN) -> Iterator[str]:
+    """Texts of a file, or of the test split of an embedded set.
 
     Raises:
         DataError: there is no such data, or a row cannot be used.
+        ArgumentError: a column is named, and the data has none.
     """
     if data in EMBEDDED and not Path(data).exists():
+        Wanted(text_column).refuse_columns(f"{data} is an embedded set")
         yield from _read_embedded(data, "test").texts.to_pylist()
         return
     yield from iter_texts(Path(data), text_column)
@@ -190,23 +225,43 @@ def _read_embedded(name: str, split: str) -> Examples:
     if not file.is_file():
         raise DataError(f"The embedded set {name!r} has no split {split!r}. Expected 'train' or 'test'.")
     with resources.as_file(file) as path:
-        return _collect(read_table(path, "text", "label"), f"{name}/{file.name}", "line")
+        wanted = Wanted(TEXT_COLUMN, LABEL_COLUMN)
+        return collect(read_rows(path, wanted), f"{name}/{file.name}", "line", wanted.notes)
 
 
-def _collect(rows: Iterable[Row], source: str, unit: str) -> Examples:
+def collect(rows: Iterable[Row], source: str, unit: str, notes: Sequence[str] = (), skip_bad: bool = False) -> Examples:
     """Arrow columns of rows, built chunk by chunk so that the rows are never all Python objects."""
     kinds = {"places": pa.string() if unit == "file" else pa.int64(), "texts": pa.large_string(), "labels": pa.string()}
     table = pa.schema(kinds.items())
-    chunks = [pa.table(list(zip(*chunk, strict=True)), schema=table) for chunk in _in_chunks(rows)]
+    skipped: list[str] = []  # the first alone, then nothing but the count
+    usable = _usable(rows, source, unit, skipped if skip_bad else None)
+    chunks = [pa.table(list(zip(*chunk, strict=True)), schema=table) for chunk in _in_chunks(usable)]
+    if not chunks:
+        raise no_rows(source)
     columns = pa.concat_tables(chunks)
-    return Examples(columns["texts"], columns["labels"], source, columns["places"], unit)
+    labels, note = spell_booleans(columns["labels"])
+    told = (*dict.fromkeys(notes), *([note] if note else []))
+    first = skipped[0] if skipped else ""
+    return Examples(columns["texts"], labels, source, columns["places"], unit, len(skipped), first, told)
 
 
-def _in_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    waiting: list[Row] = []
+def _usable(rows: Iterable[Row], source: str, unit: str, skipped: list[str] | None) -> Iterator[Row]:
+    """The rows that can be used; the first other one is refused, or all are noted in `skipped`."""
+    for row in rows:
+        if not row.problem:
+            yield row
+            continue
+        error = DataError(row.problem) if unit == "file" else refusal(source, unit, row)
+        if skipped is None:
+            raise error
+        skipped.append("" if skipped else str(error))
+
+
+def _in_chunks(rows: Iterable[Row]) -> Iterator[list[tuple[int | str, str, str]]]:
+    waiting: list[tuple[int | str, str, str]] = []
     characters = 0
     for row in rows:
-        waiting.append(row)
+        waiting.append((row.place, row.text, row.label))
         characters += len(row.text)
         if len(waiting) == _CHUNK_ROWS or characters > _CHUNK_CHARACTERS:
             yield waiting

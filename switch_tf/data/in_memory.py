@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import pyarrow as pa
 
-from switch_tf.data.examples import Examples, _collect
-from switch_tf.data.tables import Row, _checked_label, _checked_text, _positions
+from switch_tf.data.examples import Examples, collect
+from switch_tf.data.rows import Row, Wanted, check_label, check_text, find_columns
 from switch_tf.errors import ArgumentError, DataError
 
 _EXPECTED = (
@@ -76,7 +76,7 @@ def examples_in_memory(
     if not texts.length:
         raise DataError(f"{source} has no rows. Expected at least one row with a text.", argument)
     _refuse_missing(labels)
-    return _collect(_rows(texts, labels), source, "position")
+    return collect(_rows(texts, labels), source, "position")
 
 
 def texts_in_memory(texts: object) -> list[str]:
@@ -112,7 +112,11 @@ def _columns(data: Any, source: str, wanted: Sequence[str], argument: str) -> li
         names, columns = data.column_names, lambda position: data[data.column_names[position]]
     else:
         _refuse(data, argument)
-    positions = _positions([str(name) for name in names], wanted, source)
+    texts, label = find_columns([str(name) for name in names], Wanted(wanted[0], wanted[1]), source)
+    if len(texts) > 1 or label is None:
+        problem = f"{source}: received the text columns {wanted[0]!r}. Expected one"
+        raise ArgumentError(f"{problem}: join them into a column of the table first.", "text_column")
+    positions = [*texts, label]
     return [
         _column(columns(position), source, f", column {name!r}")
         for name, position in zip(wanted, positions, strict=True)
@@ -185,7 +189,10 @@ def _refuse_missing(labels: _Column) -> None:
 
 
 def _text(value: object, where: str) -> str:
-    return _checked_text(_plain(value, where), where)
+    text, problem = check_text(_plain(value, where))
+    if problem:
+        raise DataError(f"{where}: {problem}")
+    return text
 
 
 def _label(value: object, where: str) -> str:
@@ -193,7 +200,10 @@ def _label(value: object, where: str) -> str:
     if isinstance(plain, float):
         problem = f"expected a string, an integer or a boolean, received the number {plain}"
         raise DataError(f"{where}: {problem}. Convert the labels, such as with `astype(int)`.")
-    return _checked_label(plain, where)
+    label, problem = check_label(plain)
+    if problem:
+        raise DataError(f"{where}: {problem}")
+    return label
 
 
 def _plain(value: object, where: str) -> object:

@@ -1,50 +1,84 @@
-"""Texts to answer, one by one: the lines of a file or of stdin, or the rows of a table; any amount streams through."""
+"""Texts to answer, one by one: of any file that can be trained on, or lines of stdin; any amount streams through."""
 
-import gzip
-import json
-import lzma
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from switch_tf.errors import DataError
 
-LINE_LIMIT = 16 * 2**20  # bytes: far above any text that one classifies
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
-
 
 class Line(NamedTuple):
-    """A text to answer, or why there is none; `number` counts lines from 1."""
+    """A text to answer, or why there is none; `number` counts lines (parquet, xlsx: rows) from 1."""
 
     number: int
     text: str
     error: str = ""
+    cells: dict[str, Any] | None = None  # every column of its row, where they are kept
 
 
-def open_lines(source: str, column: str) -> Iterator[Line]:
-    """Texts of a file, or of stdin for "-": those of a table or of JSON Lines by `column`, else one a line.
+def open_lines(
+    source: str, text_column: str | None = None, no_header: bool = False, keep: bool = False
+) -> Iterator[Line]:
+    """Texts of a file as training reads it, or lines of stdin for "-"; what cannot be read is an error in its place.
+
+    A file is opened, and its first row read, before this returns.
+
+    Args:
+        text_column: the column of the texts; None where none was named.
+        keep: keep all columns, for answers that stand beside them.
 
     Raises:
-        DataError: there is no such file, it is damaged, or a row of a table cannot be used.
+        DataError: there is no such file, or it cannot be used as a whole.
+        ArgumentError: a column is named, and there are none.
     """
-    from switch_tf.data.examples import iter_texts
-    from switch_tf.data.tables import refusing_damage
-
     if source == "-":
-        yield from read_lines(sys.stdin.buffer)
-        return
+        return _stdin_lines(text_column, no_header, keep)
+    lines = _file_lines(source, text_column, no_header, keep)
+    first = next(lines, None)
+    return iter([]) if first is None else chain([first], lines)
+
+
+def _file_lines(source: str, text_column: str | None, no_header: bool, keep: bool) -> Iterator[Line]:
+    from switch_tf.data.opening import LINES, kind_of, refusing_damage
+    from switch_tf.data.rows import TEXT_COLUMN, Wanted
+    from switch_tf.data.tables import no_rows, read_rows
+
     path = Path(source)
-    endings = [suffix.lower() for suffix in path.suffixes]
-    kind = next((ending for ending in reversed(endings) if ending not in _OPENERS), "")
-    if kind in (".csv", ".tsv", ".parquet"):
-        for number, text in enumerate(iter_texts(path, column), 1):
-            yield Line(number, text)
-        return
-    if not path.is_file():
-        raise DataError(f"There is no file {path}. Expected texts, one a line, or - for stdin.")
-    with refusing_damage(path), _OPENERS.get(path.suffix.lower(), open)(path, "rb") as stream:
-        yield from read_json_lines(stream, column) if kind in (".jsonl", ".ndjson") else read_lines(stream)
+    with refusing_damage(path):
+        if path.is_dir():
+            raise DataError(f"{path} is a folder. Expected a file of texts, or - for stdin.")
+    if kind_of(path).format in LINES and text_column is not None:
+        Wanted(f"{text_column}.").refuse_columns(str(path))
+    empty = True
+    for row in read_rows(path, Wanted(text_column or TEXT_COLUMN, no_header=no_header, keep=keep)):
+        yield Line(int(row.place), row.text, _sentence(row.problem), row.cells)
+        empty = False
+    if empty:
+        raise no_rows(path)
+
+
+def _stdin_lines(text_column: str | None, no_header: bool, keep: bool) -> Iterator[Line]:
+    """Nothing is read before the first line is asked for, which may be long in coming."""
+    from switch_tf.data.rows import TEXT_COLUMN, Wanted
+
+    named = TEXT_COLUMN if text_column is None else f"{text_column}."
+    Wanted(named, no_header=no_header).refuse_columns("stdin")
+    return _lines_of(sys.stdin.buffer, keep)
+
+
+def _lines_of(stream: Any, keep: bool) -> Iterator[Line]:
+    from switch_tf.data.opening import Kind, Opened, chained, refuse_strange
+    from switch_tf.data.rows import Wanted, checked
+    from switch_tf.data.text_lines import text_records
+
+    where, kind, wanted = Path("stdin"), Kind("", stdin=True), Wanted(keep=keep)
+    head = stream.read1(2**16)  # what is there, without waiting for more
+    refuse_strange(head, "what came through stdin", kind, where)
+    for record in text_records(Opened(chained(head, stream), head, kind), where, wanted):
+        row = checked(record, wanted)
+        yield Line(int(row.place), row.text, _sentence(row.problem), row.cells)
 
 
 def check_line(number: int, text: str) -> Line:
@@ -56,40 +90,5 @@ def check_line(number: int, text: str) -> Line:
     return Line(number, text)
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    r"""Texts of a stream, one a line, split at \n alone; a line that is not UTF-8 or over 16 MiB is an error.
-
-    A byte order mark before the first is no part of it, as in the files one trains on.
-    """
-    number = 0
-    while line := stream.readline(LINE_LIMIT + 1):
-        number += 1
-        if len(line) > LINE_LIMIT and not line.endswith(b"\n"):
-            while (rest := stream.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
-                pass
-            yield Line(number, "", f"The line has over {LINE_LIMIT} bytes.")
-            continue
-        try:
-            text = line.removesuffix(b"\n").decode("utf-8")
-            yield Line(number, text.removeprefix("\ufeff") if number == 1 else text)
-        except UnicodeDecodeError as error:
-            yield Line(number, "", f"Byte {error.start + 1} of the line is not UTF-8.")
-
-
-def read_json_lines(stream: BinaryIO, column: str) -> Iterator[Line]:
-    """Texts of a JSON Lines stream, for texts that hold line feeds; a line that cannot be used is an error."""
-    for line in read_lines(stream):
-        if line.error:
-            yield line
-        elif line.text.strip():
-            yield _from_json(line, column)
-
-
-def _from_json(line: Line, column: str) -> Line:
-    try:
-        record = json.loads(line.text)
-    except (ValueError, RecursionError) as error:
-        return Line(line.number, "", f"The line is not JSON: {error}.")
-    if not isinstance(record, dict) or not isinstance(record.get(column), str):
-        return Line(line.number, "", f"The line is not an object with a string under {column!r}.")
-    return check_line(line.number, record[column])
+def _sentence(problem: str) -> str:
+    return problem[:1].upper() + problem[1:]

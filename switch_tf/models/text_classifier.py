@@ -17,6 +17,7 @@ from switch_tf.models.fused import FusedClassifier, build_classifier
 from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.from_strings import KerasText
+from switch_tf.text.given import check_texts
 from switch_tf.text.spec import FIRST_WORD_ID
 
 _BATCH = 64  # texts at a time: larger ones are no faster on a CPU
@@ -72,11 +73,16 @@ class TextClassifier(tf.Module):
         return NumericText(self.spec, self._vocabulary)
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
-        """float32 [texts, classes]; any number of texts, in batches."""
+        """float32 [texts, classes]; any number of texts, in batches.
+
+        Raises:
+            DataError: a text is neither a string nor bytes.
+        """
+        given = check_texts(texts)
         answer = self._trace()
         answers = [
-            answer(tf.constant(list(texts[start : start + _BATCH]), tf.string))["probabilities"].numpy()
-            for start in range(0, len(texts), _BATCH)
+            answer(tf.constant(given[start : start + _BATCH], tf.string))["probabilities"].numpy()
+            for start in range(0, len(given), _BATCH)
         ]
         return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])
 

@@ -1,9 +1,9 @@
 """Which labelled texts a run was measured on, read again from where they are."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from switch_tf.data.examples import Examples, fingerprint, read_examples, split_validation
-from switch_tf.data.request import DataRequest, read_test
+from switch_tf.data.examples import Examples, as_spelled, fingerprint, read_examples, split_validation
+from switch_tf.data.request import DataRequest, read_test, request_of
 from switch_tf.errors import DataError, RunError
 from switch_tf.runs import folder as run
 from switch_tf.runs.folder import Run
@@ -20,12 +20,14 @@ def read_measured(finished: Run, data: str | Examples | None = None) -> Examples
         RunError: the run does not say what it was.
     """
     try:
-        request = DataRequest(**{field.name: finished.data[field.name] for field in fields(DataRequest)})
+        request = request_of(finished.data)
         tested = finished.data["test_fingerprint"] is not None
         expected = finished.data["test_fingerprint" if tested else "fingerprint"]
     except KeyError as error:
         raise RunError(f"{finished.path / run.DATA} does not say {error}. Restore it, or train again.") from error
     name, found = (data.source, data) if isinstance(data, Examples) else _read_again(finished, request, tested, data)
+    if found is not None:
+        found = as_spelled(found, finished.labels)
     if found is None or fingerprint(found) != expected:
         raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is.", "measured_on")
     if tested:
@@ -42,9 +44,8 @@ def _read_again(finished: Run, request: DataRequest, tested: bool, data: str | N
     if data is None and ("test" if request.test else "data") in finished.data.get("in_memory", ()):
         problem = f"{finished.path} was measured on data that was given in memory ({name}), which no run keeps"
         raise DataError(f"{problem}. Give it again, or a file with the same rows.", argument="measured_on")
-    columns = {"text_column": request.text_column, "label_column": request.label_column}
     try:
-        return name, read_test(request) if tested else read_examples(request.data, **columns)
+        return name, read_test(request) if tested else read_examples(request.data, **request.options)
     except DataError as error:
         problem = f"{finished.path} was measured on {name}, which cannot be read: {error}"
         raise DataError(f"{problem} Say where it is now.", argument="measured_on") from error

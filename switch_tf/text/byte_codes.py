@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from switch_tf.text.given import check_texts
 from switch_tf.text.spec import Standardize, TextSpec
 
 STRIPPED = 0
@@ -118,4 +119,6 @@ def changed_share(spec: TextSpec, tokenize: Callable[[list[bytes]], np.ndarray],
 
 
 def _encode(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+    if isinstance(text, bytes):
+        return text
+    return check_texts([text])[0].encode()  # type: ignore[union-attr]  # refused unless it is a string

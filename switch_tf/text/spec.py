@@ -29,7 +29,8 @@ class TextSpec:
         10_000, "ids in use at most, padding and OOV included; the most frequent training words are kept"
     )
     standardize: Standardize = setting(
-        "lower_and_strip_punctuation", "as in Keras TextVectorization; 'none' leaves the text as it is"
+        "lower_and_strip_punctuation",
+        "as in Keras TextVectorization, lower-casing ASCII alone (not É or Ж); 'none' changes nothing",
     )
     sequence_length: Annotated[int, Field(ge=1, le=8192)] = setting(64, "tokens read of a text (L)")
     byte_length: Annotated[int, Field(ge=0, le=65_536)] | None = setting(

@@ -56,8 +56,7 @@ def auto_config(
         DataError: the data cannot be used.
     """
     load_config("auto", file, assignments)  # before long data is read
-    columns = {"text_column": request.text_column, "label_column": request.label_column}
-    choices = choose(measure(read_examples(request.data, **columns)))
+    choices = choose(measure(read_examples(request.data, **request.options)))
     config = load_config("auto", file, assignments, tables_of(choices))
     return config, [choice for choice in choices if value_of(config, choice.key) == choice.value]
 

@@ -12,6 +12,7 @@ from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import deep_arrays, fused_arrays, put_first, with_exact_sums
 from switch_tf.models.weights import assign_weights
 from switch_tf.runs.folder import WEIGHTS, Run
+from switch_tf.training.loop import balanced_weights
 from switch_tf.training.sampling import KnownPairs
 from switch_tf.training.steps import Encoded
 from switch_tf.training.trainer import logits_in_batches
@@ -40,7 +41,9 @@ def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy
     stays is fitted on those too.
     """
     config, num_classes = run.config, len(run.labels)
-    fitted = fit_wide(training.ids, training.labels, num_classes, grams, config.wide.pair_min_count)
+    fitted = fit_wide(
+        training.ids, training.labels, num_classes, grams, config.wide.pair_min_count, weights=training.weights
+    )
     kept, _ = files.read_tensors(run.path / WEIGHTS)
     weights = deep_arrays(kept)
     known = KnownPairs(training.ids, grams.shape[0], config.model.pair_min_count)
@@ -49,9 +52,17 @@ def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy
     a, b, cooled = choose_scales(wide, deep, validation.labels)
     joined = a * wide + b * deep  # [n, classes]
 
-    everything = Encoded(*(np.concatenate(each) for each in zip(training, validation, strict=True)))
-    start = fitted.weights
-    refitted = fit_wide(everything.ids, everything.labels, num_classes, grams, config.wide.pair_min_count, start)
+    ids = np.concatenate([training.ids, validation.ids])
+    labels = np.concatenate([training.labels, validation.labels])
+    refitted = fit_wide(
+        ids,
+        labels,
+        num_classes,
+        grams,
+        config.wide.pair_min_count,
+        start=fitted.weights,
+        weights=None if training.weights is None else balanced_weights(labels, num_classes),
+    )
     tables = put_first(with_exact_sums(refitted.tables, validation.ids.shape[1]), known.pairs)
     files.write_tensors(run.path / WEIGHTS, fused_arrays(weights, tables, np.array([a, b]) / cooled))
     probabilities = softmax(joined / cooled)

@@ -46,8 +46,8 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train, or go on from `folder`'s checkpoint, until the last epoch or until validation stops improving.
 
-    Leaves the best weights in `folder`/weights.safetensors and returns one row of figures per epoch. Better means a
-    higher validation accuracy, or the same with a lower loss; or, with `train.monitor = "loss"`, a lower loss.
+    Leaves the best weights in `folder`/weights.safetensors and returns one row of figures per epoch. What is better,
+    `best_epoch` says.
 
     Args:
         grams: of `switch_tf.text.ngrams.word_grams`, needed for `model.character_grams`.
@@ -70,18 +70,18 @@ def fit(
     history = trainer.restore(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else []
 
     for epoch in range(len(history), settings.epochs):
-        if best_epoch(history, settings.monitor) < len(history) - settings.patience:
+        if best_epoch(history, settings.select_by) < len(history) - settings.patience:
             break
         progress.start_epoch(epoch + 1, settings.epochs, steps)
         totals, seconds = _run_epoch(trainer, training, epoch, progress)
-        loss, accuracy = trainer.evaluate(validation)
+        loss, accuracy, macro_f1 = trainer.evaluate(validation)
         _refuse_lost(totals.summary()["loss"], loss, epoch, folder)
         history.append(
             {"epoch": epoch + 1, **totals.summary()}
-            | {"validation_loss": loss, "validation_accuracy": accuracy}
+            | {"validation_loss": loss, "validation_accuracy": accuracy, "validation_macro_f1": macro_f1}
             | {"seconds": seconds, "tokens_per_second": totals.tokens / seconds}
         )
-        is_best = best_epoch(history, settings.monitor) == len(history) - 1
+        is_best = best_epoch(history, settings.select_by) == len(history) - 1
         if is_best:  # before the checkpoint: a kill in between repeats the epoch, with the same result
             files.write_tensors(folder / WEIGHTS, trainer.weights())
         trainer.save(folder / CHECKPOINT, history)
@@ -120,14 +120,26 @@ def epoch_batches(examples: int, batch_size: int, seed: int, epoch: int) -> list
     return [order[start : start + batch_size] for start in range(0, examples, batch_size)]
 
 
-def best_epoch(history: list[dict[str, Any]], monitor: str = "accuracy") -> int:
-    """The epoch, from 0, with the best validation; the earliest of equals. 0 for no epochs.
+def best_epoch(history: list[dict[str, Any]], select_by: str = "accuracy") -> int:
+    """The epoch, from 0, with the best validation; of equals the one with the lowest loss, then the earliest.
 
-    Args:
-        monitor: "accuracy", and at the same the loss; or "loss" alone.
+    `select_by` is accuracy, macro_f1 or log_loss. 0 for no epochs.
     """
     if not history:
         return 0
-    first = {"accuracy": "validation_accuracy", "loss": "validation_loss"}[monitor]
-    sign = 1 if monitor == "accuracy" else -1
-    return max(range(len(history)), key=lambda i: (sign * history[i][first], -history[i]["validation_loss"]))
+    losses = [row["validation_loss"] for row in history]
+    scores = (
+        [-loss for loss in losses] if select_by == "log_loss" else [row[f"validation_{select_by}"] for row in history]
+    )
+    return max(range(len(history)), key=lambda i: (scores[i], -losses[i]))
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """float32 [n] of label indices int32 [n]: n / (classes x examples of the label), so that the mean is 1.
+
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 2).round(3).tolist()
+    [0.667, 0.667, 0.667, 2.0]
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    present = np.count_nonzero(counts)
+    return (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)[labels]

@@ -19,7 +19,7 @@ class Sample(NamedTuple):
         words: int32 [batch, length]. 1 + the place in `word_ids`; 0 at padding and where the word is left out.
         pairs: int32 [batch, length]. 1 + the place in `pair_rows`; 0 where there is no known pair or it is left out.
         labels: int32 [batch].
-        weights: float32 [batch]. 1 for examples, 0 for rows that fill up the batch.
+        weights: float32 [batch]. Above 0 for examples, 0 for rows that fill up the batch.
         word_ids: int32 [some], increasing.
         pair_rows: int32 [some], increasing.
         gram_rows: int32 [some], increasing: all grams of these words.
@@ -117,7 +117,7 @@ def sample(
         words=_placed(words, row, column, shape),
         pairs=_placed(pair_places, row, column, shape),
         labels=np.pad(data.labels[rows], (0, batch_size - rows.size)).astype(np.int32),
-        weights=(np.arange(batch_size) < rows.size).astype(np.float32),
+        weights=data.weights_of(rows, batch_size),
         word_ids=word_ids,
         pair_rows=needed,
         gram_rows=gram_rows.astype(np.int32),

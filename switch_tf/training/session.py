@@ -2,8 +2,8 @@
 
 import platform
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from switch_tf.data.examples import (
     read_examples,
     split_validation,
 )
-from switch_tf.data.request import DataRequest, read_test
+from switch_tf.data.request import DataRequest, read_test, request_of
+from switch_tf.data.survey import survey
 from switch_tf.errors import ConfigError, DataError, RunError
 from switch_tf.measuring.scores import evaluate, score
 from switch_tf.reporting.history import write_history
@@ -62,12 +63,15 @@ def train(
     progress: "Progress",
     resume: bool = False,
     in_memory: Mapping[str, Examples] = _NOTHING,
+    tell: Callable[[dict[str, Any]], None] | None = None,
 ) -> Run:
     """Train a classifier and leave it in the folder `output`, which must not exist yet.
 
-    With `resume`, go on where a training into `output` was cut off; `request` and `config` must be the same.
-    `in_memory` has the examples of `request.data` or `request.test` (under "data" or "test") where the caller holds
-    them and these are only descriptions.
+    Args:
+        resume: go on where a training into `output` was cut off; `request` and `config` must be the same.
+        in_memory: the examples of `request.data` or `request.test` (under "data" or "test") where the caller holds
+            them and these are only descriptions.
+        tell: told before the first step what `switch_tf.data.survey.survey` says of the data.
 
     Raises:
         DataError: the data cannot be used.
@@ -86,7 +90,10 @@ def train(
     if vocabulary is None:
         vocabulary = _start(folder, config, prepared, description)
     else:
+        description["survey"] = _survey(config, prepared, vocabulary, request.label_column)
         files.remove_temporary(folder)
+    if tell is not None:
+        tell(description["survey"])
     finished = Run(folder, config, prepared.labels, vocabulary, description)
     history, fusion = _fit(finished, prepared, progress)
     # A resumed training did not see its first part: it took no less than its epochs.
@@ -111,8 +118,7 @@ def read_unfinished(output: Path | None, has_data: bool = False) -> tuple[DataRe
     try:
         if not has_data and "in_memory" in data:
             _refuse_lost(folder, data["in_memory"], output)
-        request = DataRequest(**{field.name: data[field.name] for field in fields(DataRequest)})
-        return request, config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)), output
+        return request_of(data), config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)), output
     except (KeyError, TypeError, ConfigError) as error:
         raise RunError(f"{folder} cannot be resumed: {error}. Remove it and train again.") from error
 
@@ -131,8 +137,7 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
     Raises:
         DataError: they cannot be used.
     """
-    columns = {"text_column": request.text_column, "label_column": request.label_column}
-    everything = in_memory["data"] if "data" in in_memory else read_examples(request.data, **columns)
+    everything = in_memory["data"] if "data" in in_memory else read_examples(request.data, **request.options)
     labels = label_names(everything)
     test = in_memory["test"] if "test" in in_memory else read_test(request)
     if test is not None:
@@ -158,9 +163,16 @@ def _start(folder: Path, config: Config, prepared: Prepared, description: dict[s
 
     with timed("Choosing the vocabulary"):
         vocabulary = adapt_vocabulary(config.text, prepared.training.text_batches(_TEXT_BATCH))
+    with timed("Looking over the data"):
+        description["survey"] = _survey(config, prepared, vocabulary, description["label_column"])
     with files.new_folder(folder) as new:
         run.write_settings(new, config, prepared.labels, vocabulary, description)
     return vocabulary
+
+
+def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_column: str) -> dict[str, Any]:
+    parts = {"training": prepared.training} | _held_out(prepared)
+    return survey(parts, prepared.labels, config.text, vocabulary, label_column)
 
 
 def _fit(started: Run, prepared: Prepared, progress: "Progress") -> "tuple[list[dict[str, Any]], Fusion | None]":
@@ -168,7 +180,7 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress") -> "tuple[list[
     from switch_tf.text.from_strings import KerasText
     from switch_tf.text.ngrams import word_grams
     from switch_tf.training.fusing import add_wide_path
-    from switch_tf.training.loop import fit
+    from switch_tf.training.loop import balanced_weights, fit
 
     with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
         front_end = KerasText(started.config.text, started.vocabulary)
@@ -176,6 +188,8 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress") -> "tuple[list[
             encode(each, started.labels, front_end) for each in (prepared.training, prepared.validation)
         )
     config, num_ids = started.config, len(started.vocabulary) + FIRST_WORD_ID
+    if config.train.class_weights == "balanced":
+        training = training._replace(weights=balanced_weights(training.labels, len(started.labels)))
     grams = None
     if config.wide.enabled or config.model.character_grams:
         grams = word_grams([word.encode() for word in started.vocabulary], num_ids, FIRST_WORD_ID)
@@ -224,6 +238,10 @@ def _describe(request: DataRequest, prepared: Prepared, in_memory: Mapping[str, 
     )
 
 
+def _held_out(prepared: Prepared) -> dict[str, Examples]:
+    return {"validation": prepared.validation} | ({} if prepared.test is None else {"test": prepared.test})
+
+
 def _measure(
     finished: Run, prepared: Prepared, history: list[dict[str, Any]], seconds: float, fusion: "Fusion | None"
 ) -> None:
@@ -232,7 +250,7 @@ def _measure(
     from switch_tf.training.loop import best_epoch
 
     classifier = load_classifier(finished)
-    held_out = {"validation": prepared.validation} | ({} if prepared.test is None else {"test": prepared.test})
+    held_out = _held_out(prepared)
     metrics: dict[str, Any] = {
         name: evaluate(classifier, examples)
         for name, examples in held_out.items()
@@ -246,9 +264,12 @@ def _measure(
         name: _changed_by_byte_length(classifier, examples)
         for name, examples in {"training": prepared.training, **held_out}.items()
     }
+    metrics["never_right"] = [
+        label for label, each in metrics["validation"]["per_label"].items() if each["support"] and not each["recall"]
+    ]
     metrics["training"] = {
         "epochs": len(history),
-        "best_epoch": history[best_epoch(history, finished.config.train.monitor)]["epoch"],
+        "best_epoch": history[best_epoch(history, finished.config.train.select_by)]["epoch"],
         "seconds": round(seconds, 1),
         "tokens_per_second": round(sum(row["tokens_per_second"] for row in history) / len(history)),
         "parameters": int(classifier.classifier.count_params()),

@@ -11,10 +11,18 @@ from switch_tf.models.classifier import ClassifierOutput
 
 
 class Encoded(NamedTuple):
-    """Token ids, int32 [n, length], padded with 0 at the end, and label indices, int32 [n]."""
+    """Token ids, int32 [n, length], padded with 0 at the end, label indices, int32 [n], and weights, float32 [n]."""
 
     ids: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray | None = None  # of examples in the loss, above 0; None: all 1
+
+    def weights_of(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        """Those of `rows`, float32 [batch_size], and 0 for what fills up the batch."""
+        weights = (np.arange(batch_size) < rows.size).astype(np.float32)
+        if self.weights is not None:
+            weights[: rows.size] = self.weights[rows]
+        return weights
 
 
 class StepResult(NamedTuple):
@@ -71,13 +79,13 @@ def losses(
 
     Args:
         labels: int32 [batch].
-        weights: float32 [batch], 1 for examples and 0 for rows that fill up the batch.
+        weights: float32 [batch], above 0 for examples, 1 on average, and 0 for rows that fill up the batch.
     """
     model, smoothing = config.model, config.train.label_smoothing
     num_classes = output.logits.shape[-1]
     targets = tf.one_hot(labels, num_classes) * (1.0 - smoothing) + smoothing / num_classes  # [batch, classes]
     each = tf.nn.softmax_cross_entropy_with_logits(targets, output.logits)  # [batch]
-    cross_entropy = tf.reduce_sum(each * weights) / tf.reduce_sum(weights)
+    cross_entropy = tf.reduce_sum(each * weights) / tf.reduce_sum(tf.cast(weights > 0.0, tf.float32))
     loss = cross_entropy
     for report in output.reports:
         loss += model.auxiliary_loss_weight * report.auxiliary_loss + model.z_loss_weight * report.z_loss
@@ -89,11 +97,12 @@ def step_result(
 ) -> StepResult:
     """The figures of a step; mask: bool [batch, length], True at real tokens."""
     correct = tf.cast(tf.argmax(output.logits, axis=-1, output_type=tf.int32) == labels, tf.float32)  # [batch]
+    real = tf.cast(weights > 0.0, tf.float32)  # [batch]
     routed = [report.routing for report in output.reports]
     return StepResult(
         loss=cross_entropy,
-        correct=tf.reduce_sum(correct * weights),
-        examples=tf.reduce_sum(weights),
+        correct=tf.reduce_sum(correct * real),
+        examples=tf.reduce_sum(real),
         tokens=tf.reduce_sum(tf.cast(mask, tf.float32)),
         load=tf.add_n([r.tokens_per_expert for r in routed]) if routed else tf.zeros([0]),
         dropped=tf.add_n([r.dropped for r in routed]) if routed else tf.zeros([]),

@@ -86,10 +86,12 @@ class Trainer:
         batch = _padded(data, rows, self.config.train.batch_size)
         return self.step(*batch, tf.constant(number))
 
-    def evaluate(self, data: Encoded) -> tuple[float, float]:
-        """Mean cross-entropy in nats and accuracy."""
+    def evaluate(self, data: Encoded) -> tuple[float, float, float]:
+        """Mean cross-entropy in nats, accuracy and macro-F1 over the labels that occur or are answered."""
         logits = self.logits(data)  # [n, classes]
-        return cross_entropy_of(logits, data.labels), float(np.mean(logits.argmax(axis=1) == data.labels))
+        answered = logits.argmax(axis=1)
+        loss = cross_entropy_of(logits, data.labels)
+        return loss, float(np.mean(answered == data.labels)), _macro_f1(data.labels, answered)
 
     def logits(self, data: Encoded) -> np.ndarray:
         """What the weights of now answer, float64 [n, classes]."""
@@ -98,7 +100,7 @@ class Trainer:
         return logits_in_batches(self._logits, data.ids)
 
     def _step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
-        """One update; `weights` is 1 for examples and 0 for rows that fill up the batch."""
+        """One update; `weights` is above 0 for examples, 1 on average, and 0 for rows that fill up the batch."""
         settings = self.config.train
         with tf.GradientTape() as tape:
             output = self.model(ids, training=True, seed=tf.stack([settings.seed, number]))
@@ -109,6 +111,13 @@ class Trainer:
         self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
 
         return step_result(output, cross_entropy, labels, weights, ids != PADDING_ID)
+
+
+def _macro_f1(expected: np.ndarray, answered: np.ndarray) -> float:
+    classes = int(max(expected.max(), answered.max())) + 1
+    right = np.bincount(expected[expected == answered], minlength=classes)
+    either = np.bincount(expected, minlength=classes) + np.bincount(answered, minlength=classes)
+    return float(np.mean(2 * right[either > 0] / either[either > 0]))
 
 
 def logits_in_batches(logits: Any, *inputs: np.ndarray) -> np.ndarray:
@@ -127,5 +136,4 @@ def _padded(data: Encoded, rows: np.ndarray, batch_size: int) -> tuple[tf.Tensor
     ids = np.full([batch_size, length], PADDING_ID, np.int32)
     labels = np.zeros([batch_size], np.int32)
     ids[: rows.size], labels[: rows.size] = data.ids[rows, :length], data.labels[rows]
-    weights = (np.arange(batch_size) < rows.size).astype(np.float32)
-    return tf.constant(ids), tf.constant(labels), tf.constant(weights)
+    return tf.constant(ids), tf.constant(labels), tf.constant(data.weights_of(rows, batch_size))

@@ -67,6 +67,7 @@ def fit_wide(
     min_pair_count: int = 1,
     start: WideWeights | None = None,
     threads: int | None = None,
+    weights: np.ndarray | None = None,
 ) -> WideFit:
     """Fit on texts; the same for the same arguments, whatever `threads`.
 
@@ -78,6 +79,7 @@ def fit_wide(
         min_pair_count: pairs that occur less often are left out.
         start: of a fit with the same vocabulary and classes; saves steps.
         threads: at most so many; by default as many as there are processors, up to 8.
+        weights: float32 [texts], of texts in the loss, 1 on average; by default all 1.
 
     Raises:
         DataError: all texts are of one class.
@@ -89,11 +91,12 @@ def fit_wide(
     features = make_features(words, pairs, grams, labels, num_classes)
     threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(threads) as pool:
-        objective = _Objective(features, labels, 1 if num_classes == 2 else num_classes, pool, threads)
+        columns = 1 if num_classes == 2 else num_classes
+        objective = _Objective(features, labels, columns, pool, threads, weights)
         begin = objective.zeros() if start is None else objective.pack(_for_pairs(start, known))
         found = minimize(objective, begin, _MAX_STEPS, _TOLERANCE)
-    weights = objective.unpack(found.x, known)
-    return WideFit(_fold(features, weights, num_classes), weights, found.values)
+    found_weights = objective.unpack(found.x, known)
+    return WideFit(_fold(features, found_weights, num_classes), found_weights, found.values)
 
 
 class _Objective:
@@ -103,8 +106,16 @@ class _Objective:
     less for what many have. Then all variables are curved alike, and the search takes fewer steps.
     """
 
-    def __init__(self, features: Features, labels: np.ndarray, columns: int, pool: ThreadPoolExecutor, blocks: int):
-        self._features, self._labels, self._columns = features, labels, columns
+    def __init__(
+        self,
+        features: Features,
+        labels: np.ndarray,
+        columns: int,
+        pool: ThreadPoolExecutor,
+        blocks: int,
+        weights: np.ndarray | None = None,
+    ):
+        self._features, self._labels, self._columns, self._weights = features, labels, columns, weights
         self._ridge = 1.0 / (_PENALTY * len(labels))
         curvature = self._curvatures() * (_CURVATURE / max(columns, 2))  # [rows of x]
         self._steps = np.sqrt(self._ridge / (curvature + self._ridge)).astype(np.float32)
@@ -123,7 +134,7 @@ class _Objective:
         logits = words_forward(parts_forward(parts))  # [texts, columns]
         logits += pairs_forward(pairs)
         logits += bias * self._bias_step
-        loss, slopes = cross_entropy(logits, self._labels)
+        loss, slopes = cross_entropy(logits, self._labels, self._weights)
         words_backward, parts_backward, pairs_backward = self._backward
         gradient = self._penalty * x  # [rows of x, columns]
         loss += 0.5 * float(np.einsum("ij,ij->", gradient, x))
@@ -174,31 +185,35 @@ class _Product:
         return np.concatenate(list(self._pool.map(lambda block: block @ dense, self._blocks)))
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+def cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
     """The mean over texts, and its gradient.
 
     Args:
         logits: float32 [texts, columns]; one column is the second class's, with 0 for the first. Overwritten.
         labels: int32 [texts].
+        weights: float32 [texts]; by default all 1.
 
     Returns:
         The loss, and float32 [texts, columns].
     """
     texts, columns = logits.shape
+    weight = np.ones(texts, np.float32) if weights is None else weights  # [texts]
     if columns == 1:
         sign = np.where(labels == 1, np.float32(1), np.float32(-1))[:, np.newaxis]  # [texts, 1]
         margin = sign * logits
-        loss = np.logaddexp(np.float32(0), -margin).mean(dtype=np.float64)
-        return float(loss), scipy.special.expit(-margin) * (-sign / np.float32(texts))
+        loss = (weight * np.logaddexp(np.float32(0), -margin)[:, 0]).mean(dtype=np.float64)
+        return float(loss), scipy.special.expit(-margin) * (-sign * weight[:, np.newaxis] / np.float32(texts))
     rows = np.arange(texts)
     logits -= logits.max(axis=1, keepdims=True)
     chosen = logits[rows, labels]  # [texts]
     np.exp(logits, out=logits)
     total = logits.sum(axis=1, keepdims=True)  # [texts, 1]
-    loss = (np.log(total[:, 0]) - chosen).mean(dtype=np.float64)
+    loss = (weight * (np.log(total[:, 0]) - chosen)).mean(dtype=np.float64)
     logits /= total
     logits[rows, labels] -= 1
-    logits /= np.float32(texts)
+    logits *= weight[:, np.newaxis] / np.float32(texts)
     return float(loss), logits
 
 

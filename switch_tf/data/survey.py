@@ -1,0 +1,236 @@
+"""What a training is about to learn from, in figures, and warnings where a figure says that it cannot.
+
+Figures come from what the model will see: each text's words, cut at L, unknown ones alike. Two texts that it sees alike
+and that have different labels are an error that no weights can mend.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from switch_tf.data.examples import Examples
+from switch_tf.data.labels import doubtful_labels
+from switch_tf.text.byte_codes import WHITESPACE, letters
+from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+
+_BATCH = 1024
+_MISSING_TEXTS = frozenset([b"nan", b"null", b"none", b"na", b"<na>"])
+# Shares from which on a figure is a warning: measured on sets that trained well, all were far below.
+_TOO_LONG, _UNKNOWN, _UNREADABLE, _CONTRADICTING, _INDISTINCT = 0.2, 0.4, 0.05, 0.02, 0.05
+_RARE = 0.2  # of an even share of the examples
+_LETTERS_PER_WORD, _LOOKED_AT = 6, 400
+_CAPITALS = 0.3  # of texts with a capital that is not lower-cased
+
+
+@dataclass
+class _Seen:
+    """Sums over the texts of one part of the data."""
+
+    texts: int = 0
+    words: int = 0
+    unknown: int = 0  # words out of vocabulary, within L
+    read: int = 0  # words within L
+    longer: int = 0  # texts of over L words
+    wordless: int = 0  # texts without a word
+    empty: int = 0  # of these, texts without a character
+    unread: int = 0  # texts without a known word within L
+    missing: int = 0  # texts such as "nan"
+    spaceless: int = 0  # texts in a script without spaces
+    capitals: int = 0  # texts with capitals beyond ASCII
+    lengths: list[int] = field(default_factory=list)
+    whole: list[int] = field(default_factory=list)  # a number for each text, equal where texts read alike
+    within: list[int] = field(default_factory=list)  # the same of what the model sees of them
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # a number for each text's label
+
+
+def survey(
+    parts: dict[str, Examples], labels: Sequence[str], spec: TextSpec, vocabulary: Sequence[str], label_column: str
+) -> dict[str, Any]:
+    """Figures and warnings, as plain values.
+
+    Args:
+        parts: "training" and "validation", and "test" where there is one.
+    """
+    known = {word.encode() for word in vocabulary}
+    seen = {name: _look(examples, spec, known) for name, examples in parts.items()}
+    both = [seen["training"], seen["validation"]]
+    counts = Counter[str]()
+    for name in ("training", "validation"):
+        counts.update({each["values"]: each["counts"] for each in parts[name].labels.value_counts().to_pylist()})
+    total = sum(each.texts for each in both)
+    lengths = np.array(both[0].lengths + both[1].lengths)
+    report: dict[str, Any] = {
+        "examples": {name: each.texts for name, each in seen.items()},
+        "labels": {label: counts[label] for label in sorted(labels, key=lambda each: (-counts[each], each))},
+        "vocabulary_words": len(vocabulary),
+        "vocabulary_room": spec.vocabulary_size - FIRST_WORD_ID,
+        "sequence_length": spec.sequence_length,
+        "words_per_text": {"median": float(np.median(lengths)), "p95": float(np.percentile(lengths, 95))},
+        "longer_than_sequence_length": sum(each.longer for each in both) / total,
+        "words_behind_sequence_length": 1 - sum(each.read for each in both) / max(sum(each.words for each in both), 1),
+        "unknown_words_on_validation": both[1].unknown / max(both[1].read, 1),
+        "texts_empty": sum(each.empty for each in both),
+        "texts_without_a_word": sum(each.wordless for each in both),
+        "texts_without_a_known_word": sum(each.unread for each in both),
+        "validation_texts_without_a_known_word": both[1].unread,
+        "texts_that_read_missing": sum(each.missing for each in both),
+        "texts_without_spaces": sum(each.spaceless for each in both),
+        "texts_with_capitals_beyond_ascii": sum(each.capitals for each in both),
+        "duplicates": sum(each.texts - len(set(each.whole)) for each in both),
+        "contradicting": sum(_contradicting(each.whole, each.labels) for each in both),
+        "indistinguishable": sum(_contradicting(each.within, each.labels) for each in both),
+        "skipped_rows": sum(examples.skipped for name, examples in parts.items() if name != "validation"),
+        "first_skipped_row": next((each.first_skipped for each in parts.values() if each.first_skipped), ""),
+        "notes": list(dict.fromkeys(note for examples in parts.values() for note in examples.notes)),
+    }
+    report["warnings"] = list(_warnings(report, spec, label_column))
+    return report
+
+
+def _look(examples: Examples, spec: TextSpec, known: set[bytes]) -> _Seen:
+    seen = _Seen()
+    kept, lower = letters(spec.standardize), spec.standardize.startswith("lower")
+    stripped = bytes(byte for byte in range(256) if byte not in kept and byte not in WHITESPACE)
+    stripped = bytes(byte for byte in stripped if not (lower and 65 <= byte <= 90))
+    folded = bytes(32 if byte == 0 else byte for byte in range(256))
+    folded = folded.lower() if lower else folded  # bytes.lower() is ASCII only
+    wholes: dict[bytes, int] = {}
+    withins: dict[bytes, int] = {}
+    for batch in examples.text_batches(_BATCH):
+        for text in batch:
+            words = text.encode().translate(folded, delete=stripped).split()  # bytes.split: bytes 9-13 and 32
+            _count(seen, text, words, spec.sequence_length, known)
+            within = [word if word in known else b"" for word in words[: spec.sequence_length]]
+            for read, found, numbers in ((words, seen.whole, wholes), (within, seen.within, withins)):
+                key = hashlib.blake2b(b" ".join(read), digest_size=16).digest()
+                found.append(numbers.setdefault(key, len(numbers)))
+    seen.labels = examples.labels.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    return seen
+
+
+def _count(seen: _Seen, text: str, words: list[bytes], length: int, known: set[bytes]) -> None:
+    within = words[:length]
+    unknown = sum(word not in known for word in within)
+    seen.texts += 1
+    seen.words += len(words)
+    seen.read += len(within)
+    seen.unknown += unknown
+    seen.longer += len(words) > length
+    seen.wordless += not words
+    seen.empty += not text.strip()
+    seen.unread += unknown == len(within)
+    seen.missing += len(words) == 1 and words[0].lower() in _MISSING_TEXTS
+    seen.spaceless += bool(words) and not text.isascii() and _has_no_spaces(text[:_LOOKED_AT])
+    seen.capitals += not text.isascii() and any(each.isupper() for each in text if each > "\x7f")
+    seen.lengths.append(len(words))
+
+
+def _has_no_spaces(text: str) -> bool:
+    """Whether its words are far too long for a script that writes spaces: over six letters that have no capitals."""
+    letters = sum(each.isalpha() and each.lower() == each.upper() for each in text)
+    return letters > _LETTERS_PER_WORD * len(text.split()) and 2 * letters > len(text)
+
+
+def _contradicting(groups: list[int], labels: np.ndarray) -> int:
+    """Texts of a group that have not its most frequent label: errors that no model can avoid."""
+    classes = int(labels.max(initial=0)) + 1
+    pairs, counts = np.unique(np.array(groups, np.int64) * classes + labels, return_counts=True)
+    most = np.zeros(max(groups, default=0) + 1, np.int64)
+    np.maximum.at(most, pairs // classes, counts)
+    return len(groups) - int(most.sum())
+
+
+def _warnings(report: dict[str, Any], spec: TextSpec, label_column: str) -> Iterator[str]:
+    total = report["examples"]["training"] + report["examples"]["validation"]
+    yield from doubtful_labels(report["labels"], label_column)
+    yield from _warnings_of_labels(report, total)
+    if report["texts_that_read_missing"]:
+        count = report["texts_that_read_missing"]
+        yield f"{_texts(count)} read nan, null or None: the spelling of a missing text. They are trained on as words."
+    if report["texts_without_a_word"] >= _UNREADABLE * total:
+        count, empty = report["texts_without_a_word"], report["texts_empty"]
+        yield (
+            f"{_texts(count)} ({count / total:.1%}) have no word, {empty:,} of them are empty or missing: the model "
+            "answers all of these alike. Leave them out, or name another text_column."
+        )
+    yield from _warnings_of_words(report, spec, total)
+    yield from _warnings_of_length(report, spec)
+    if report["contradicting"] >= _CONTRADICTING * total:
+        share = report["contradicting"] / total
+        yield (
+            f"{_texts(report['contradicting'])} ({share:.1%}) read as another of a different label does: they are "
+            "trained on as they are, and cost accuracy. Look at their labels."
+        )
+    beyond = report["indistinguishable"] - report["contradicting"]
+    if beyond >= _INDISTINCT * total and report["texts_without_spaces"] <= total / 3:
+        best = 1 - report["indistinguishable"] / total
+        yield (
+            f"the model cannot learn these labels: it sees {_texts(beyond)} exactly as others of a different label, "
+            f"though they differ, so that no weights reach an accuracy above {best:.3f}. The difference lies behind "
+            f"word {spec.sequence_length} (text.sequence_length), in rare words (text.vocabulary_size) or in what "
+            "text.standardize strips."
+        )
+
+
+def _warnings_of_labels(report: dict[str, Any], total: int) -> Iterator[str]:
+    counts = report["labels"]
+    if len(counts) > max(20, total / 3):
+        yield f"{len(counts):,} labels for {_texts(total)}: the label_column looks like one of texts or numbers."
+    single = [label for label, count in counts.items() if count == 1]
+    if single:
+        yield f"{_labels(len(single))} of one example: trained on, never validated. First: {single[0]!r}."
+    rarest = min(counts, key=lambda label: (counts[label], label))
+    if counts[rarest] * len(counts) < _RARE * total:
+        yield (
+            f"labels are uneven: {rarest!r} has {counts[rarest]:,} of {total:,} examples. Accuracy hides it: see "
+            "train.class_weights=balanced and train.select_by=macro_f1."
+        )
+
+
+def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> Iterator[str]:
+    unread, validation = report["validation_texts_without_a_known_word"], report["examples"]["validation"]
+    if report["texts_without_spaces"] > total / 3:
+        yield (
+            f"the model cannot learn from these texts: {report['texts_without_spaces']:,} of {total:,} have no spaces "
+            f"between words ({report['words_per_text']['median']:.0f} words in a text), as Chinese, Japanese and Thai, "
+            "and it splits at spaces alone. Put spaces between words or characters, in training and in asking; no "
+            "setting does that."
+        )
+        return
+    if report["unknown_words_on_validation"] > _UNKNOWN:
+        full = report["vocabulary_words"] >= report["vocabulary_room"]
+        remedy = f"Raise text.vocabulary_size ({spec.vocabulary_size:,})" if full else "More texts would help"
+        yield f"{report['unknown_words_on_validation']:.1%} of the words of validation are out of vocabulary. {remedy}."
+    if unread > max(_UNREADABLE * validation, 1):
+        yield (
+            f"the model cannot read {unread:,} of the {validation:,} validation texts: not one of their words is in "
+            "the vocabulary. See text.standardize and text.vocabulary_size."
+        )
+    if spec.standardize.startswith("lower") and report["texts_with_capitals_beyond_ascii"] > _CAPITALS * total:
+        yield (
+            f"{_texts(report['texts_with_capitals_beyond_ascii'])} have capitals beyond ASCII, which text.standardize "
+            "does not lower-case: capital and small are two words. Lower-case in training and in asking."
+        )
+
+
+def _warnings_of_length(report: dict[str, Any], spec: TextSpec) -> Iterator[str]:
+    share = report["longer_than_sequence_length"]
+    if share >= _TOO_LONG:
+        wanted = min(8192, int(-(-report["words_per_text"]["p95"] // 16) * 16))
+        yield (
+            f"{share:.1%} of texts are longer than {spec.sequence_length} words, and what stands behind is not read "
+            f"({report['words_behind_sequence_length']:.1%} of all words). Set text.sequence_length={wanted} to read "
+            "95% of texts whole."
+        )
+
+
+def _texts(count: int) -> str:
+    return f"{count:,} text" + "s" * (count != 1)
+
+
+def _labels(count: int) -> str:
+    return f"{count:,} label" + "s" * (count != 1)
