@@ -227,7 +227,7 @@ class TestTrain:
     ) -> None:
         from switch_tf.training import session as train
 
-        def trained(request: Any, config: Any, output: Path, progress: Any, resume: bool) -> Any:
+        def trained(request: Any, config: Any, output: Path, progress: Any, resume: bool, tell: Any) -> Any:
             progress.start_epoch(1, 1, 1)
             (tmp_path / "metrics.json").write_text(json.dumps({"validation": {"n": 1}}))
             return type("Run", (), {"path": tmp_path})
