@@ -234,7 +234,7 @@ class TestTrain:
 
         monkeypatch.setattr(train, "train", trained)
         for words in (["--quiet", "train"], ["train", "--quiet"]):
-            answer = ask(*words, "made.tsv", "--json")
+            answer = ask(*words, "made.tsv", "--preset", "tiny", "--json")
             assert (answer.code, answer.err) == (0, "")
             assert json.loads(answer.out) == {"run": str(tmp_path), "validation": {"n": 1}}
 

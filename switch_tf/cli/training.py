@@ -97,7 +97,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     metrics = read_metrics(run.path)
     _warn_of_labels(metrics, terminal)
     if as_json:
-        echo_json({"run": str(run.path), **metrics, **{"survey": report for report in surveys}})
+        echo_json({"run": str(run.path), **metrics} | ({"survey": surveys[0]} if surveys else {}))
         return
     rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
     terminal.print(metrics_table(f"{run.path}", rows))
