@@ -17,6 +17,7 @@ from switch_tf.config import (
     Config,
     ModelConfig,
     TrainConfig,
+    WideConfig,
     config_from_call,
     config_from_dict,
     config_to_dict,
@@ -278,7 +279,8 @@ def test_a_file_that_is_named_in_the_error_is_the_one_at_fault() -> None:
 
 def test_every_setting_has_a_reason_that_fits_a_line() -> None:
     described = describe_settings()
-    assert len(described) == sum(len(dataclasses.fields(table)) for table in (TextSpec, ModelConfig, TrainConfig))
+    tables = (TextSpec, ModelConfig, TrainConfig, WideConfig)
+    assert len(described) == sum(len(dataclasses.fields(table)) for table in tables)
     for key, _, why in described:
         assert 10 <= len(why) <= 110, key
         assert not why.endswith("."), key
@@ -335,7 +337,7 @@ def test_settings_that_fit_together_alone_are_judged_together() -> None:
         (None, {"epochs": "2"}, "train.epochs: input should be a valid integer (received '2')"),
         ({"model": {"num_expert": 2}}, {}, "there is no setting model.num_expert (did you mean model.num_experts?)"),
         ({"model": {3: 2}}, {}, "there is no setting model.3"),
-        ({"epochs": 2}, {}, "In config: 'epochs' stands outside the tables [text], [model] and [train]."),
+        ({"epochs": 2}, {}, "In config: 'epochs' stands outside the tables [text], [model], [train] and [wide]."),
         ({5: {}}, {}, "there is no table [5]"),
         (5, {}, "config: received int. Expected a Config, a dictionary of tables, or the path of a TOML file."),
         ("none.toml", {}, "There is no settings file none.toml."),

@@ -18,7 +18,7 @@ from switch_tf.measuring.fusion import expected_calibration_error, softmax
 from switch_tf.models.fused import FusedClassifier
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import Run, open_run, read_metrics
-from switch_tf.training import session
+from switch_tf.training import fusing, session
 from switch_tf.training.fusing import choose_scales
 from switch_tf.training.session import encode, prepare, train
 
@@ -97,10 +97,10 @@ def test_a_training_cut_off_while_fusing_ends_the_same(
         raise KeyboardInterrupt
 
     request, output = request_for(data_folder), tmp_path / "cut"
-    for step in ("add_wide_path", "_measure"):  # before and after the weights of both paths are written
+    for module, step in ((fusing, "add_wide_path"), (session, "_measure")):  # before and after both paths are written
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(session, step, cut_off)
-            train(request, settings(), output, Quiet(), resume=step == "_measure")
+            patch.setattr(module, step, cut_off)
+            train(request, settings(), output, Quiet(), resume=module is session)
     train(request, settings(), output, Quiet(), resume=True)
     weights, expected = (files.read_tensors(path / "weights.safetensors")[0] for path in (output, run.path))
     assert weights.keys() == expected.keys()

@@ -301,7 +301,8 @@ class TestSteps:
         class Counting:
             """Stands for the trainer and learns nothing."""
 
-            def __init__(self, *_: Any):
+            def __init__(self, config: Any, *_: Any):
+                self.config = config
                 assert _[-1] == 3 * 4  # 40 examples in batches of 16, four epochs
 
             def restore(self, path: Path) -> Any:

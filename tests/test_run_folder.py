@@ -80,7 +80,7 @@ def test_damaged_labels_are_refused(content: str, problem: str, run_copy: Path) 
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (lambda text: text + "\nleft = 1", r"there is no setting train\.left"),
+        (lambda text: text + "\nleft = 1", r"there is no setting wide\.left"),
         (lambda text: text.replace("num_experts = 2", "num_experts = -2"), r"model\.num_experts: .* \(received -2\)"),
         (lambda text: text + "\n[more]\n", r"there is no table \[more\]"),
         (lambda text: "loose = 1\n" + text, "'loose' stands outside the tables"),
