@@ -104,6 +104,21 @@ def test_a_terminal_has_one_line_of_the_whole_training(clock: list[float]) -> No
     assert wide == f"{line}  experts 4/4  dropped 2.0%  200 tokens/s"
 
 
+def test_steps_that_are_traced_first_do_not_count_for_the_time_left(clock: list[float]) -> None:
+    to = console(terminal=False)
+    progress = TrainingProgress(to)
+    progress.start_epoch(1, 1, 100)
+    for step in range(1, 11):
+        clock[0] += 50.0 if step in (1, 2, 5) else 1.0
+        progress.step(totals(step), 1.0)
+    last = written(to).splitlines()[-1]
+    assert last == "epoch 1/1    5%  1:35 left  loss 0.9000  accuracy 0.5000  experts 4/4"  # of 50, 1, 1, 50 s
+    clock[0] += 21.0
+    progress.step(totals(11), 1.0)
+    last = written(to).splitlines()[-1]
+    assert last == "epoch 1/1   11%  1:29 left  loss 0.9000  accuracy 0.5000  experts 4/4"
+
+
 @pytest.mark.parametrize("width", [80, 60, 40])
 def test_nothing_wraps_however_many_epochs_there_are(width: int, clock: list[float]) -> None:
     line = line_on_a_terminal(console(True, width), clock, epoch=1000, epochs=9999, step=10)

@@ -4,7 +4,9 @@ No line is longer than the console is wide; on a narrow one the last figures of 
 """
 
 import time
+from collections import deque
 from collections.abc import Sequence
+from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOG_SECONDS = 20.0  # between lines where there is no terminal
 _BAR = 12  # characters
+_PACES = 99  # steps that tell how long the others will take
 
 
 class TrainingProgress:
@@ -39,7 +42,8 @@ class TrainingProgress:
         self.epoch = self.epochs = self.steps = 0
         self.experts = 0
         self.logged = 0.0
-        self.begun: tuple[float, int] | None = None  # when the first step was done, and how many were by then
+        self.paces: deque[float] = deque(maxlen=_PACES)  # seconds a step, of the last ones
+        self.last: tuple[float, int] | None = None  # when a step was last done, and how many were by then
         self.has_header = False
 
     def __enter__(self) -> "TrainingProgress":
@@ -91,12 +95,11 @@ class TrainingProgress:
         """What a line says after the epoch's name, the most important first."""
         summary, total = totals.summary(), self.epochs * self.steps
         figures = [f"{done / total:>4.0%}"]
-        now = time.monotonic()
-        if self.begun is None:  # tracing the first step takes long, which says nothing of the others
-            self.begun = now, done
-        else:
-            began, first = self.begun
-            figures.append(f"{_clock((now - began) / max(done - first, 1) * (total - done))} left")
+        if self.last is not None:
+            self.paces.append((time.monotonic() - self.last[0]) / max(done - self.last[1], 1))
+            # The median: a step that is traced first takes long, which says nothing of the others.
+            figures.append(f"{_clock(median_low(self.paces) * (total - done))} left")
+        self.last = time.monotonic(), done
         figures += [f"loss {summary['loss']:.4f}", f"accuracy {summary['accuracy']:.4f}"]
         if self.experts:
             figures += [f"experts {_experts(summary, self.experts)}", f"dropped {summary['dropped_share']:.1%}"]
