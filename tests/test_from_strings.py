@@ -89,6 +89,7 @@ def test_shape_and_dtype_are_static_but_for_the_batch() -> None:
     assert output.shape.as_list() == [None, 7]
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_without_this_package(tmp_path: Path) -> None:
     spec = TextSpec(sequence_length=4)
     module = tf.Module()
