@@ -254,6 +254,7 @@ class TestModels:
         layer = small()
         np.testing.assert_array_equal(layer(x), layer(x, mask=tf.fill(x.shape[:2], True)))
 
+    @pytest.mark.slow
     def test_xla_compiles_a_step(self) -> None:
         model = text_model(router_jitter=0.1, expert_dropout=0.1)
         model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=True)
@@ -262,6 +263,7 @@ class TestModels:
         assert np.all(np.isfinite(losses))
 
 
+@pytest.mark.slow
 class TestSaving:
     CHANGES: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
@@ -403,6 +405,7 @@ class TestUnknownLength:
         np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(received, losses, rtol=1e-6)
 
+    @pytest.mark.slow
     def test_models_of_any_length_train_and_are_saved(self, tmp_path: Path) -> None:
         ids = keras.Input([None], dtype="int32")
         x = keras.layers.Embedding(20, WIDTH, mask_zero=True)(ids)
@@ -585,6 +588,7 @@ def test_the_classifiers_layer_takes_every_argument_from_the_settings() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_page_of_the_layer_runs_and_shows_equal_answers(tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "layer.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)

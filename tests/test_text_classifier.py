@@ -56,6 +56,7 @@ def compiled(model):
     }
 
 
+@pytest.mark.slow
 def test_xla_compiles_bytes_and_ids_and_agrees(model, compiled, texts):
     for batch in batches(texts):
         raw = pack(batch, model.spec.num_bytes)
