@@ -172,10 +172,11 @@ def test_the_heading_says_how_sure_an_accuracy_is() -> None:
 
 
 def test_figures_fit_a_terminal_without_cutting_a_name() -> None:
-    console = Console(file=io.StringIO(), width=80, markup=False, emoji=False, force_terminal=True, color_system=None)
+    written = io.StringIO()
+    console = Console(file=written, width=80, markup=False, emoji=False, force_terminal=True, color_system=None)
     own = compared(0.9, 0.8)["models"]["model"]
     print_figures(console, "runs/x", {"test": own, "comparison": compared(0.7, 0.8)})
-    lines = console.file.getvalue().splitlines()
+    lines = written.getvalue().splitlines()
     tables = [line for line in lines if line.startswith("│")]
     assert any(line.startswith("│ TF-IDF + logistic regression │   0.8000 │") for line in tables)
     assert max(map(len, tables)) <= 80
@@ -183,6 +184,7 @@ def test_figures_fit_a_terminal_without_cutting_a_name() -> None:
 
 
 def test_a_run_of_before_has_its_own_figures_alone() -> None:
-    console = Console(file=io.StringIO(), width=80)
+    written = io.StringIO()
+    console = Console(file=written, width=80)
     print_figures(console, "runs/x", {"validation": compared(0.9, 0.8)["models"]["model"]})
-    assert "validation" in console.file.getvalue() and "On the same" not in console.file.getvalue()
+    assert "validation" in written.getvalue() and "On the same" not in written.getvalue()
