@@ -381,9 +381,7 @@ def _teller(verbose: int) -> Callable[[str], None]:
 
 
 def _report(console: "Console", run: "Run") -> None:
-    from switch_tf.reporting.tables import metrics_table
+    from switch_tf.reporting.comparison import print_figures
     from switch_tf.runs.folder import read_metrics
 
-    metrics = read_metrics(run.path)
-    rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
-    console.print(metrics_table(str(run.path), rows))
+    print_figures(console, str(run.path), read_metrics(run.path))

@@ -135,6 +135,10 @@ class TrainConfig:
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = setting(0, "of the split, initial weights, shuffling and dropout")
     mixed_precision: bool = setting(False, "experts and attention in bfloat16 while training; weights stay float32")
+    baseline: bool = setting(
+        True, "measure the majority class and TF-IDF + logistic regression beside the model: is it worth having?"
+    )
+    twin: bool = setting(False, "train the dense twin too, for its figures alone: do the experts pay?")
     jit_compile: bool = setting(False, "compile the training step with XLA")
     deterministic: bool = setting(True, "same numbers on every run of one machine, for a little speed")
 

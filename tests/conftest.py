@@ -81,6 +81,10 @@ class Quiet:
         self.epochs: list[int] = []
         self.rows: list[dict[str, Any]] = []
         self.best: list[bool] = []
+        self.stages: list[str] = []
+
+    def stage(self, name: str) -> None:
+        self.stages.append(name)
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         self.epochs.append(epoch)

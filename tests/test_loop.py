@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ def fitted(folder: Path, *changes: str, progress: Quiet | None = None) -> tuple[
     config = tiny_config("train.epochs=2", *changes)
     history = fit.fit(encoded(40), encoded(16, seed=1), NUM_IDS, 2, config, folder, progress or Quiet())
     return files.read_tensors(folder / "weights.safetensors")[0], history
+
+
+def validate_as(monkeypatch: pytest.MonkeyPatch, figures: Callable[[Any], tuple[float, float, float]]) -> None:
+    """Let a trainer's figures on the 16 validation texts of `fitted` be these."""
+    measured = Trainer.evaluate
+
+    def evaluate(self: Any, data: Encoded) -> tuple[float, float, float]:
+        return figures(self) if len(data.ids) == 16 else measured(self, data)
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
 
 
 def trainer(*changes: str) -> Any:
@@ -156,11 +167,11 @@ class TestBestEpoch:
         seen: list[dict[str, np.ndarray]] = []
         figures = iter([(0.9, 0.5, 0.5), (0.7, 0.8, 0.5), (0.8, 0.8, 0.9), (0.1, 0.9, 0.5)])  # loss, accuracy, F1
 
-        def evaluate(self: Any, _: Encoded) -> tuple[float, float, float]:
+        def evaluate(self: Any) -> tuple[float, float, float]:
             seen.append(self.weights())
             return next(figures)
 
-        monkeypatch.setattr(Trainer, "evaluate", evaluate)
+        validate_as(monkeypatch, evaluate)
         progress = Quiet()
         weights, history = fitted(tmp_path, "train.epochs=9", "train.patience=1", progress=progress)
         assert largest_difference(weights, seen[1]) == 0.0
@@ -172,7 +183,7 @@ class TestBestEpoch:
 
     def test_patience_counts_epochs_since_the_best(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         figures = iter([(0.9, 0.5), (0.9, 0.4), (0.9, 0.6), (0.9, 0.5), (0.9, 0.4), (0.9, 0.4), (0.9, 0.4)])
-        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: (*next(figures), 0.5))
+        validate_as(monkeypatch, lambda _: (*next(figures), 0.5))
         _, history = fitted(tmp_path, "train.epochs=9", "train.patience=3")
         assert len(history) == 6
         assert fitted(tmp_path, "train.epochs=9", "train.patience=3")[1] == history  # resuming has nothing to do
@@ -217,6 +228,30 @@ class TestRepeating:
             (other[name] != plain[0][name]).any() for name in plain[0] if name.endswith(("embeddings", "kernel"))
         )
 
+    def test_training_is_measured_as_validation_is_by_the_weights_of_the_epoch(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = list[tuple[int, tuple[float, float, float]]]()
+        measured = Trainer.evaluate
+
+        def evaluate(self: Any, data: Encoded) -> tuple[float, float, float]:
+            seen.append((len(data.ids), measured(self, data)))
+            return seen[-1][1]
+
+        monkeypatch.setattr(Trainer, "evaluate", evaluate)
+        _, history = fitted(tmp_path, "model.token_dropout=0.9")
+        assert [count for count, _ in seen] == [16, 40] * 2
+        assert [(row["loss"], row["accuracy"]) for row in history] == [figures[:2] for _, figures in seen[1::2]]
+
+    def test_of_many_training_texts_a_sample_is_measured_the_same_each_time(self) -> None:
+        many = encoded(2500)
+        sample = fit.measured_sample(many, 7)
+        assert sample.ids.shape == (2000, LENGTH) and sample.labels.shape == (2000,)
+        np.testing.assert_array_equal(fit.measured_sample(many, 7).ids, sample.ids)
+        rows = np.sort(np.random.default_rng(7).permutation(2500)[:2000])
+        np.testing.assert_array_equal(sample.labels, many.labels[rows])
+        assert fit.measured_sample(encoded(2000), 7).ids.shape[0] == 2000
+
     def test_history_tells_what_happened(self, plain: tuple[dict[str, np.ndarray], list[Any]]) -> None:
         for row in plain[1]:
             assert 0 < row["loss"] < 2 and 0 <= row["accuracy"] <= 1 and 0 <= row["dropped_share"] < 0.5
@@ -234,7 +269,7 @@ class TestRepeating:
         write, written = files.write_bytes, list[str]()
         # One figure after the other, so that every epoch is the best and writes both files.
         figures = iter([(0.5, 0.1), (0.5, 0.2), (0.5, 0.2)])
-        monkeypatch.setattr(Trainer, "evaluate", lambda self, _: (*next(figures), 0.5))
+        validate_as(monkeypatch, lambda _: (*next(figures), 0.5))
 
         def cut_off(path: Path, content: bytes) -> None:
             written.append(path.name)
@@ -314,10 +349,10 @@ class TestSteps:
             def weights(self) -> dict[str, np.ndarray]:
                 return {"w": np.zeros(1, np.float32)}
 
-            def evaluate(self, _: Encoded) -> tuple[float, float, float]:
+            def evaluate(self, data: Encoded) -> tuple[float, float, float]:
                 if len(numbers) == 6:
                     raise KeyboardInterrupt
-                return 1.0 / len(numbers), 0.5, 0.5
+                return 1.0 / len(numbers), 0.5 if len(data.ids) == 16 else 0.75, 0.5
 
             def train_on(self, _: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
                 assert epoch == number // 3
@@ -330,7 +365,8 @@ class TestSteps:
         history = fitted(tmp_path, "train.epochs=4")[1]
         assert numbers == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8, 9, 10, 11]
         assert [row["epoch"] for row in history] == [1, 2, 3, 4]
-        assert {row["loss"] for row in history} == {1.0}
+        assert [row["loss"] for row in history] == [1 / 3, 1 / 9, 1 / 12, 1 / 15]
+        assert {(row["accuracy"], row["validation_accuracy"]) for row in history} == {(0.75, 0.5)}
 
     def test_each_drops_other_units(self) -> None:
         def weights(number: int) -> dict[str, np.ndarray]:

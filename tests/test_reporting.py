@@ -1,19 +1,17 @@
 """What a person reads about a run must be the run's figures, whatever names its labels have."""
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from switch_tf.config import Config, ModelConfig
-from switch_tf.data.examples import Examples
-from switch_tf.measuring.baseline import linear_baseline
 from switch_tf.reporting.summary import write_summary
-from switch_tf.reporting.tables import label_table, metrics_table, parity_table
+from switch_tf.reporting.tables import label_tables, metrics_table, parity_table, print_table
 from switch_tf.runs.folder import Run
 from switch_tf.text.spec import TextSpec
 
@@ -22,18 +20,13 @@ FIGURES: dict[str, Any] = {
     "accuracy": 0.87654,
     "macro_f1": 0.5,
     "log_loss": 0.123449,
+    "confusions": [],
     "per_label": {
         "a|b": {"precision": 0.25, "recall": 1.0, "f1": 0.4, "support": 2000},
         "[red]c\\|d": {"precision": 0.75, "recall": 0.0, "f1": 0.0, "support": 1},
     },
 }
 TRAINING = {"epochs": 5, "best_epoch": 3, "seconds": 61.4, "tokens_per_second": 54321, "parameters": 1234567}
-
-
-def examples_of(rows: list[tuple[str, str]]) -> Examples:
-    texts, labels = (pa.chunked_array([list(column)]) for column in zip(*rows, strict=True))
-    places = pa.chunked_array([list(range(len(rows)))])
-    return Examples(texts.cast(pa.large_string()), labels, "made.tsv", places, "row")
 
 
 def printed(table: Table) -> list[list[str]]:
@@ -81,7 +74,8 @@ def test_tables_hold_the_figures_and_the_names_as_they_are() -> None:
         ["[b]one[/b]", "12,345", "0.8765", "0.5000", "0.1234", ""],
         ["two", "12,345", "0.8765", "0.5000", "0.1234", "0.0625"],
     ]
-    assert printed(label_table(FIGURES)) == [
+    (table,) = label_tables(FIGURES)
+    assert printed(table) == [
         ["a|b", "0.2500", "1.0000", "0.4000", "2,000"],
         ["[red]c\\|d", "0.7500", "0.0000", "0.0000", "1"],
     ]
@@ -119,15 +113,55 @@ def test_parity_table_fits_a_terminal_and_shows_accuracies_of_those_that_have_on
     assert table.__rich_measure__(Console(width=80), Console(width=80).options).minimum <= 80
 
 
-def test_linear_baseline_learns_what_is_separable_by_pairs_and_single_letters() -> None:
-    rows = [("not good x", "bad"), ("good y", "fine"), ("not bad y", "fine"), ("bad x", "bad")] * 5
-    figures = linear_baseline(examples_of(rows), examples_of(rows[:4]), ["bad", "fine"])
-    assert (figures["n"], figures["accuracy"], figures["macro_f1"]) == (4, 1.0, 1.0)
-    assert figures["per_label"]["bad"]["support"] == 2
+def figures_of(supports: list[int]) -> dict[str, Any]:
+    """Figures of as many labels, label-00 and so on, whose F1 is their number / 100."""
+    per_label = {
+        f"label-{i:02}": {"precision": 1.0, "recall": 0.5, "f1": i / 100, "support": support}
+        for i, support in enumerate(supports)
+    }
+    confused = [{"expected": "label-03", "answered": "label-04", "count": 2}]
+    return FIGURES | {"per_label": per_label, "confusions": confused}
 
 
-def test_linear_baseline_keeps_the_order_of_the_labels_where_one_was_not_trained_on() -> None:
-    rows = [("dull", "bad"), ("fine", "good")] * 5
-    figures = linear_baseline(examples_of(rows), examples_of([*rows[:2], ("meh", "even")]), ["bad", "even", "good"])
-    assert figures["accuracy"] == pytest.approx(2 / 3)
-    assert {label: each["recall"] for label, each in figures["per_label"].items()} == {"bad": 1, "even": 0, "good": 1}
+def test_twenty_labels_are_shown_in_full() -> None:
+    (table,) = label_tables(figures_of([8] * 20))
+    assert [row[0] for row in printed(table)] == [f"label-{i:02}" for i in range(20)]
+
+
+def test_of_more_labels_the_worst_that_occur_and_the_confusions_are_shown() -> None:
+    worst, confused = label_tables(figures_of([8, 0, *[8] * 19]))
+    assert worst.title == "The 10 labels of the lowest F1, of 21"
+    assert [row[0] for row in printed(worst)] == ["label-00", *(f"label-{i:02}" for i in range(2, 11))]
+    assert printed(worst)[1] == ["label-02", "1.0000", "0.5000", "0.0200", "8"]
+    assert printed(confused) == [["label-03", "label-04", "2", "25.0%"]]
+
+
+def test_a_table_of_no_confusions_is_left_out() -> None:
+    assert len(label_tables(figures_of([8] * 21) | {"confusions": []})) == 1
+
+
+LONG = "a_label_of_" + "many_" * 30 + "words"
+
+
+def test_no_name_is_cut_in_a_pipe() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80, markup=False, emoji=False)
+    figures = figures_of([8] * 21)
+    figures["per_label"][LONG] = figures["per_label"].pop("label-00")
+    figures["confusions"][0] |= {"expected": LONG, "answered": LONG}
+    for table in (metrics_table("", [(LONG, FIGURES)]), *label_tables(figures)):
+        print_table(console, table)
+    assert written.getvalue().count(LONG) == 4 and "…" not in written.getvalue()
+
+
+def test_tables_fit_a_terminal_of_80_columns_and_fold_names() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80, markup=False, emoji=False, force_terminal=True, color_system=None)
+    figures = figures_of([8] * 21)
+    figures["per_label"][LONG] = figures["per_label"].pop("label-00")
+    for table in (metrics_table("", [(LONG, FIGURES)]), *label_tables(figures)):
+        print_table(console, table)
+    lines = written.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    folded = "".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
+    assert folded.count(LONG) == 2 and "0.8765" in written.getvalue()

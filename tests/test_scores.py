@@ -10,7 +10,7 @@ import pytest
 from switch_tf.data.examples import Examples
 from switch_tf.errors import DataError
 from switch_tf.measuring import scores as module
-from switch_tf.measuring.scores import evaluate, score
+from switch_tf.measuring.scores import confusions, evaluate, score
 
 
 def examples_of(rows: list[tuple[str, str]]) -> Examples:
@@ -51,7 +51,25 @@ def test_figures_are_those_worked_out_by_hand() -> None:
         "n": 5,
         "accuracy": 0.6,
         "per_label": {"a": half, "b": half, "c": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}},
+        "confusions": [
+            {"expected": "a", "answered": "b", "count": 1},
+            {"expected": "b", "answered": "a", "count": 1},
+        ],
     }
+
+
+def test_confusions_are_counted_the_most_frequent_first_and_kept_to_twenty() -> None:
+    expected = np.array([2, 2, 2, 0, 0, 1, 1])
+    answered = np.array([1, 1, 0, 0, 2, 0, 1])
+    assert confusions(expected, answered, ["a", "b", "c"]) == [
+        {"expected": "c", "answered": "b", "count": 2},
+        {"expected": "a", "answered": "c", "count": 1},
+        {"expected": "b", "answered": "a", "count": 1},
+        {"expected": "c", "answered": "a", "count": 1},
+    ]
+    assert confusions(expected, expected, ["a", "b", "c"]) == []
+    labels = [str(i) for i in range(30)]
+    assert len(confusions(np.arange(30), (np.arange(30) + 1) % 30, labels)) == 20
 
 
 def test_f1_weighs_precision_and_recall() -> None:

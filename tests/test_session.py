@@ -303,9 +303,10 @@ class TestResuming:
     ) -> None:
         measure = module._measure
 
-        def meanwhile(*arguments: Any) -> None:
-            measure(*arguments)
+        def meanwhile(*arguments: Any) -> Any:
+            metrics = measure(*arguments)
             output.mkdir()
+            return metrics
 
         monkeypatch.setattr(module, "_measure", meanwhile)
         with pytest.raises(RunError, match="run already exists"):

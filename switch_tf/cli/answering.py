@@ -35,14 +35,16 @@ if TYPE_CHECKING:
 @threads
 @as_json
 def evaluate(model: Path, data: str, threads: int | None, as_json: bool, **reading: Any) -> None:
-    """Measure MODEL on labelled DATA: accuracy, macro-F1, log loss and the figures of each label.
+    """Measure MODEL on labelled DATA: accuracy, macro-F1, log loss, calibration error and the figures of each label.
+
+    Of more than 20 labels it shows the worst ones and the most frequent confusions; with --json it gives all.
 
     MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file that takes text or bytes; DATA is as for
     `train`, of which the test part is read if it has one.
     """
     from switch_tf.data.examples import read_examples
     from switch_tf.measuring.scores import evaluate as measure
-    from switch_tf.reporting.tables import label_table, metrics_table
+    from switch_tf.reporting.tables import label_tables, metrics_table, print_table
     from switch_tf.timing import timed
 
     with timed(f"Reading {data}"):
@@ -56,8 +58,8 @@ def evaluate(model: Path, data: str, threads: int | None, as_json: bool, **readi
         echo_json(figures)
         return
     terminal = console(stderr=False)
-    terminal.print(metrics_table("", [(str(data), figures)]))
-    terminal.print(label_table(figures))
+    for table in (metrics_table("", [(str(data), figures)]), *label_tables(figures)):
+        print_table(terminal, table)
 
 
 @click.command()

@@ -60,6 +60,7 @@ class _TrainCommand(click.Command):
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
 @click.option("--epochs", type=int, help="Short for --set train.epochs=N.")
 @click.option("--seed", type=int, help="Short for --set train.seed=N.")
+@click.option("--twin", is_flag=True, help="Short for --set train.twin=true: the dense twin's figures beside.")
 @text_column
 @label_column
 @no_header
@@ -75,10 +76,13 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     holds is told first. A part of it is split off for validation; the best epoch on that part is kept. Ctrl-C or a
     crash loses at most the epoch in progress: `switch-tf train --resume` goes on from there.
 
+    It ends with what the model has to be measured against, on the same texts: the majority class, TF-IDF with logistic
+    regression, each of its paths alone and, with --twin, its dense twin; and says so if the model is no better.
+
     Other delimiters than csv's comma and tsv's tab are recognised where the header tells them (; | tab , and sep=).
     """
+    from switch_tf.reporting.comparison import print_figures
     from switch_tf.reporting.data_survey import survey_lines
-    from switch_tf.reporting.tables import metrics_table
     from switch_tf.runs.folder import read_metrics
     from switch_tf.training.progress import TrainingProgress
     from switch_tf.training.session import train as train_run
@@ -99,8 +103,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     if as_json:
         echo_json({"run": str(run.path), **metrics} | ({"survey": surveys[0]} if surveys else {}))
         return
-    rows = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
-    terminal.print(metrics_table(f"{run.path}", rows))
+    print_figures(terminal, str(run.path), metrics)
     following = command_line("predict", run.path, "Your text here.")
     terminal.print(f"Next: {following}", highlight=False, soft_wrap=True)
 
@@ -125,6 +128,7 @@ def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
     from switch_tf.training.auto import auto_config
 
     shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
+    shorthands += ["train.twin=true"] if options["twin"] else []
     assignments = [*options["assignments"], *shorthands]
     request = DataRequest(**{name: options[name] for name in _REQUEST})
     if options["preset"] == "auto":

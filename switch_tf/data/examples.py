@@ -69,6 +69,15 @@ class Examples:
         return f"{self.source}/{place}" if self.unit == "file" else f"{self.source}, {self.unit} {place}"
 
 
+def join(first: Examples, second: Examples) -> Examples:
+    """The examples of both, of one source."""
+    columns = {
+        name: pa.chunked_array([*getattr(first, name).chunks, *getattr(second, name).chunks])
+        for name in ("texts", "labels", "places")
+    }
+    return replace(first, **columns)
+
+
 def read_examples(
     data: str | Path,
     *,

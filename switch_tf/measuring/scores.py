@@ -9,6 +9,7 @@ from switch_tf.data.examples import Examples, encode_labels
 from switch_tf.measuring.fusion import expected_calibration_error
 
 _TEXT_BATCH = 1024
+_CONFUSIONS = 20  # kept, the most frequent ones
 
 
 def evaluate(model: Predictor, examples: Examples) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def evaluate(model: Predictor, examples: Examples) -> dict[str, Any]:
 
     Returns:
         n, accuracy, macro_f1 (over the labels that occur or are answered), log_loss (nats), calibration_error (0 to 1,
-        of 15 bins) and per_label (precision, recall, f1, support).
+        of 15 bins), per_label (precision, recall, f1, support) and confusions, of `confusions`.
 
     Raises:
         DataError: an example has a label that the model does not know.
@@ -46,4 +47,18 @@ def score(probabilities: np.ndarray, expected: np.ndarray, labels: list[str]) ->
         "log_loss": float(-np.log(np.maximum(picked, np.finfo(np.float32).tiny)).mean()),
         "calibration_error": expected_calibration_error(probabilities, expected),
         "per_label": per_label,
+        "confusions": confusions(expected, answered, labels),
     }
+
+
+def confusions(expected: np.ndarray, answered: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
+    """Which labels are taken for which others: {"expected", "answered", "count"}, the 20 most frequent first.
+
+    Args:
+        expected: label indices [n].
+        answered: the same.
+    """
+    wrong = expected != answered
+    pairs, counts = np.unique(np.stack([expected, answered], axis=1)[wrong], axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_CONFUSIONS]  # of equals, the first labels first
+    return [{"expected": labels[pairs[i, 0]], "answered": labels[pairs[i, 1]], "count": int(counts[i])} for i in order]

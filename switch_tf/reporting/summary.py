@@ -3,6 +3,8 @@
 from typing import Any
 
 from switch_tf import files
+from switch_tf.reporting.comparison import heading, remarks
+from switch_tf.reporting.comparison import rows as comparison_rows
 from switch_tf.runs.folder import Run
 
 
@@ -31,6 +33,7 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
         "|---|---|---|---|---|",
         *rows,
         "",
+        *_comparison(metrics),
         "| label | texts | precision | recall | F1 |",
         "|---|---|---|---|---|",
         *labels,
@@ -38,6 +41,23 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
         "![loss, accuracy and dropped tokens by epoch](history.png)",
     ]
     files.write_text(run.path / "summary.md", "\n".join(lines) + "\n")
+
+
+def _comparison(metrics: dict[str, Any]) -> list[str]:
+    """The model beside others, and a warning if there is reason for one."""
+    comparison = metrics.get("comparison")
+    if comparison is None:
+        return []
+    keys = ("accuracy", "macro_f1", "log_loss", "calibration_error")
+    return [
+        f"{heading(comparison)}:",
+        "",
+        "| | texts | accuracy | macro-F1 | log loss | calibration error |",
+        "|---|---|---|---|---|---|",
+        *(_row(name, each["n"], each, keys) for name, each in comparison_rows(comparison)),
+        "",
+        *(line for remark in remarks(comparison) for line in (remark, "")),
+    ]
 
 
 def _row(name: str, count: int, figures: dict[str, float], keys: tuple[str, ...]) -> str:

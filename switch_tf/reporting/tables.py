@@ -4,19 +4,35 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
+MANY_LABELS = 20  # from here on a table of all of them tells less than one of the worst
+_WORST, _CONFUSIONS = 10, 10
+_UNLIMITED = 100_000  # characters: wider than any table
 
-def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Accuracy, macro-F1, log loss and calibration error, a row for each model or split."""
+
+def print_table(console: Console, table: Table) -> None:
+    """A table in full: on a terminal in its width, elsewhere as wide as it needs, so that no name is cut."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    needed = Measurement.get(console, console.options.update(width=_UNLIMITED), table).maximum
+    wide = Console(file=console.file, width=needed, markup=False, emoji=False, quiet=console.quiet)
+    wide.print(table)
+
+
+def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]], texts: bool = True) -> Table:
+    """Accuracy, macro-F1, log loss and calibration error, a row for each model or split; `texts` says of how many."""
     table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for column in ("texts", "accuracy", "macro-F1", "log loss", "calibration error"):
-        table.add_column(column, justify="right")
+    table.add_column("", overflow="fold")
+    for column in (*["texts"] * texts, "accuracy", "macro-F1", "log loss", "calibration\nerror"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, figures in rows:
         keys = ("accuracy", "macro_f1", "log_loss", "calibration_error")  # the last one unknown to runs of before
         numbers = [_figure(figures.get(key)) for key in keys]
-        table.add_row(name, f"{figures['n']:,}", *numbers)
+        table.add_row(name, *[f"{figures['n']:,}"] * texts, *numbers)
     return table
 
 
@@ -63,12 +79,37 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def label_table(figures: dict[str, Any]) -> Table:
-    """Precision, recall and F1 of each label."""
-    table = Table()
-    table.add_column("label")
+def label_tables(figures: dict[str, Any]) -> list[Table]:
+    """Precision, recall and F1 of each label; of many labels the worst ones, and what is most often taken for what."""
+    each, count = figures["per_label"], len(figures["per_label"])
+    if count <= MANY_LABELS:
+        return [_label_table("", each)]
+    occurring = [(label, row) for label, row in each.items() if row["support"]]
+    worst = dict(sorted(occurring, key=lambda item: item[1]["f1"])[:_WORST])
+    tables = [_label_table(f"The {len(worst)} labels of the lowest F1, of {count}", worst)]
+    if figures["confusions"]:
+        tables.append(_confusion_table(figures))
+    return tables
+
+
+def _label_table(title: str, labels: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title=title or None, title_justify="left")
+    table.add_column("label", overflow="fold")
     for column in ("precision", "recall", "F1", "texts"):
-        table.add_column(column, justify="right")
-    for label, each in figures["per_label"].items():
+        table.add_column(column, justify="right", no_wrap=True)
+    for label, each in labels.items():
         table.add_row(label, *(f"{each[key]:.4f}" for key in ("precision", "recall", "f1")), f"{each['support']:,}")
+    return table
+
+
+def _confusion_table(figures: dict[str, Any]) -> Table:
+    """The most frequent confusions, each with its share of the texts of the expected label."""
+    table = Table(title="The most frequent confusions", title_justify="left")
+    table.add_column("label", overflow="fold")
+    table.add_column("answered", overflow="fold")
+    table.add_column("texts", justify="right", no_wrap=True)
+    table.add_column("of its texts", justify="right", no_wrap=True)
+    for each in figures["confusions"][:_CONFUSIONS]:
+        share = each["count"] / figures["per_label"][each["expected"]]["support"]
+        table.add_row(each["expected"], each["answered"], f"{each['count']:,}", f"{share:.1%}")
     return table

@@ -1,5 +1,6 @@
 """Joins a trained deep path with a wide one: fit, choose the scalars on validation, calibrate, refit on all texts."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,11 +8,14 @@ import scipy.sparse
 import tensorflow as tf
 
 from switch_tf import files
+from switch_tf.config import Config
 from switch_tf.measuring.fusion import cross_entropy_of, expected_calibration_error, fuse, softmax, temperature
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import deep_arrays, fused_arrays, put_first, with_exact_sums
 from switch_tf.models.weights import assign_weights
 from switch_tf.runs.folder import WEIGHTS, Run
+from switch_tf.text.ngrams import word_grams
+from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.training.loop import balanced_weights
 from switch_tf.training.sampling import KnownPairs
 from switch_tf.training.steps import Encoded
@@ -27,11 +31,22 @@ class Fusion(NamedTuple):
 
     Attributes:
         validation: float64 [n, classes], the probabilities of the validation texts, which no weight had seen.
+        wide: float [n, classes], the logits that the wide path alone gave them.
+        deep: float64 [n, classes], those of the deep path alone.
         figures: scalars, temperature, and accuracy and log loss of each path on validation.
     """
 
     validation: np.ndarray
+    wide: np.ndarray
+    deep: np.ndarray
     figures: dict[str, Any]
+
+
+def grams_of(config: Config, vocabulary: Sequence[str]) -> scipy.sparse.csr_matrix | None:
+    """The letters of each word, as a wide path and composed embeddings need them; None where neither does."""
+    if not (config.wide.enabled or config.model.character_grams):
+        return None
+    return word_grams([word.encode() for word in vocabulary], len(vocabulary) + FIRST_WORD_ID, FIRST_WORD_ID)
 
 
 def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix) -> Fusion:
@@ -47,7 +62,7 @@ def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy
     kept, _ = files.read_tensors(run.path / WEIGHTS)
     weights = deep_arrays(kept)
     known = KnownPairs(training.ids, grams.shape[0], config.model.pair_min_count)
-    deep = _deep_logits(run, weights, known, validation.ids)
+    deep = deep_logits(run, weights, known, validation.ids)
     wide = with_exact_sums(fitted.tables, validation.ids.shape[1]).logits(validation.ids)
     a, b, cooled = choose_scales(wide, deep, validation.labels)
     joined = a * wide + b * deep  # [n, classes]
@@ -80,7 +95,7 @@ def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy
             for name, logits in (("wide", wide), ("deep", deep), ("fused", joined / cooled))
         },
     }
-    return Fusion(probabilities, figures)
+    return Fusion(probabilities, wide, deep, figures)
 
 
 def choose_scales(wide: np.ndarray, deep: np.ndarray, expected: np.ndarray) -> tuple[float, float, float]:
@@ -99,10 +114,11 @@ def choose_scales(wide: np.ndarray, deep: np.ndarray, expected: np.ndarray) -> t
     return a, b, temperature(a * wide + b * deep, expected)
 
 
-def _deep_logits(run: Run, weights: dict[str, np.ndarray], known: KnownPairs, ids: np.ndarray) -> np.ndarray:
-    """float64 [n, classes], by rows of pairs that are found without an index."""
+def deep_logits(run: Run, weights: dict[str, np.ndarray], known: KnownPairs, ids: np.ndarray) -> np.ndarray:
+    """float64 [n, classes] of a deep path, by rows of pairs that are found without an index."""
     model = SwitchClassifier(run.config, known.num_ids, len(run.labels), num_pairs=len(known.pairs))
     model.initialize()
     assign_weights(model, weights, str(run.path / WEIGHTS))
-    logits = tf.function(lambda ids, pairs: model(ids, pair_rows=pairs).logits, autograph=False)
+    signature = [tf.TensorSpec([None, ids.shape[1]], tf.int32)] * 2
+    logits = tf.function(lambda ids, pairs: model(ids, pair_rows=pairs).logits, signature, autograph=False)
     return logits_in_batches(logits, ids, known.rows(ids))

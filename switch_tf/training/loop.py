@@ -22,10 +22,13 @@ from switch_tf.training.steps import Encoded, Totals
 from switch_tf.training.trainer import Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
+_MEASURED = 2000  # training texts, on which the figures of an epoch are measured
 
 
 class Progress(Protocol):
     """Told how training goes; `switch_tf.training.progress` shows it."""
+
+    def stage(self, name: str) -> None: ...
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None: ...
 
@@ -47,7 +50,8 @@ def fit(
     """Train, or go on from `folder`'s checkpoint, until the last epoch or until validation stops improving.
 
     Leaves the best weights in `folder`/weights.safetensors and returns one row of figures per epoch. What is better,
-    `best_epoch` says.
+    `best_epoch` says. A row's loss and accuracy on training texts are those of the epoch's weights on a sample, with
+    nothing dropped out, so that they compare with those on validation.
 
     Args:
         grams: of `switch_tf.text.ngrams.word_grams`, needed for `model.character_grams`.
@@ -67,6 +71,7 @@ def fit(
         trainer = ComposedTrainer(config, training.ids, num_ids, num_classes, total_steps, grams)
     else:
         trainer = Trainer(config, num_ids, num_classes, total_steps)
+    seen = measured_sample(training, settings.seed)
     history = trainer.restore(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else []
 
     for epoch in range(len(history), settings.epochs):
@@ -76,8 +81,9 @@ def fit(
         totals, seconds = _run_epoch(trainer, training, epoch, progress)
         loss, accuracy, macro_f1 = trainer.evaluate(validation)
         _refuse_lost(totals.summary()["loss"], loss, epoch, folder)
+        training_loss, training_accuracy, _ = trainer.evaluate(seen)
         history.append(
-            {"epoch": epoch + 1, **totals.summary()}
+            {"epoch": epoch + 1, **totals.summary(), "loss": training_loss, "accuracy": training_accuracy}
             | {"validation_loss": loss, "validation_accuracy": accuracy, "validation_macro_f1": macro_f1}
             | {"seconds": seconds, "tokens_per_second": totals.tokens / seconds}
         )
@@ -118,6 +124,14 @@ def epoch_batches(examples: int, batch_size: int, seed: int, epoch: int) -> list
     """
     order = np.random.default_rng([seed, epoch]).permutation(examples)
     return [order[start : start + batch_size] for start in range(0, examples, batch_size)]
+
+
+def measured_sample(training: Encoded, seed: int) -> Encoded:
+    """The training texts that every epoch is measured on: at most 2,000 of them, the same ones each time."""
+    if len(training.ids) <= _MEASURED:
+        return training
+    rows = np.sort(np.random.default_rng(seed).permutation(len(training.ids))[:_MEASURED])
+    return Encoded(training.ids[rows], training.labels[rows])
 
 
 def best_epoch(history: list[dict[str, Any]], select_by: str = "accuracy") -> int:

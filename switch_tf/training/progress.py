@@ -53,6 +53,12 @@ class TrainingProgress:
     def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
+    def stage(self, name: str) -> None:
+        """A line on what comes next, where that takes a while."""
+        self.bars.update(self.task, visible=False)
+        self.begun, self.has_header = None, False
+        self._print(name)
+
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Name the epoch, counted from 1."""
         self.epoch, self.epochs, self.steps = epoch, epochs, steps

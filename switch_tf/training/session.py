@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from switch_tf.data.examples import (
     Examples,
     encode_labels,
     fingerprint,
+    join,
     label_names,
     read_examples,
     split_validation,
@@ -77,7 +78,7 @@ def train(
         DataError: the data cannot be used.
         RunError: the folder exists, holds an unfinished training, or holds none to resume.
     """
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     folder = unfinished(output)
     _check_folders(output, folder, resume)
     with timed(f"Reading and splitting {request.data}"):
@@ -95,11 +96,16 @@ def train(
     if tell is not None:
         tell(description["survey"])
     finished = Run(folder, config, prepared.labels, vocabulary, description)
-    history, fusion = _fit(finished, prepared, progress)
+    fitted = _fit(finished, prepared, progress)
+    cpu_seconds = None if resume else round(time.process_time() - cpu_started, 1)
     # A resumed training did not see its first part: it took no less than its epochs.
-    seconds = max(time.perf_counter() - started, sum(row["seconds"] for row in history))
+    seconds = max(time.perf_counter() - started, sum(row["seconds"] for row in fitted.history))
     with timed("Measuring the best epoch"):
-        _measure(finished, prepared, history, seconds, fusion)
+        metrics = _measure(finished, prepared, fitted, round(seconds, 1), cpu_seconds)
+    with timed("Measuring what it is compared with"):
+        metrics["comparison"] = _compare(finished, prepared, fitted, metrics, progress)
+    files.write_json(finished.path / run.METRICS, metrics)
+    write_summary(finished, metrics)
     files.move_folder(folder, output)
     (output / CHECKPOINT).unlink()  # last: until the folder has its name, a training that is cut off needs it
     return replace(finished, path=output)
@@ -175,11 +181,19 @@ def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_col
     return survey(parts, prepared.labels, config.text, vocabulary, label_column)
 
 
-def _fit(started: Run, prepared: Prepared, progress: "Progress") -> "tuple[list[dict[str, Any]], Fusion | None]":
-    """Train in the folder of `started`; a row of figures for each epoch, and what joining the wide path gave."""
+class _Fitted(NamedTuple):
+    """A row of figures for each epoch, what joining the wide path gave if there is one, and the texts as encoded."""
+
+    history: list[dict[str, Any]]
+    fusion: "Fusion | None"
+    training: "Encoded"
+    validation: "Encoded"
+
+
+def _fit(started: Run, prepared: Prepared, progress: "Progress") -> _Fitted:
+    """Train in the folder of `started`."""
     from switch_tf.text.from_strings import KerasText
-    from switch_tf.text.ngrams import word_grams
-    from switch_tf.training.fusing import add_wide_path
+    from switch_tf.training.fusing import add_wide_path, grams_of
     from switch_tf.training.loop import balanced_weights, fit
 
     with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
@@ -190,15 +204,15 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress") -> "tuple[list[
     config, num_ids = started.config, len(started.vocabulary) + FIRST_WORD_ID
     if config.train.class_weights == "balanced":
         training = training._replace(weights=balanced_weights(training.labels, len(started.labels)))
-    grams = None
-    if config.wide.enabled or config.model.character_grams:
-        grams = word_grams([word.encode() for word in started.vocabulary], num_ids, FIRST_WORD_ID)
+    grams = grams_of(config, started.vocabulary)
     with timed("Training"):
         history = fit(training, validation, num_ids, len(started.labels), config, started.path, progress, grams)
     if not config.wide.enabled or grams is None:
-        return history, None
+        return _Fitted(history, None, training, validation)
+    progress.stage("Fitting the wide path")
     with timed("Fitting the wide path, twice"):
-        return history, add_wide_path(started, training, validation, grams)
+        fusion = add_wide_path(started, training, validation, grams)
+    return _Fitted(history, fusion, training, validation)
 
 
 def _check_folders(output: Path, folder: Path, resume: bool) -> None:
@@ -243,12 +257,13 @@ def _held_out(prepared: Prepared) -> dict[str, Examples]:
 
 
 def _measure(
-    finished: Run, prepared: Prepared, history: list[dict[str, Any]], seconds: float, fusion: "Fusion | None"
-) -> None:
-    """Evaluate the best weights as they will be used, and write figures, plots and the sample of held-out texts."""
+    finished: Run, prepared: Prepared, fitted: _Fitted, seconds: float, cpu_seconds: float | None
+) -> dict[str, Any]:
+    """The figures of the best weights as they will be used; also writes plots and the sample of held-out texts."""
     from switch_tf.models.text_classifier import load_classifier
     from switch_tf.training.loop import best_epoch
 
+    history, fusion = fitted.history, fitted.fusion
     classifier = load_classifier(finished)
     held_out = _held_out(prepared)
     metrics: dict[str, Any] = {
@@ -270,18 +285,40 @@ def _measure(
     metrics["training"] = {
         "epochs": len(history),
         "best_epoch": history[best_epoch(history, finished.config.train.select_by)]["epoch"],
-        "seconds": round(seconds, 1),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "tokens_per_second": round(sum(row["tokens_per_second"] for row in history) / len(history)),
         "parameters": int(classifier.classifier.count_params()),
     }
     metrics["versions"] = {name: version(name) for name in ("switch-tf", "tensorflow", "tf-keras", "numpy")}
     metrics["versions"]["python"] = platform.python_version()
-    files.write_json(finished.path / run.METRICS, metrics)
     write_history(finished.path, history)
     last = next(reversed(held_out.values()))
     sample = last.take(np.sort(np.random.default_rng(0).permutation(len(last))[:HELD_OUT_TEXTS]))
     write_held_out(finished.path, sample.texts.to_pylist(), sample.labels.to_pylist())
-    write_summary(finished, metrics)
+    return metrics
+
+
+def _compare(
+    finished: Run, prepared: Prepared, fitted: _Fitted, metrics: dict[str, Any], progress: "Progress"
+) -> dict[str, Any]:
+    """The model beside others on the test split, or else on validation: {"split", "models": {name: figures}}.
+
+    What is measured on test texts may learn from those of validation, as the model does, if only to choose by them.
+    """
+    from switch_tf.text.from_strings import KerasText
+    from switch_tf.training.comparison import Splits, compare, compare_baselines
+
+    split, test, learnt = "validation", None, prepared.training
+    if prepared.test is not None:
+        split, learnt = "test", join(prepared.training, prepared.validation)
+        test = encode(prepared.test, finished.labels, KerasText(finished.config.text, finished.vocabulary))
+    splits = Splits(fitted.training, fitted.validation, test)
+    models = compare(finished, splits, metrics[split], fitted.fusion, progress)
+    if finished.config.train.baseline:
+        measured = prepared.validation if prepared.test is None else prepared.test
+        models = compare_baselines(learnt, measured, finished.labels, progress) | models
+    return {"split": split, "models": models}
 
 
 def _changed_by_byte_length(classifier: "TextClassifier", examples: Examples) -> float:
