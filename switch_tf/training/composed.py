@@ -7,6 +7,8 @@ over pairs: a finished model only gathers.
 """
 
 import json
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +71,13 @@ class ComposedTrainer(Trainer):
         self.optimizer = LazyAdam(self.variables, self.tables, config.train, total_steps)
         self._steps: dict[int, Any] = {}
         texts = tf.TensorSpec([None, config.text.sequence_length], tf.int32)
-        self._logits = tf.function(
-            lambda ids, pairs: self.model(ids, pair_rows=pairs).logits, input_signature=[texts, texts], autograph=False
-        )
+        self._specs = texts, texts
         self._rows_of: tuple[Encoded, np.ndarray] | None = None
+
+    @cached_property
+    def _logits(self) -> Callable[..., tf.Tensor]:
+        logits = tf.function(lambda ids, pairs: self.model(ids, pair_rows=pairs).logits, autograph=False)
+        return logits.get_concrete_function(*self._specs)
 
     def train_on(self, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
         """As `Trainer.train_on`."""
@@ -145,12 +150,9 @@ class ComposedTrainer(Trainer):
                 gram_places=some,
                 gram_weights=tf.TensorSpec([None], tf.float32),
             )
-            signatures = [signature, tf.TensorSpec([], tf.int32)]
-
-            def step(batch: Sample, number: tf.Tensor) -> StepResult:  # one function a length, or TensorFlow warns
-                return self._update(batch, number)
-
-            self._steps[length] = tf.function(step, input_signature=signatures, autograph=False)
+            step = tf.function(self._update, autograph=False)
+            # Asked as what was traced: TensorFlow counts the traces of a function that is called, and warns.
+            self._steps[length] = step.get_concrete_function(signature, tf.TensorSpec([], tf.int32))
         return self._steps[length]
 
     def _update(self, batch: Sample, number: tf.Tensor) -> StepResult:
