@@ -48,7 +48,7 @@ class TestRefusals:
         taken.write_text("")
         cases: list[tuple[list[object], str]] = [
             (["train", "none.csv"], "There is no none.csv."),
-            (["train", taken], "has no known extension"),
+            (["train", taken], "taken is empty."),
             (["train", data, "--label-column", "stars"], "there is no column 'stars'"),
             (["train", data, "--test", "none.csv"], "There is no none.csv."),
             (["train", data, "--set", "train.epochs=0"], "train.epochs"),
