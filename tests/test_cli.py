@@ -233,6 +233,8 @@ class TestTrain:
             return type("Run", (), {"path": tmp_path})
 
         monkeypatch.setattr(train, "train", trained)
+        monkeypatch.chdir(tmp_path)
+        write_tsv(tmp_path / "made.tsv", made_up_rows(4))
         for words in (["--quiet", "train"], ["train", "--quiet"]):
             answer = ask(*words, "made.tsv", "--preset", "tiny", "--json")
             assert (answer.code, answer.err) == (0, "")
