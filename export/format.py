@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from switch_tf.artifacts.seal import check_file
 from switch_tf.errors import ArgumentError, ModelError
 from switch_tf.export.options import Door, ExportOptions
 
@@ -92,9 +93,11 @@ class FileFormat(Format):
 
     Attributes:
         suffix: of its files, with the dot.
+        seal: what stands before the digits of the checksum that they end in.
     """
 
     suffix: str
+    seal: bytes
     options = frozenset({"batch", "precision", "max_size"})
 
     @abstractmethod
@@ -154,6 +157,7 @@ class FileFormat(Format):
         return sorted(folder.glob(f"*{self.suffix}"))
 
     def open_runners(self, path: Path, reference: "TextClassifier") -> list["Runner"]:
+        _ = check_file(path, self.seal, str(path))  # beside its content, the manifest that stands beside it
         return [self.runner(_read(path), str(path), reference)]
 
     def words(self, path: Path, whole: int) -> int:

@@ -1,20 +1,15 @@
 """What an artifact is and how it was proven, written beside it: figures, checksums, labels, signature, text."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from switch_tf import files
-from switch_tf.errors import ExportError, RunError
+from switch_tf import checksums, files
+from switch_tf.artifacts.seal import manifest_path
+from switch_tf.errors import ExportError
 from switch_tf.export.proof.parity import Comparison
 from switch_tf.models.text_classifier import TextClassifier
-
-
-def manifest_path(artifact: Path) -> Path:
-    """Where the manifest of an artifact that is one file stands: model.onnx.manifest.json beside model.onnx."""
-    return artifact.with_name(f"{artifact.name}.manifest.json")
 
 
 def write_file(
@@ -22,19 +17,21 @@ def write_file(
 ) -> None:
     """Write an artifact that is one file, and its manifest; earlier ones are replaced.
 
+    Both are on disk before either gets its name, and the old manifest goes first: a kill at any moment leaves the old
+    file or the new one, whole, and beside it its own manifest or none.
+
     Raises:
-        RunError: one of them cannot be written. No manifest is left that describes another file.
+        RunError: one of them cannot be written.
     """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{output} cannot be written: {error}. Choose another place.", argument="output") from error
-    files.write_bytes(output, content)
-    try:
-        write_manifest(manifest_path(output), model, [comparison], {output.name: content}, signature)
-    except RunError:
-        manifest_path(output).unlink(missing_ok=True)
-        raise
+    manifest = manifest_path(output)
+    files.remove_parts(manifest.parent, manifest.name)  # of an export that was killed
+    described = describe_artifact(model, [comparison], {output.name: content}, signature)
+    beside = files.part(manifest, files.as_json(described))
+    with files.part(output, content) as new, beside as new_manifest, files.refusing(output):
+        manifest.unlink(missing_ok=True)
+        new.replace(output)
+        new_manifest.replace(manifest)
+        files.flush(output.parent)
 
 
 def write_manifest(
@@ -44,17 +41,28 @@ def write_manifest(
     contents: Mapping[str, bytes | Path],
     signature: Mapping[str, Any],
 ) -> None:
-    """A JSON file about an artifact.
+    """Write `describe_artifact` as JSON.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    files.write_json(path, describe_artifact(model, comparisons, contents, signature))
+
+
+def describe_artifact(
+    model: TextClassifier,
+    comparisons: Sequence[Comparison],
+    contents: Mapping[str, bytes | Path],
+    signature: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a manifest says of an artifact.
 
     Args:
         comparisons: how it compared, one for each kind of input.
         contents: the artifact's files by name, each its bytes or where it is.
         signature: inputs, outputs and operators, as the format has them.
-
-    Raises:
-        RunError: it cannot be written.
     """
-    manifest: dict[str, Any] = {
+    return {
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
         "labels": model.labels,
         "dispatch": model.classifier.settings.dispatch,
@@ -64,9 +72,8 @@ def write_manifest(
             each.door: {key: value for key, value in each.as_dict().items() if key not in ("path", "door", "problems")}
             for each in comparisons
         },
-        "files": {name: _describe(content) for name, content in contents.items()},
+        "files": {name: checksums.describe(content) for name, content in contents.items()},
     }
-    files.write_json(path, manifest)
 
 
 def refuse_size(size: int, limit: int | None, path: Path) -> None:
@@ -77,15 +84,3 @@ def refuse_size(size: int, limit: int | None, path: Path) -> None:
     if limit is not None and size > limit:
         problem = f"{path} would have {size:,} bytes. Expected at most {limit:,}. Allow more"
         raise ExportError(f"{problem}, or train a smaller model.", argument="max_size")
-
-
-def sha256(file: Path) -> str:
-    """The file's checksum, as hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _describe(content: bytes | Path) -> dict[str, Any]:
-    if isinstance(content, Path):
-        return {"bytes": content.stat().st_size, "sha256": sha256(content)}
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

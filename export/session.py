@@ -15,6 +15,7 @@ from switch_tf.export.proof.gate import Proof, load_exported
 from switch_tf.export.proof.parity import Comparison
 from switch_tf.export.proof.verify import verify
 from switch_tf.export.truncation import changed_shares, refuse_truncation
+from switch_tf.locks import locked
 from switch_tf.runs.folder import Run
 
 Tell = Callable[[str], None]
@@ -67,7 +68,8 @@ def export_run(run: Run, options: ExportOptions, tell: Tell = lambda message: No
     exported = Exported([], [])
     for each, output in zip(formats, outputs, strict=True):
         tell(f"Asking the trained model, then the export: {each.name}")
-        path, comparisons = each.export(run, proof, output, options, None if fit is None else fit.content)
+        with locked(output, "exported to"):
+            path, comparisons = each.export(run, proof, output, options, None if fit is None else fit.content)
         exported.paths.append(path)
         exported.comparisons.extend(comparisons)
     cost = None if fit is None else fit_cost(run, proof, fit, exported.comparisons[0])

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -167,6 +168,15 @@ def copy_run(run: Path, destination: Path) -> Path:
 def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     """A copy of `trained_run` to damage."""
     return copy_run(trained_run, tmp_path / "copy")
+
+
+@pytest.fixture
+def unchecked_run(run_copy: Path) -> Path:
+    """A copy of `trained_run` as the format before manifests had it: what is damaged in it, no checksum tells."""
+    (run_copy / "manifest.json").unlink()
+    data = json.loads((run_copy / "data.json").read_text(encoding="utf-8"))
+    (run_copy / "data.json").write_text(json.dumps(data | {"format": 2}), encoding="utf-8")
+    return run_copy
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ class Lengths:
     """A model whose answers tell the length of the text; it remembers how many texts it was asked at a time."""
 
     runtime = "a count"
+    checked = True
 
     def __init__(self) -> None:
         self.labels = ["short", "long"]
@@ -328,9 +329,17 @@ class TestSavedModel:
         folder = self.save(tmp_path / "m", "text", None)
         with pytest.raises(ModelError, match=r"cannot be used as a SavedModel.*labels\.json"):
             load_predictor(folder)
-        for labels in ('["a"]', '["a", "b", "c"]', '{"a": 1, "b": 2}', '["a", 2]'):
+        for labels, problem in {
+            '["a"]': "are fewer than two class names",
+            '["a", "b", "c"]': "names 3 classes, and the model has 2",
+            '{"a": 1, "b": 2}': "are no list of class names",
+            '["a", 2]': "are no list of class names",
+            '["a", "b\\n"]': "which is empty or holds a control character",
+        }.items():
             (folder / "assets" / "labels.json").write_text(labels)
-            with pytest.raises(ModelError, match=r"labels\.json does not name its 2 classes\. Export it again\."):
+            with pytest.raises(
+                ModelError, match=rf"labels\.json {problem}\. Export|labels\.json have .*{problem}\. Exp"
+            ):
                 load_predictor(folder)
         (folder / "assets" / "labels.json").write_text('["a", "b"]')
         assert load_predictor(folder).labels == ["a", "b"]

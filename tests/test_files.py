@@ -93,11 +93,31 @@ resource.setrlimit(resource.RLIMIT_FSIZE, limits)  # for what measures this proc
         assert names(tmp_path) == []
 
     def test_the_remains_of_a_killed_write_are_removed_and_nothing_else(self, tmp_path: Path) -> None:
-        kept = [".DS_Store", ".weights.safetensors", "weights.safetensors", "x.weights.safetensors.abcd1234"]
-        for name in [*kept, ".weights.safetensors.abcd1234", ".config.toml._0aZ9xy_"]:
+        kept = [
+            ".DS_Store",
+            ".weights.safetensors",
+            "weights.safetensors",
+            "x.weights.safetensors.abcd1234.part",
+            ".weights.safetensors.abcd1234",
+        ]
+        for name in [*kept, ".weights.safetensors.abcd1234.part", ".config.toml._0aZ9xy_.part"]:
             (tmp_path / name).touch()
-        files.remove_temporary(tmp_path)
+        files.remove_parts(tmp_path)
         assert names(tmp_path) == sorted(kept)
+
+
+class TestPart:
+    def test_it_is_on_disk_before_it_has_its_name(self, tmp_path: Path) -> None:
+        files.write_text(tmp_path / "a", "old")
+        with files.part(tmp_path / "a", b"new") as new:
+            assert (new.read_bytes(), (tmp_path / "a").read_bytes(), new.parent) == (b"new", b"old", tmp_path)
+            new.replace(tmp_path / "a")
+        assert (names(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"new")
+
+    def test_it_vanishes_if_it_gets_none(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), files.part(tmp_path / "a", b"new"):
+            raise KeyboardInterrupt
+        assert names(tmp_path) == []
 
 
 class TestNewFolder:
@@ -237,8 +257,36 @@ class TestReading:
         monkeypatch.setattr(files, "_HEADER_LIMIT", 12)
         assert files.read_json(path) == [1, 2, 3, 4]
         monkeypatch.setattr(files, "_HEADER_LIMIT", 11)
-        with pytest.raises(RunError, match=r"labels\.json has 12 bytes\. Expected at most 11\."):
+        with pytest.raises(
+            RunError, match=r"labels\.json cannot be read as JSON: it has 12 bytes, expected at most 11\."
+        ):
             files.read_json(path)
+
+    def test_no_more_is_read_than_there_may_be(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"abc")
+        assert files.read_bytes(tmp_path / "a", 3) == b"abc"
+        with pytest.raises(OSError, match="it has 3 bytes, expected at most 2"):
+            files.read_bytes(tmp_path / "a", 2)
+        for endless in (Path("/dev/zero"), tmp_path):
+            with pytest.raises(OSError, match="there is no file"):
+                files.read_bytes(endless)
+
+    @pytest.mark.parametrize("place", ["a number", "a name", "metadata"])
+    def test_a_flipped_bit_in_tensors_is_noticed(self, place: str, tmp_path: Path) -> None:
+        path = tmp_path / "a.safetensors"
+        files.write_tensors(path, {"weight": np.ones([2, 3], np.float32)}, {"history": "[1]"})
+        content = bytearray(path.read_bytes())
+        content[{"a number": -1, "a name": content.index(b"weight"), "metadata": content.index(b"[1]") + 1}[place]] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"a\.safetensors is not as it was written: its checksum differs\. Restore"):
+            files.read_tensors(path)
+
+    def test_tensors_without_a_checksum_are_read(self, tmp_path: Path) -> None:
+        from safetensors.numpy import save
+
+        (tmp_path / "a").write_bytes(save({"w": np.ones(2, np.float32)}, {"history": "[1]"}))
+        tensors, metadata = files.read_tensors(tmp_path / "a")
+        assert (tensors["w"].tolist(), metadata) == ([1.0, 1.0], {"history": "[1]"})
 
     @pytest.mark.parametrize("read", [files.read_json, files.read_tensors])
     def test_a_missing_file_and_a_folder_are_refused(self, read: Callable[[Path], object], tmp_path: Path) -> None:

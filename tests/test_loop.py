@@ -301,7 +301,7 @@ from switch_tf.training import loop as fit
 save = fit.Trainer.save
 def save_and_wait(self, path, history):
     save(self, path, history)
-    path.with_name(".weights.safetensors.0a_b1c2d").write_bytes(b"half")
+    path.with_name(".weights.safetensors.0a_b1c2d.part").write_bytes(b"half")
     print("saved", flush=True)
     time.sleep(600)
 fit.Trainer.save = save_and_wait

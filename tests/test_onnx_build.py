@@ -4,6 +4,7 @@ That ids are equal and probabilities within 1e-5 on the proof's texts is what th
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import types
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -18,19 +20,22 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
-from conftest import export_file
+from conftest import ask, export_file
 
 from switch_tf.artifacts.onnx_file import OnnxPredictor
+from switch_tf.artifacts.seal import manifest_path
 from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
 from switch_tf.export.formats import FORMATS
-from switch_tf.export.manifest import manifest_path
 from switch_tf.export.onnx_file import build as onnx_export
 from switch_tf.export.onnx_file import passes as onnx_passes
 from switch_tf.export.onnx_file.build import build_onnx
 from switch_tf.export.onnx_file.runner import OnnxRunner
+from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof import parity
 from switch_tf.export.proof.gate import Proof
+from switch_tf.export.session import export_run
+from switch_tf.locks import locked
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import open_run
@@ -353,5 +358,70 @@ def test_metadata_without_the_labels_is_refused(built, proof, tmp_path, labels):
     onnx.save(model, path)
     with pytest.raises(ModelError, match="metadata"):
         OnnxPredictor(path)
-    with pytest.raises(ModelError, match=r"does not name its"):
+    with pytest.raises(ModelError, match="metadata"):
         FORMATS["onnx"].open_runners(path, proof.model)[0]
+
+
+@pytest.mark.parametrize("inputs", ["text", "bytes"])
+def test_a_file_moved_from_its_manifest_is_checked_by_the_checksum_in_it(exported, tmp_path, inputs):
+    content = exported[inputs, None].read_bytes()
+    path = tmp_path / "moved.onnx"
+    path.write_bytes(content)
+    assert content[-64:].decode() == hashlib.sha256(content[:-64]).hexdigest()
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert metadata["sha256"] == content[-64:].decode() and {"labels", "text", "precision"} < set(metadata)
+    assert OnnxPredictor(path).checked
+    for byte in (100, len(content) // 2, len(content) - 200):
+        damaged = bytearray(content)
+        damaged[byte] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match="its checksum is not that of its content"):
+            OnnxPredictor(path)
+    path.write_bytes(content[:-76])  # as before files had one
+    assert not OnnxPredictor(path).checked
+    answer = ask("predict", path, "lovely film")
+    assert answer.code == 0 and "is not checked: it carries no checksum" in answer.err
+
+
+def test_a_new_file_beside_an_old_manifest_is_noticed(exported, proof, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported["text", None].read_bytes())
+    manifest_path(path).write_bytes(manifest_path(exported["bytes", None]).read_bytes())
+    expected = r"model\.onnx is not the file that .*model\.onnx\.manifest\.json describes"
+    with pytest.raises(ModelError, match=expected):
+        OnnxPredictor(path)
+    with pytest.raises(ModelError, match=expected):
+        FORMATS["onnx"].open_runners(path, proof.model)
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_failure_while_files_get_their_names_leaves_nothing_that_disagrees(
+    run, proof, tmp_path, monkeypatch, failing
+):
+    path, calls, replace = tmp_path / "model.onnx", [], Path.replace
+    path.write_bytes(b"old")
+    manifest_path(path).write_text('{"files": {}}')
+
+    def fail(self, target):
+        calls.append(target)
+        if len(calls) == failing:
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(RunError, match=r"model\.onnx cannot be written: Input/output error"):
+        export_file("onnx", run, proof, path)
+    assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
+    assert (path.read_bytes() == b"old") == (failing == 1)
+    if failing == 2:
+        assert OnnxPredictor(path).checked
+
+
+def test_a_second_export_to_a_place_is_refused(run, tmp_path):
+    path = tmp_path / "model.onnx"
+    with (
+        locked(path, "exported to"),
+        pytest.raises(RunError, match=rf"model\.onnx is being exported to by process {os.getpid()} on "),
+    ):
+        export_run(run, ExportOptions("onnx", output=path))
+    assert list(tmp_path.iterdir()) == []

@@ -1,14 +1,16 @@
 """A run folder opens as it was written, or is refused with the file to blame; new runs never take an old one's name."""
 
 import dataclasses
+import hashlib
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NEL_WORD, tiny_config
+from conftest import NEL_WORD, ask, tiny_config
 
 from switch_tf import files
 from switch_tf.config import Config, dense_twin, load_config
@@ -60,21 +62,24 @@ def test_a_folder_of_something_else_is_refused(name: str, run_copy: Path) -> Non
     ("content", "problem"),
     [
         ("{", "cannot be read as JSON"),
-        ('"good"', "does not hold a list of at least two different class names"),
-        ('["good"]', "does not hold a list of at least two different class names"),
-        ('["good", 1]', "does not hold a list of at least two different class names"),
-        ('["good", ["bad"]]', "does not hold a list of at least two different class names"),
-        ('["good", "good"]', "does not hold a list of at least two different class names"),
-        ('["a", "b", "a"]', "has a name twice"),
-        (r'["a", "b\ud800"]', "or one that is not UTF-8"),
+        ('"good"', "are no list of class names"),
+        ('["good"]', "are fewer than two class names"),
+        ('["good", 1]', "are no list of class names"),
+        ('["good", ["bad"]]', "are no list of class names"),
+        ('["good", "good"]', "have a name twice"),
+        ('["a", "b", "a"]', "have a name twice"),
+        (r'["a", "b\ud800"]', r"have the name 'b\\ud800', which is not UTF-8"),
+        (r'["a", "b\nc"]', r"have the name 'b\\nc', which is empty or holds a control character"),
+        (r'["a", "\u0000"]', "which is empty or holds a control character"),
+        ('["a", " "]', "which is empty or holds a control character"),
     ],
 )
-def test_damaged_labels_are_refused(content: str, problem: str, run_copy: Path) -> None:
-    (run_copy / "labels.json").write_text(content)
+def test_damaged_labels_are_refused(content: str, problem: str, unchecked_run: Path) -> None:
+    (unchecked_run / "labels.json").write_text(content)
     with pytest.raises(RunError, match=problem) as refused:
-        open_run(run_copy)
-    assert str(run_copy / "labels.json") in str(refused.value)
-    assert "Restore it, or train again." in str(refused.value)
+        open_run(unchecked_run)
+    assert str(unchecked_run / "labels.json") in str(refused.value)
+    assert ", or train again." in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -87,72 +92,193 @@ def test_damaged_labels_are_refused(content: str, problem: str, run_copy: Path) 
         (lambda text: text.replace("[train]", "[train"), "cannot be read as TOML"),
     ],
 )
-def test_damaged_settings_are_refused(damage: Callable[[str], str], problem: str, run_copy: Path) -> None:
-    path = run_copy / "config.toml"
+def test_damaged_settings_are_refused(damage: Callable[[str], str], problem: str, unchecked_run: Path) -> None:
+    path = unchecked_run / "config.toml"
     path.write_text(damage(path.read_text()))
     with pytest.raises(RunError, match=problem) as refused:
-        open_run(run_copy)
+        open_run(unchecked_run)
     assert str(path) in str(refused.value)
     assert "Restore the file, or train again." in str(refused.value)
 
 
 @pytest.mark.parametrize("content", ["", "[]", None])
-def test_damaged_data_is_refused(content: str | None, run_copy: Path) -> None:
-    (run_copy / "data.json").unlink() if content is None else (run_copy / "data.json").write_text(content)
+def test_damaged_data_is_refused(content: str | None, unchecked_run: Path) -> None:
+    (unchecked_run / "data.json").unlink() if content is None else (unchecked_run / "data.json").write_text(content)
     with pytest.raises(RunError, match=r"data\.json .* Restore it, or train again\."):
-        open_run(run_copy)
+        open_run(unchecked_run)
 
 
 @pytest.mark.parametrize("content", [b"\xff\n", None])
-def test_a_vocabulary_that_cannot_be_read_is_refused(content: bytes | None, run_copy: Path) -> None:
-    path = run_copy / "vocabulary.txt"
+def test_a_vocabulary_that_cannot_be_read_is_refused(content: bytes | None, unchecked_run: Path) -> None:
+    path = unchecked_run / "vocabulary.txt"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(RunError, match=r"vocabulary\.txt cannot be read: .* Restore the file, or train again\."):
-        open_run(run_copy)
+        open_run(unchecked_run)
 
 
-def test_a_vocabulary_that_repeats_a_word_is_refused(run_copy: Path) -> None:
-    path = run_copy / "vocabulary.txt"
+def test_a_vocabulary_that_repeats_a_word_is_refused(unchecked_run: Path) -> None:
+    path = unchecked_run / "vocabulary.txt"
     words = read_vocabulary(path)
     path.write_text("".join(f"{word}\n" for word in [*words[:-1], words[0]]))
     with pytest.raises(RunError, match=r"vocabulary\.txt is damaged: .* more than once.* Restore the file"):
-        load_classifier(open_run(run_copy))
+        load_classifier(open_run(unchecked_run))
 
 
-def test_a_vocabulary_of_another_length_is_refused(run_copy: Path) -> None:
-    path = run_copy / "vocabulary.txt"
+def test_a_vocabulary_of_another_length_is_refused(unchecked_run: Path) -> None:
+    path = unchecked_run / "vocabulary.txt"
     path.write_text("".join(f"{word}\n" for word in read_vocabulary(path)[:-1]))
     with pytest.raises(
         RunError, match=r"weights\.safetensors does not fit its settings: weight '.*' has shape \(50, 8\)"
     ):
-        load_classifier(open_run(run_copy))
+        load_classifier(open_run(unchecked_run))
 
 
 class TestWeights:
-    def test_of_another_shape_are_refused(self, run_copy: Path) -> None:
-        path = run_copy / "config.toml"
+    def test_of_another_shape_are_refused(self, unchecked_run: Path) -> None:
+        path = unchecked_run / "config.toml"
         path.write_text(path.read_text().replace("d_ff = 16", "d_ff = 24"))
         with pytest.raises(RunError, match=r"weights\.safetensors does not fit its settings: weight '.*' has shape"):
-            load_classifier(open_run(run_copy))
+            load_classifier(open_run(unchecked_run))
 
-    def test_that_are_missing_are_named(self, run_copy: Path) -> None:
-        weights, _ = files.read_tensors(run_copy / "weights.safetensors")
+    def test_that_are_missing_are_named(self, unchecked_run: Path) -> None:
+        weights, _ = files.read_tensors(unchecked_run / "weights.safetensors")
         name = sorted(weights)[3]
-        files.write_tensors(run_copy / "weights.safetensors", {key: a for key, a in weights.items() if key != name})
+        files.write_tensors(
+            unchecked_run / "weights.safetensors", {key: a for key, a in weights.items() if key != name}
+        )
         with pytest.raises(RunError, match=rf"weight '{name}' has shape none \(missing\)"):
-            load_classifier(open_run(run_copy))
+            load_classifier(open_run(unchecked_run))
 
     @pytest.mark.parametrize("left", [0, 7, 300, -1])
-    def test_that_are_truncated_are_refused(self, left: int, run_copy: Path) -> None:
-        path = run_copy / "weights.safetensors"
+    def test_that_are_truncated_are_refused(self, left: int, unchecked_run: Path) -> None:
+        path = unchecked_run / "weights.safetensors"
         path.write_bytes(path.read_bytes()[:left])
         with pytest.raises(RunError, match=r"weights\.safetensors cannot be read as safetensors"):
-            load_classifier(open_run(run_copy))
+            load_classifier(open_run(unchecked_run))
 
     def test_are_float32(self, trained_run: Path) -> None:
         weights, _ = files.read_tensors(trained_run / "weights.safetensors")
         assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
         assert all(np.isfinite(array).all() for array in weights.values())
+
+
+class TestManifest:
+    def test_a_run_is_checked(self, trained_run: Path) -> None:
+        assert open_run(trained_run).checked
+        described = json.loads((trained_run / "manifest.json").read_text())["files"]
+        assert sorted(described) == [
+            "config.toml",
+            "data.json",
+            "held_out.parquet",
+            "labels.json",
+            "metrics.json",
+            "vocabulary.txt",
+            "weights.safetensors",
+        ]
+        content = (trained_run / "weights.safetensors").read_bytes()
+        assert described["weights.safetensors"] == {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+
+    @pytest.mark.parametrize("name", run.DESCRIBED)
+    def test_one_flipped_bit_in_any_file_is_refused(self, name: str, run_copy: Path) -> None:
+        content = bytearray((run_copy / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (run_copy / name).write_bytes(content)
+        with pytest.raises(RunError, match=rf"is damaged or was changed by hand: {name} is not as it was written: its"):
+            open_run(run_copy)
+
+    def test_labels_edited_by_hand_are_refused(self, run_copy: Path) -> None:
+        (run_copy / "labels.json").write_text('["good", "bad"]')
+        with pytest.raises(RunError, match=r"changed by hand: labels\.json has 15 bytes where its manifest says \d+\."):
+            open_run(run_copy)
+
+    def test_a_file_that_is_missing_is_refused(self, run_copy: Path) -> None:
+        (run_copy / "vocabulary.txt").unlink()
+        with pytest.raises(RunError, match=r"vocabulary\.txt is missing\. Restore it, or train again\."):
+            open_run(run_copy)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": {}}', '{"files": {"labels.json": 1}}'])
+    def test_a_damaged_manifest_is_refused(self, content: str, run_copy: Path) -> None:
+        (run_copy / "manifest.json").write_text(content)
+        with pytest.raises(RunError, match=r"manifest\.json cannot be read as JSON|its manifest does not describe"):
+            open_run(run_copy)
+
+    def test_a_lost_manifest_is_refused(self, run_copy: Path) -> None:
+        (run_copy / "manifest.json").unlink()
+        with pytest.raises(RunError, match=r"has lost its manifest\.json, which tells whether it is whole"):
+            open_run(run_copy)
+
+    @pytest.mark.parametrize("format", [1, 2])
+    def test_a_folder_of_a_format_without_one_opens_and_is_not_checked(self, format: int, unchecked_run: Path) -> None:
+        data = json.loads((unchecked_run / "data.json").read_text())
+        kept = {key: value for key, value in data.items() if key != "format"} | ({"format": 2} if format == 2 else {})
+        (unchecked_run / "data.json").write_text(json.dumps(kept))
+        assert not open_run(unchecked_run).checked
+        answer = ask("predict", unchecked_run, "lovely film")
+        assert answer.code == 0
+        assert "is not checked: it carries no checksum" in answer.err
+
+
+class TestHostileSettings:
+    """Small weights beside large settings are refused before a weight is created."""
+
+    @pytest.mark.parametrize(
+        ("old", "new", "problem"),
+        [
+            (
+                "d_ff = 16",
+                "d_ff = 65536",
+                r"w_in' has shape \(2, 8, 16\) of .*, expected \(2, 8, 65536\) of float32",
+            ),
+            ("d_model = 8", "d_model = 8192", r"has shape \(12, 8\) of .*, expected \(12, 8192\) of float32"),
+            (
+                "num_experts = 2",
+                "num_experts = 4096",
+                r"router' has shape \(8, 2\) of .*, expected \(8, 4096\) of float32",
+            ),
+            (
+                "num_blocks = 1",
+                "num_blocks = 256",
+                r"block_1/.*' has shape none \(missing\), expected \(8,\) of float32",
+            ),
+            ("sequence_length = 12", "sequence_length = 8192", r"expected \(8192, 8\) of float32"),
+        ],
+    )
+    def test_in_little_memory(self, old: str, new: str, problem: str, unchecked_run: Path) -> None:
+        path = unchecked_run / "config.toml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(
+            RunError, match=rf"does not fit its settings: weight '.*{problem}\. Restore the folder whole"
+        ):
+            load_classifier(open_run(unchecked_run))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+    def test_weights_of_another_type_are_refused(self, unchecked_run: Path) -> None:
+        path = unchecked_run / "weights.safetensors"
+        weights, _ = files.read_tensors(path)
+        files.write_tensors(path, {name: array.astype(np.float64) for name, array in weights.items()})
+        with pytest.raises(RunError, match=r"has shape \(12, 8\) of float64, expected \(12, 8\) of float32"):
+            load_classifier(open_run(unchecked_run))
+
+    def test_a_weight_too_many_is_refused(self, unchecked_run: Path) -> None:
+        path = unchecked_run / "weights.safetensors"
+        weights, _ = files.read_tensors(path)
+        files.write_tensors(path, weights | {"more": np.zeros(2, np.float32)})
+        with pytest.raises(RunError, match=r"weight 'more' has shape \(2,\), expected no such weight"):
+            load_classifier(open_run(unchecked_run))
+
+
+def test_weights_that_are_no_numbers_give_no_answer(unchecked_run: Path) -> None:
+    path = unchecked_run / "weights.safetensors"
+    weights, _ = files.read_tensors(path)
+    files.write_tensors(path, weights | {"positions": np.full_like(weights["positions"], np.nan)})
+    answer = ask("predict", unchecked_run, "lovely film", "--json")
+    assert (answer.code, answer.out) == (1, "")
+    assert "answers with probabilities that are no numbers" in answer.err
 
 
 def test_vocabulary_comes_back_whatever_its_words_hold(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from switch_tf.artifacts.base import Answers
 from switch_tf.artifacts.opening import load_predictor
-from switch_tf.errors import ExportError, ParityError, RunError
+from switch_tf.artifacts.saved_model import SavedModelPredictor
+from switch_tf.errors import ExportError, ModelError, ParityError, RunError
 from switch_tf.export.saved_model import build as savedmodel_export
 from switch_tf.export.saved_model import child_process
 from switch_tf.export.saved_model.build import export_saved_model
@@ -262,3 +263,48 @@ def test_a_process_that_takes_too_long_is_an_error_and_nothing_is_left(run, proo
     with pytest.raises(ExportError, match=r"took over 0\.01 s in TensorFlow's C.. loader"):
         export_saved_model(run, proof, tmp_path / "saved_model")
     assert not list(tmp_path.rglob("saved_model.pb"))
+
+
+def test_its_files_are_checked_when_it_is_opened(exported, tmp_path):
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    assert SavedModelPredictor(folder).checked
+    described = json.loads((folder / "assets.extra" / "manifest.json").read_text())["files"]
+    for name in ("saved_model.pb", "assets/labels.json", "variables/variables.data-00000-of-00001"):
+        assert name in described
+        content = (folder / name).read_bytes()
+        damaged = bytearray(content)
+        damaged[len(damaged) // 2] ^= 1
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(ModelError, match=rf"is damaged or was changed: {name} is not as it was written"):
+            SavedModelPredictor(folder)
+        (folder / name).write_bytes(content)
+    (folder / "assets.extra" / "manifest.json").write_text("{")
+    with pytest.raises(ModelError, match=r"manifest\.json is damaged"):
+        SavedModelPredictor(folder)
+    (folder / "assets.extra" / "manifest.json").unlink()
+    assert not SavedModelPredictor(folder).checked
+
+
+def test_a_disk_that_fills_up_inside_tensorflow_is_a_clear_error_and_nothing_is_left(run_copy, tmp_path):
+    code = """
+import resource, signal, sys
+from switch_tf.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import switch_tf.export.saved_model.build as build
+save = build.tf.saved_model.save
+def save_on_a_full_disk(*arguments, **named):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+    try:
+        save(*arguments, **named)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+build.tf.saved_model.save = save_on_a_full_disk
+main()
+"""
+    words = ["export", str(run_copy), "--format", "saved_model", "--json", "--allow-truncation"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
+    assert not (run_copy / "export").exists()

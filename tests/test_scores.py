@@ -23,6 +23,7 @@ class Lookup:
     """A model that knows its answers by heart, and in which portions it was asked."""
 
     runtime = "memory"
+    checked = True
 
     def __init__(self, labels: list[str], answers: dict[str, list[float]]):
         self.labels, self.answers, self.asked = labels, answers, list[int]()

@@ -17,6 +17,7 @@ from switch_tf import files
 from switch_tf.data.examples import fingerprint, read_examples
 from switch_tf.data.request import DataRequest, read_test
 from switch_tf.errors import DataError, RunError
+from switch_tf.locks import locked
 from switch_tf.measuring.scores import evaluate
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import open_run, read_vocabulary
@@ -31,6 +32,7 @@ CONTENTS = [
     "history.csv",
     "history.png",
     "labels.json",
+    "manifest.json",
     "metrics.json",
     "summary.md",
     "vocabulary.txt",
@@ -65,7 +67,7 @@ class TestRunFolder:
         assert told["examples"] == {"training": 108, "validation": 12, "test": 40}
         assert told["labels"] == {"bad": 60, "good": 60} or sum(told["labels"].values()) == 120
         assert data == {
-            "format": 2,
+            "format": 3,
             "data": str(data_folder / "made.tsv"),
             "test": str(data_folder / "made-test.tsv"),
             "text_column": "text",
@@ -276,6 +278,34 @@ def cut_off(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
             train(made(data_folder), tiny_config(), folder / "run", Quiet())
     assert names(folder) == ["run.unfinished"]
     return folder / "run.unfinished"
+
+
+class TestOneAtATime:
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_a_second_training_into_a_folder_is_refused(self, resume: bool, data_folder: Path, tmp_path: Path) -> None:
+        output = tmp_path / "run"
+        (tmp_path / "run.unfinished").mkdir()
+        with locked(output, "trained"):
+            with pytest.raises(RunError, match=rf"run is being trained by process {os.getpid()} on .*, since .* Wait"):
+                train(made(data_folder), tiny_config(), output, Never(), resume=resume)
+            answer = ask("train", data_folder / "made.tsv", "--output", output)
+            assert answer.code == 1
+            assert f"Error: {output} is being trained by process {os.getpid()}" in answer.err
+        assert names(tmp_path) == ["run.unfinished"]
+
+    def test_settings_that_changed_behind_an_unfinished_training_are_refused(
+        self, data_folder: Path, tmp_path: Path
+    ) -> None:
+        class Interrupted(Quiet):
+            def end_epoch(self, row: dict[str, Any], is_best: bool) -> None:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(made(data_folder), tiny_config(), tmp_path / "run", Interrupted())
+        path = tmp_path / "run.unfinished" / "vocabulary.txt"
+        path.write_bytes(path.read_bytes()[:-2] + b"?\n")
+        with pytest.raises(RunError, match=r"changed by hand: vocabulary\.txt is not as it was written"):
+            train(made(data_folder), tiny_config(), tmp_path / "run", Never(), resume=True)
 
 
 class TestResuming:

@@ -5,6 +5,7 @@ That ids are equal and probabilities within 1e-5 on the proof's texts is what th
 
 import dataclasses
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -18,11 +19,11 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from conftest import export_file
 
+from switch_tf.artifacts.seal import manifest_path
 from switch_tf.artifacts.tflite_file import TFLitePredictor
 from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
 from switch_tf.export.formats import FORMATS
-from switch_tf.export.manifest import manifest_path
 from switch_tf.export.proof import parity
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.tflite_file import build as tflite_export
@@ -305,8 +306,59 @@ def test_a_file_of_another_run_is_refused(exported, proof, tmp_path):
     with pytest.raises(ModelError, match="not of this run: its labels"):
         FORMATS["tflite"].open_runners(tmp_path / "a.tflite", proof.model)[0]
     (tmp_path / "b.tflite").write_bytes(tflite_file.pack(model, {"labels.json": '["one"]'}))
-    with pytest.raises(ModelError, match="does not name its 2 classes"):
+    with pytest.raises(ModelError, match="are fewer than two class names"):
         TFLitePredictor(tmp_path / "b.tflite")
+
+
+def test_a_file_moved_from_its_manifest_is_checked_by_the_checksum_in_it(exported, tmp_path):
+    content = exported["float32", None].read_bytes()
+    path = tmp_path / "moved.tflite"
+    path.write_bytes(content)
+    assert content[-64:].decode() == hashlib.sha256(content[:-64]).hexdigest()
+    with zipfile.ZipFile(path) as archive:
+        assert archive.comment == b"sha256:" + content[-64:]
+    assert TFLitePredictor(path).checked
+    for byte in (100, len(content) // 2, content.index(b"PK\x03\x04") - 1):
+        damaged = bytearray(content)
+        damaged[byte] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match="its checksum is not that of its content"):
+            TFLitePredictor(path)
+    (tmp_path / "old.tflite").write_bytes(without_seal(content))
+    assert not TFLitePredictor(tmp_path / "old.tflite").checked
+
+
+def without_seal(content: bytes) -> bytes:
+    """The file as it was before files had a checksum."""
+    packed = io.BytesIO(content)
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.comment = b""
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_labels_that_unpack_to_gigabytes_are_refused_in_little_memory(tmp_path, method):
+    path, size = tmp_path / "bomb.tflite", 2**27
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("labels.json", "w", force_zip64=True) as stream:
+        for _ in range(64):
+            stream.write(b" " * (size // 64))
+    assert path.stat().st_size < 2**21
+    code = f"""
+import resource, sys
+from pathlib import Path
+from switch_tf.artifacts.tflite_file import read_labels
+from switch_tf.errors import ModelError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_labels(Path({str(path)!r}))
+except ModelError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    message, megabytes = done.stdout.splitlines()
+    assert "bytes of labels. Export it again." in message or "has packed its labels by the method" in message
+    assert int(megabytes) < 50
 
 
 def test_rows_are_packed_as_documented(run):

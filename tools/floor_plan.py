@@ -28,7 +28,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf.data",),
     ("switch_tf.config",),
     ("switch_tf.text",),
-    ("switch_tf.files", "switch_tf.settings"),
+    ("switch_tf.locks",),
+    ("switch_tf.files", "switch_tf.checksums", "switch_tf.settings"),
     ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets", "switch_tf.environment", "switch_tf.timing"),
 )
 WITHOUT_TENSORFLOW = (

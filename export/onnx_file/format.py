@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from switch_tf.artifacts.seal import ONNX, sealed
 from switch_tf.export.format import FileFormat
 from switch_tf.export.options import Door, ExportOptions
 
@@ -18,6 +19,7 @@ class OnnxFormat(FileFormat):
     name = "onnx"
     title = "an .onnx file"
     suffix = ".onnx"
+    seal = ONNX
     inputs: tuple[Door, ...] = ("text", "ids", "bytes")
     options = FileFormat.options | {"inputs"}
 
@@ -26,7 +28,8 @@ class OnnxFormat(FileFormat):
 
         precision = options.precision or "float32"
         inputs = options.inputs or self.inputs[0]
-        return build.build_onnx(run, model, inputs, options.batch, precision).SerializeToString()
+        built = build.build_onnx(run, model, inputs, options.batch, precision)
+        return sealed(built.SerializeToString() + ONNX)
 
     def runner(self, content: bytes, path: str, reference: "TextClassifier") -> "Runner":
         from switch_tf.export.onnx_file.runner import OnnxRunner

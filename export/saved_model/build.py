@@ -15,21 +15,23 @@ are in `assets/labels.json`, figures and checksums in `assets.extra/manifest.jso
 beside them.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from switch_tf import files
-from switch_tf.artifacts.saved_model import SAVED_MODEL_LABELS, saved_model_versions
+from switch_tf.artifacts.saved_model import MANIFEST, SAVED_MODEL_LABELS, saved_model_versions
+from switch_tf.errors import RunError
 from switch_tf.export.manifest import write_manifest
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.proof.parity import Comparison
 from switch_tf.export.saved_model.runner import SavedModelRunner
 from switch_tf.export.saved_model.serving_files import refuse_foreign_files, write_serving_files
 from switch_tf.export.saved_model.warmup import CLASSIFY, LARGEST_BATCH, write_warmup
+from switch_tf.locks import scratch
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 
@@ -47,16 +49,18 @@ def export_saved_model(
         RunError: the folder cannot be written.
     """
     refuse_foreign_files(output)
+    files.remove_parts(output)  # of versions and of the files beside them, whose exports were killed
     version = max(saved_model_versions(output), default=0) + 1
     destination = output / str(version)
     with files.new_folder(destination) as folder:
-        _save(proof.exported, folder)
-        write_warmup(folder, proof.exported, largest_batch)
+        with _refusing(output):
+            _save(proof.exported, folder)
+            write_warmup(folder, proof.exported, largest_batch)
         runner = SavedModelRunner(folder, str(destination), run.config.text.num_bytes)
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         described = _describe(proof.exported)
-        write_manifest(folder / "assets.extra" / "manifest.json", proof.exported, comparisons, written, described)
+        write_manifest(folder / MANIFEST, proof.exported, comparisons, written, described)
         write_serving_files(output, run, proof.model, described["signatures"], largest_batch)
     return destination, comparisons
 
@@ -66,15 +70,24 @@ def _save(model: TextClassifier, folder: Path) -> None:
     module = tf.Module()
     module.text = model.text
     module.weights = model.classifier.variables
-    with tempfile.TemporaryDirectory() as scratch:
-        labels = Path(scratch, SAVED_MODEL_LABELS)
+    with scratch() as place:
+        labels = place / SAVED_MODEL_LABELS
         files.write_json(labels, model.labels)
         module.labels = tf.saved_model.Asset(str(labels))
         tf.saved_model.save(module, str(folder), signatures=_signatures(model))
-    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
-    updater.replace_method_name("classify", CLASSIFY, tags="serve")  # `save` calls every signature a Predict
-    updater.save()
+        updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
+        updater.replace_method_name("classify", CLASSIFY, tags="serve")  # `save` calls every signature a Predict
+        updater.save()
     (folder / "fingerprint.pb").unlink(missing_ok=True)  # optional, and of the file as it was before
+
+
+@contextmanager
+def _refusing(output: Path) -> Iterator[None]:
+    """TensorFlow has errors of its own for a full disk and the like."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        raise RunError(f"{output} cannot be written: {error}. Nothing of the export was kept.") from error
 
 
 def _signatures(model: TextClassifier) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from switch_tf.errors import ExportError
+from switch_tf.locks import scratch
 
 SECONDS = 1800
 PYTHON = sys.executable  # which has the TensorFlow that is asked
@@ -27,7 +29,7 @@ def ask_child(
     Raises:
         ExportError: it fails, or takes over half an hour.
     """
-    with tempfile.TemporaryDirectory() as exchange:
+    with scratch() as exchange, _refusing(exchange):
         copy, request, response = (Path(exchange, name) for name in ("copy", "request.npz", "response.npz"))
         shutil.copytree(saved_model, copy)
         with request.open("wb") as stream:
@@ -45,3 +47,11 @@ def ask_child(
             raise ExportError(f"{path} does not run {where}, in a process of its own: {reason}. Export it again.")
         with np.load(response, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
+
+
+@contextmanager
+def _refusing(exchange: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, BadZipFile) as error:  # the latter: a response that was cut off
+        raise ExportError(f"{exchange.parent.parent} cannot be written: {error}. Make room there.") from error

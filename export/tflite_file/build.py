@@ -13,7 +13,6 @@ so that no answer depends on the batch.
 """
 
 import json
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -25,6 +24,7 @@ from switch_tf.artifacts.tflite_file import SIGNATURES, open_interpreter
 from switch_tf.errors import ExportError
 from switch_tf.export.options import Precision
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
+from switch_tf.locks import scratch
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 
@@ -68,9 +68,12 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
         name: tf.function(function, input_signature=[spec], autograph=False)
         for name, (function, spec) in functions.items()
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        tf.saved_model.save(module, scratch, signatures=signatures)
-        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=list(SIGNATURES))
+    with scratch() as place:
+        try:
+            tf.saved_model.save(module, str(place), signatures=signatures)
+        except (OSError, tf.errors.OpError) as error:
+            raise ExportError(f"{place.parent.parent} cannot be written: {error}. Make room there.") from error
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(place), signature_keys=list(SIGNATURES))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

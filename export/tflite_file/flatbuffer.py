@@ -15,6 +15,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from switch_tf.artifacts import seal
 from switch_tf.errors import ExportError
 
 _IDENTIFIER = b"TFL3"  # of the file format
@@ -31,14 +32,15 @@ def unpack(content: bytes) -> Any:
 
 
 def pack(model: Any, files: Mapping[str, str]) -> bytes:
-    """The file, with an archive of `files` behind the model."""
+    """The file, with an archive of `files` behind the model, and the checksum of it all at the end of that."""
     builder = flatbuffers.Builder(_FIRST_BYTES)
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     packed = io.BytesIO(bytes(builder.Output()))
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), text.encode(), zipfile.ZIP_DEFLATED)
-    return packed.getvalue()
+        archive.comment = seal.TFLITE + bytes(seal.DIGITS)  # room for the digits, which are of all bytes before
+    return seal.sealed(packed.getvalue()[: -seal.DIGITS])
 
 
 def refuse_foreign_operators(model: Any) -> None:

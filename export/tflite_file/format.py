@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from switch_tf.artifacts.seal import TFLITE
 from switch_tf.export.format import FileFormat
 from switch_tf.export.options import Door, ExportOptions
 
@@ -18,6 +19,7 @@ class TFLiteFormat(FileFormat):
     name = "tflite"
     title = "a .tflite file"
     suffix = ".tflite"
+    seal = TFLITE
     inputs: tuple[Door, ...] = ("bytes",)
 
     def build(self, run: "Run", model: "TextClassifier", options: ExportOptions) -> bytes:

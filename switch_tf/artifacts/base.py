@@ -8,6 +8,7 @@ import numpy as np
 
 from switch_tf.data.streams import Line
 from switch_tf.errors import DataError, ModelError
+from switch_tf.runs.labels import labels_problem
 
 BATCH = 256  # texts in memory at a time
 TEXT_BATCH = 64  # texts that a runtime is asked at a time, where its batch is dynamic: larger ones are no faster
@@ -26,6 +27,7 @@ class Predictor(Protocol):
 
     labels: list[str]
     runtime: str  # what runs it
+    checked: bool  # whether its files were compared with the checksums they were written with
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]."""
@@ -37,14 +39,29 @@ class Predictor(Protocol):
 
 
 def checked_labels(labels: object, classes: int, where: str) -> list[str]:
-    """The class names of an artifact, if they are `classes` strings.
+    """The class names of an artifact, if they are `classes` names of classes.
 
     Raises:
         ModelError: they are something else.
     """
-    if not isinstance(labels, list) or len(labels) != classes or not all(isinstance(name, str) for name in labels):
-        raise ModelError(f"{where} does not name its {classes} classes. Export it again.")
+    problem = labels_problem(labels)
+    if problem:
+        raise ModelError(f"The labels in {where} {problem}. Export it again.")
+    assert isinstance(labels, list)
+    if len(labels) != classes:
+        raise ModelError(f"{where} names {len(labels)} classes, and the model has {classes}. Export it again.")
     return labels
+
+
+def checked_probabilities(probabilities: np.ndarray, path: str) -> np.ndarray:
+    """Probabilities as they are, if they are numbers.
+
+    Raises:
+        ModelError: one is NaN or infinite: the weights are damaged, or overflow on these texts.
+    """
+    if not np.isfinite(probabilities).all():
+        raise ModelError(f"{path} answers with probabilities that are no numbers. Export it again, or train again.")
+    return probabilities
 
 
 def as_text(text: str | bytes) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import as_bytes, as_text, ask_in_batches, checked_labels
+from switch_tf.artifacts.base import as_bytes, as_text, ask_in_batches, checked_labels, checked_probabilities
+from switch_tf.artifacts.seal import ONNX, check_file
 from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
 from switch_tf.text.given import check_texts
@@ -29,6 +30,7 @@ class OnnxPredictor:
         batch: the one batch size of the file, or None.
         size: bytes.
         provider: the execution provider that ONNX Runtime chose.
+        checked: whether the file carries a checksum, or a manifest beside it does, and it is the right one.
         runtime: what answers.
     """
 
@@ -48,11 +50,12 @@ class OnnxPredictor:
             with_ids: ask a copy that answers the ids between its text front-end and its classifier as well.
 
         Raises:
-            ModelError: it is not an ONNX model, or not one of ours that takes one of `doors`.
+            ModelError: it is not an ONNX model, not one of ours that takes one of `doors`, or not as it was written.
         """
         self.path = path or str(source)
         self._source, self._threads = source, threads
         content: str | bytes = _checked(source, self.path)
+        self.checked = check_file(source, ONNX, self.path)
         self.size = len(content) if isinstance(content, bytes) else Path(content).stat().st_size
         if with_ids:
             content = _with_ids(content, self.path)
@@ -80,13 +83,14 @@ class OnnxPredictor:
 
         Raises:
             DataError: a text is not a string, or not UTF-8, which ONNX strings are.
-            ModelError: ONNX Runtime fails on them.
+            ModelError: ONNX Runtime fails on them, or answers what is no number.
         """
         empty = np.zeros([0, len(self.labels)], np.float32)
         decoded = [as_text(text) for text in check_texts(texts)]
-        return ask_in_batches(
+        answers = ask_in_batches(
             lambda batch: self.run(["probabilities"], self.feed(batch))[0], decoded, self.batch, "", empty
         )
+        return checked_probabilities(answers, self.path)
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """The ids between the text front-end and the classifier, int32 [texts, length].
@@ -174,4 +178,4 @@ def _labels(metadata: Mapping[str, Any], classes: int, path: str) -> list[str]:
         labels = json.loads(metadata["labels"])
     except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} does not name its labels in its metadata. Export it again.") from error
-    return checked_labels(labels, classes, f"{path}: its metadata")
+    return checked_labels(labels, classes, f"the metadata of {path}")

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels
-from switch_tf.errors import ModelError
+from switch_tf import checksums, files
+from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels, checked_probabilities
+from switch_tf.errors import ModelError, RunError
 from switch_tf.text.given import check_texts
 
 SAVED_MODEL_LABELS = "labels.json"  # among the assets of an exported SavedModel
+MANIFEST = "assets.extra/manifest.json"
+_DESCRIBED = ("saved_model.pb", "variables/variables.index", f"assets/{SAVED_MODEL_LABELS}")  # and others
 
 
 class SavedModelPredictor:
@@ -20,6 +23,7 @@ class SavedModelPredictor:
     Attributes:
         path: what messages call it.
         labels: class names, from its assets.
+        checked: whether its files are those that its manifest names; False where it has none.
         runtime: what answers.
     """
 
@@ -28,16 +32,17 @@ class SavedModelPredictor:
     def __init__(self, folder: Path):
         """
         Raises:
-            ModelError: the folder is not a SavedModel, or not one of ours.
+            ModelError: the folder is not a SavedModel, not one of ours, or not as it was written.
         """
         import tensorflow as tf
 
         self.path = str(folder)
+        self.checked = check_folder(folder)
         try:
             self._model = tf.saved_model.load(str(folder))
             self._answer = self._model.signatures["serving_default"]
-            labels = json.loads((folder / "assets" / SAVED_MODEL_LABELS).read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            labels = json.loads(files.read_bytes(folder / "assets" / SAVED_MODEL_LABELS))
+        except (OSError, ValueError, KeyError, RecursionError, tf.errors.OpError) as error:
             raise ModelError(f"{folder} cannot be used as a SavedModel: {error}. Export it again.") from error
         inputs = self._answer.structured_input_signature[1]
         outputs = self._answer.structured_outputs
@@ -46,18 +51,18 @@ class SavedModelPredictor:
                 f"{folder} has the signature {sorted(inputs)} -> {sorted(outputs)}. "
                 "Expected text -> probabilities, label, as an export writes it."
             )
-        where = f"{folder}: {SAVED_MODEL_LABELS}"
-        self.labels = checked_labels(labels, outputs["probabilities"].shape[-1], where)
+        where = folder / "assets" / SAVED_MODEL_LABELS
+        self.labels = checked_labels(labels, outputs["probabilities"].shape[-1], str(where))
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes].
 
         Raises:
             DataError: a text is neither a string nor bytes, or holds half a surrogate pair.
-            ModelError: TensorFlow fails on them.
+            ModelError: TensorFlow fails on them, or answers what is no number.
         """
         empty = np.zeros([0, len(self.labels)], np.float32)
-        return self._each(self._answer, "probabilities", texts, empty)
+        return checked_probabilities(self._each(self._answer, "probabilities", texts, empty), self.path)
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """Token ids, int32 [texts, length].
@@ -81,6 +86,26 @@ class SavedModelPredictor:
                 raise ModelError(f"TensorFlow does not run {self.path}: {error}. Export it again.") from error
 
         return ask_in_batches(ask, [as_bytes(text) for text in check_texts(texts)], None, b"", empty)
+
+
+def check_folder(folder: Path) -> bool:
+    """Whether an exported SavedModel has a manifest, which its files must agree with.
+
+    Raises:
+        ModelError: they do not.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return False
+    try:
+        manifest = files.read_json(path)
+    except RunError as error:
+        raise ModelError(f"{path} is damaged: {error} Export it again.") from error
+    described = manifest.get("files") if isinstance(manifest, dict) else None
+    problem = checksums.difference(folder, described, required=_DESCRIBED)
+    if problem:
+        raise ModelError(f"{folder} is damaged or was changed: {problem}. Export it again.")
+    return True
 
 
 def saved_model_versions(folder: Path) -> list[int]:

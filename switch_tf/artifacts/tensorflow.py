@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from switch_tf.artifacts.base import as_bytes, ask_in_batches
+from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_probabilities
+from switch_tf.errors import RunError
 from switch_tf.runs.folder import open_run
 
 
@@ -16,6 +17,7 @@ class RunPredictor:
         run: the folder.
         model: the trained model.
         labels: class names.
+        checked: whether its files are those that its manifest names.
         runtime: what answers.
     """
 
@@ -27,6 +29,7 @@ class RunPredictor:
             RunError: the folder is unfinished or damaged.
         """
         self.run = open_run(path)  # what is wrong with it is said before TensorFlow loads
+        self.checked = self.run.checked
 
         from switch_tf.models.text_classifier import load_classifier
 
@@ -38,8 +41,16 @@ class RunPredictor:
 
         Raises:
             DataError: a text is neither a string nor bytes, or holds half a surrogate pair.
+            RunError: TensorFlow fails on them.
+            ModelError: an answer is no number.
         """
-        return self.model.probabilities([as_bytes(text) for text in texts])
+        import tensorflow as tf
+
+        encoded = [as_bytes(text) for text in texts]
+        try:
+            return checked_probabilities(self.model.probabilities(encoded), str(self.run.path))
+        except tf.errors.OpError as error:
+            raise RunError(f"TensorFlow does not run {self.run.path}: {error}. Train again.") from error
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """Token ids, int32 [texts, length].

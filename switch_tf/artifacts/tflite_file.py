@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels
+from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels, checked_probabilities
+from switch_tf.artifacts.seal import TFLITE, check_file
 from switch_tf.environment import start_notes_held_back
 from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
@@ -19,7 +20,8 @@ from switch_tf.text.given import check_texts
 SIGNATURES = ("bytes", "ids", "tokenize")
 _SIZE_LIMIT = 2**31  # bytes: what the format can hold
 _DAMAGE = (OSError, KeyError, ValueError, RecursionError, RuntimeError, zlib.error, zipfile.BadZipFile)  # of an archive
-_LABELS_LIMIT = 64 * 2**20  # bytes, unpacked
+_LABELS_LIMIT = 8 * 2**20  # bytes, unpacked
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # which unpack no more than they are asked for
 
 
 class TFLitePredictor:
@@ -32,6 +34,7 @@ class TFLitePredictor:
         labels: class names, from the archive behind the model.
         batch: the one batch size of the file, or None.
         size: bytes.
+        checked: whether the file carries a checksum, or a manifest beside it does, and it is the right one.
         runtime: what answers.
     """
 
@@ -44,10 +47,11 @@ class TFLitePredictor:
             threads: that one operator may use; None leaves it to LiteRT.
 
         Raises:
-            ModelError: it is not a TFLite model, or not one of ours.
+            ModelError: it is not a TFLite model, not one of ours, or not as it was written.
         """
         self.path = path or str(source)
         labels = read_labels(source, self.path)
+        self.checked = check_file(source, TFLITE, self.path)
         given = {"model_content": source} if isinstance(source, bytes) else {"model_path": str(source)}
         self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
@@ -64,16 +68,17 @@ class TFLitePredictor:
         batch, self._byte_length = entry["shape_signature"].tolist()
         self._length = int(ids["shape"][-1])
         self.batch: int | None = None if batch == -1 else batch
-        self.labels = checked_labels(labels, int(answer["shape"][-1]), f"{self.path}: its archive")
+        self.labels = checked_labels(labels, int(answer["shape"][-1]), f"the archive of {self.path}")
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; for no texts it is empty, and the model is not asked.
 
         Raises:
             DataError: a text is neither a string nor bytes, or holds half a surrogate pair.
-            ModelError: LiteRT fails on them.
+            ModelError: LiteRT fails on them, or answers what is no number.
         """
-        return self._each("bytes", "probabilities", texts, np.zeros([0, len(self.labels)], np.float32))
+        answers = self._each("bytes", "probabilities", texts, np.zeros([0, len(self.labels)], np.float32))
+        return checked_probabilities(answers, self.path)
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """Token ids of what the model reads of each text, int32 [texts, length].
@@ -127,8 +132,13 @@ def read_labels(source: Path | bytes, path: str = "") -> object:
         if size > _SIZE_LIMIT:
             raise ModelError(f"{path} has {size} bytes. Expected at most {_SIZE_LIMIT}.")
         with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
-            if archive.getinfo("labels.json").file_size > _LABELS_LIMIT:
+            entry = archive.getinfo("labels.json")
+            if entry.compress_type not in _COMPRESSIONS:
+                raise ModelError(f"{path} has packed its labels by the method {entry.compress_type}. Export it again.")
+            with archive.open(entry) as stream:
+                content = stream.read(_LABELS_LIMIT + 1)  # no more, whatever the archive says of their size
+            if len(content) > _LABELS_LIMIT:
                 raise ModelError(f"{path} has over {_LABELS_LIMIT} bytes of labels. Export it again.")
-            return json.loads(archive.read("labels.json"))
+            return json.loads(content)
     except _DAMAGE as error:
         raise ModelError(f"{path} cannot be read as a TFLite model of ours: {error}. Export it again.") from error

@@ -9,6 +9,7 @@ import click
 from switch_tf.cli.shared import (
     as_json,
     console,
+    echo,
     echo_json,
     is_given,
     label_column,
@@ -124,7 +125,7 @@ def _show(answers: Iterator[tuple["Line", dict[str, Any]]], as_json: bool) -> in
         if as_json:
             echo_json(row)
         else:
-            click.echo(_readable(row))
+            echo(_readable(row))
     return failed
 
 
@@ -168,6 +169,8 @@ def _predictor(model: Path, threads: int | None) -> "Predictor":
 
     with timed(f"Loading {model}"):
         loaded = load_predictor(model, threads)
+    if not loaded.checked:
+        note(f"{model} is not checked: it carries no checksum to compare it with")
     if loaded.runtime != "TensorFlow":
         note(loaded.runtime)
     return loaded

@@ -1,11 +1,11 @@
 """The command line: one command per verb, each thin. Heavy imports stand inside the commands, so help comes at once.
 
 stdout carries the answer, stderr everything else. Exit codes: 0 done, 1 the user's data or settings, 2 usage,
-3 an export that does not answer as the trained model does.
+3 an export that does not answer as the trained model does, 128 + n ended by the signal n.
 """
 
-import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ import click
 
 from switch_tf.cli.answering import evaluate, predict
 from switch_tf.cli.exporting import export, verify
-from switch_tf.cli.shared import console, loudness
+from switch_tf.cli.process import discard_output, last_words, prepare_streams, stopping_on_signals
+from switch_tf.cli.shared import console, echo, loudness
 from switch_tf.cli.training import train
 from switch_tf.errors import SwitchTFError
 from switch_tf.version import __version__
-
-_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 
 
 class _Commands(click.Group):
@@ -35,7 +34,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+            discard_output()
             ctx.exit(0)
 
 
@@ -59,20 +58,27 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error on purpose is a message and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        sys.exit(commands.main(arguments, prog_name="switch-tf", standalone_mode=False))
+        prepare_streams()
+        with stopping_on_signals():
+            result = commands.main(arguments, prog_name="switch-tf", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(result)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         error.show()
         if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.command is predict:
-            click.echo("A text that begins with - goes behind --: switch-tf predict MODEL -- TEXT", err=True)
+            echo("A text that begins with - goes behind --: switch-tf predict MODEL -- TEXT", err=True)
         sys.exit(error.exit_code)
     except SwitchTFError as error:
         _fail(arguments, f"{error}{_hint(error.argument)}", error.exit_code)
     except OSError as error:
+        discard_output()
         _fail(arguments, f"{error.filename or 'Input or output'}: {error.strerror or error}.", 1)
-    except (KeyboardInterrupt, click.Abort):
-        _fail(arguments, "Interrupted.", _INTERRUPTED)
+    except MemoryError:
+        _fail(arguments, "The memory of this machine does not suffice. Take a smaller model, or a larger machine.", 1)
+    except (KeyboardInterrupt, click.Abort) as error:
+        _fail(arguments, *last_words(error))
 
 
 _HINTS = {  # for what the command itself may have no option
@@ -96,7 +102,8 @@ def _fail(arguments: list[str], message: str, exit_code: int) -> None:
         import traceback
 
         traceback.print_exc()
-    click.echo(f"Error: {message}", err=True)
+    with suppress(OSError):  # nobody listens
+        echo(f"Error: {message}", err=True)
     sys.exit(exit_code)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.shared import as_json, console, echo_json, is_given, note, text_column
+from switch_tf.cli.shared import as_json, console, echo, echo_json, is_given, note, text_column
 from switch_tf.errors import UsageError
 from switch_tf.export.formats import ALL, FORMATS
 
@@ -85,7 +85,7 @@ def export(run: Path | None, as_json: bool, **options: Any) -> None:
 
     from switch_tf.export.session import export_run
 
-    with console().status("Loading the trained model") as status:
+    with console().status("Loading the trained model", spinner="line") as status:
         exported = export_run(opened, asked, status.update)
     if as_json:
         artifacts = [each.as_dict() for each in exported.comparisons]
@@ -93,7 +93,7 @@ def export(run: Path | None, as_json: bool, **options: Any) -> None:
         return
     _print_parity(exported.comparisons)
     for line in _remarks(exported, opened, asked):
-        click.echo(line)
+        echo(line)
 
 
 def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterator[str]:

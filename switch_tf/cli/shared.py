@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,7 +62,12 @@ def is_quiet() -> bool:
 def note(message: str) -> None:
     """A line on stderr, unless the command was told to be quiet."""
     if not is_quiet():
-        click.echo(message, err=True)
+        echo(message, err=True)
+
+
+def echo(message: str, err: bool = False) -> None:
+    """A line on stdout or stderr; what the terminal's encoding lacks is escaped, where click would write UTF-8."""
+    click.echo(message, file=sys.stderr if err else sys.stdout)
 
 
 def is_given(ctx: click.Context, name: str) -> bool:
@@ -71,7 +77,8 @@ def is_given(ctx: click.Context, name: str) -> bool:
 
 def echo_json(value: dict[str, Any]) -> None:
     """One line of JSON in UTF-8, which JSON is, whatever the terminal's encoding."""
-    click.echo(json.dumps(value, ensure_ascii=False).encode() + b"\n", nl=False)
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    click.echo(line.encode("utf-8", "backslashreplace") + b"\n", nl=False)  # a path may hold half a surrogate pair
 
 
 def console(stderr: bool = True) -> "Console":

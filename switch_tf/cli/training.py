@@ -1,11 +1,15 @@
 """`switch-tf train`: data, settings and folder from the words of the command."""
 
 import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from switch_tf.cli.process import interruption
 from switch_tf.cli.shared import (
     as_json,
     command_line,
@@ -96,7 +100,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
         surveys.append(report)
         terminal.print("\n".join(survey_lines(report)), highlight=False, soft_wrap=True)
 
-    with TrainingProgress(terminal) as progress:
+    with _naming_the_way_on(output), TrainingProgress(terminal) as progress:
         run = train_run(request, config, output, progress, resume=resume, tell=tell)
     metrics = read_metrics(run.path)
     _warn_of_labels(metrics, terminal)
@@ -118,6 +122,22 @@ def _warn_of_labels(metrics: dict[str, Any], terminal: "Console") -> None:
         said = f"no validation text of {len(never):,} of the labels was answered right ({shown}). Try"
         remedy = "--set train.class_weights=balanced --set train.select_by=macro_f1, or more examples of them."
         terminal.print("\n".join(warning_lines(f"{said} {remedy}")), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _naming_the_way_on(output: Path) -> Iterator[None]:
+    """Whoever interrupts a training reads how it goes on."""
+    from switch_tf.runs.folder import unfinished
+
+    try:
+        yield
+    except BaseException as error:
+        stop = interruption(error)
+        if stop is None or not unfinished(output).is_dir():
+            raise
+        command = f"switch-tf train --output {shlex.quote(str(output))} --resume"
+        stop.args = (f"What is done so far is kept: `{command}` goes on.",)
+        raise stop from None
 
 
 def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:

@@ -34,6 +34,8 @@ def open_lines(
         ArgumentError: a column is named, and there are none.
     """
     if source == "-":
+        if sys.stdin is None:
+            raise DataError("Stdin is closed. Expected texts there, one a line.")
         return _stdin_lines(text_column, no_header, keep)
     lines = _file_lines(source, text_column, no_header, keep)
     first = next(lines, None)

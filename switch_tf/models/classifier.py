@@ -70,8 +70,8 @@ class SwitchClassifier(keras.Model):
         self.head = keras.layers.Dense(num_classes, name="head")
 
     def initialize(self) -> None:
-        """Create every weight, by a first call."""
-        nothing = tf.zeros([1, self.length], tf.int32)
+        """Create every weight, by a first call, of one token: attention takes the square of the length."""
+        nothing = tf.zeros([1, 1], tf.int32)
         self(nothing, pair_rows=nothing if self.num_pairs else None)
 
     def call(

@@ -13,7 +13,7 @@ import tf_keras as keras
 from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
-from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, assign_weights
+from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, assign_weights, creating_only
 from switch_tf.models.wide import WidePath, WideTables
 
 SCALES = "fusion/scales"
@@ -39,8 +39,8 @@ class FusedClassifier(keras.Model):
         self.initialize()
 
     def initialize(self) -> None:
-        """Create every weight, by a first call."""
-        self(tf.zeros([1, self.deep.length], tf.int32))
+        """Create every weight, by a first call, of one token."""
+        self(tf.zeros([1, 1], tf.int32))
 
     def call(self, ids: tf.Tensor, training: bool = False) -> ClassifierOutput:
         """int32 [batch, length] to logits, and the reports of the deep path.
@@ -100,8 +100,9 @@ def build_classifier(
     num_pairs = max(len(deep.get(PAIR_EMBEDDINGS, [])) - 1, 0)
     if num_pairs > (0 if tables is None else tables.index.num_pairs):
         raise RunError(f"{source} has {num_pairs} vectors of pairs that it cannot find. Restore it, or train again.")
-    classifier = SwitchClassifier(config, num_ids, num_classes, num_pairs=num_pairs)
-    classifier.initialize()
+    with creating_only(deep, source):
+        classifier = SwitchClassifier(config, num_ids, num_classes, num_pairs=num_pairs)
+        classifier.initialize()
     assign_weights(classifier, deep, source)
     return classifier if tables is None else FusedClassifier(classifier, tables, weights[SCALES])
 

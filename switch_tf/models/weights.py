@@ -1,5 +1,9 @@
 """Weights by name: how a run keeps them, and how a model gets them back."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -13,6 +17,44 @@ PAIR_EMBEDDINGS = "classifier/pairs/embeddings"  # the one that has a row for ea
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
     """Weights by name, the same names for every model of the same settings."""
     return {variable.name.removesuffix(":0"): variable for variable in model.trainable_variables}
+
+
+@contextmanager
+def creating_only(stored: Mapping[str, np.ndarray], source: str) -> Iterator[None]:
+    """Refuse to create a weight that is not among those `stored` in the file `source`, before it takes any memory.
+
+    Raises:
+        RunError: a model that is built in the block has a weight that is missing, or of another type or shape.
+    """
+    problems: list[str] = []
+
+    def create(make: Any, **arguments: Any) -> tf.Variable:
+        shape, scope = arguments.get("shape"), tf.get_current_name_scope()
+        if shape is not None:
+            name = f"{scope}/{arguments['name']}" if scope else str(arguments["name"])
+            problem = _difference(name, stored.get(name), tuple(shape))
+            if problem:
+                problems.append(problem)
+                raise RunError(problem)
+        return make(**arguments)
+
+    try:
+        with tf.variable_creator_scope(create):
+            yield
+    except RunError:
+        if not problems:
+            raise
+        # Keras has wrapped what was raised inside a layer in words of its own.
+        raise RunError(
+            f"{source} does not fit its settings: {problems[0]}. Restore the folder whole, or train again."
+        ) from None
+
+
+def _difference(name: str, stored: np.ndarray | None, shape: tuple[int, ...]) -> str | None:
+    if stored is not None and stored.dtype == np.float32 and stored.shape == shape:
+        return None
+    received = "none (missing)" if stored is None else f"{stored.shape} of {stored.dtype}"
+    return f"weight {name!r} has shape {received}, expected {shape} of float32"
 
 
 def assign_weights(model: keras.Model, weights: dict[str, np.ndarray], source: str) -> None:

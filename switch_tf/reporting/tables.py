@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 MANY_LABELS = 20  # from here on a table of all of them tells less than one of the worst
 _WORST, _CONFUSIONS = 10, 10
@@ -61,8 +62,22 @@ def parity_table(comparisons: Sequence[Any]) -> Table:
     if any(each.accuracy is not None for each in comparisons):
         add("accuracy", lambda each: _figure(each.accuracy))
         add("trained model's", lambda each: _figure(each.accuracy_of_trained_model))
-    add("", lambda each: "✓" if each.ok else "✗")
+    table.add_row("", *(_Mark(each.ok) for each in comparisons))
     return table
+
+
+class _Mark:
+    """A tick or a cross, and a word on a terminal that cannot show them."""
+
+    def __init__(self, ok: bool):
+        self.signs = ("✓", "ok") if ok else ("✗", "failed")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.signs[options.ascii_only], justify="right")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        width = len(self.signs[options.ascii_only])
+        return Measurement(width, width)
 
 
 def _figure(value: float | None) -> str:

@@ -10,17 +10,20 @@
     history.png           the same, drawn
     held_out.parquet      some held-out texts, which exports are checked on
     summary.md            the run on a page
+    manifest.json         size and SHA-256 of what answers depend on, written last and checked on opening
 
 While training goes on, the folder has the name RUN.unfinished and holds a checkpoint; it is renamed when all is there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from switch_tf import files
+from switch_tf import checksums, files
 from switch_tf.config import Config, config_from_dict, config_to_dict
 from switch_tf.errors import ConfigError, RunError
+from switch_tf.runs.labels import labels_problem
 from switch_tf.settings import read_toml
 
 CONFIG = "config.toml"
@@ -29,7 +32,14 @@ VOCABULARY = "vocabulary.txt"
 LABELS = "labels.json"
 DATA = "data.json"
 METRICS = "metrics.json"
-FORMAT = 2  # of the folder; 1 had no number, and wrote text.byte_length down where nobody had asked for it
+HELD_OUT = "held_out.parquet"
+MANIFEST = "manifest.json"
+SETTINGS = (CONFIG, DATA, LABELS, VOCABULARY)  # what a manifest describes while training goes on
+DESCRIBED = (*SETTINGS, HELD_OUT, METRICS, WEIGHTS)  # and in the end
+# Of the folder. 1 had no number, and wrote text.byte_length down where nobody had asked for it; 2 had no manifest.
+FORMAT = 3
+_FIRST_WITH_MANIFEST = 3
+_VOCABULARY_LIMIT = 2**30  # bytes: far above a million words
 
 UNFINISHED = ".unfinished"
 RUNS = Path("runs")
@@ -37,13 +47,23 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, without its weights; `switch_tf.models.text_classifier.load_classifier` reads those."""
+    """A finished run, without its weights; `switch_tf.models.text_classifier.load_classifier` reads those.
+
+    Attributes:
+        path: the folder.
+        config: its settings.
+        labels: class names, in the order of the probabilities.
+        vocabulary: words, the first of which has id 2.
+        data: what it was trained on.
+        checked: whether its files are those that its manifest names; False in a folder of a format without one.
+    """
 
     path: Path
     config: Config
     labels: list[str]
     vocabulary: list[str]
     data: dict[str, Any]
+    checked: bool = True
 
 
 def unfinished(path: Path) -> Path:
@@ -67,8 +87,10 @@ def is_run(path: Path) -> bool:
 def open_run(path: Path) -> Run:
     """A finished run.
 
+    Every file that the manifest names is read once to be checked against it, the weights too.
+
     Raises:
-        RunError: there is none, it is unfinished, or a file of it is missing or damaged.
+        RunError: there is none, it is unfinished, or a file of it is missing, damaged or was changed.
     """
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}. Expected what a training wrote.")
@@ -77,6 +99,7 @@ def open_run(path: Path) -> Run:
         raise RunError(f"{path} is unfinished. Resume the training of {path.with_name(finished)}.", argument="resume")
     if not is_run(path):
         raise RunError(f"{path} is not a run folder: it lacks {CONFIG} or {WEIGHTS}. Expected what `train` wrote.")
+    checked = check_manifest(path)
     try:
         config = config_from_dict(read_toml(path / CONFIG), where=str(path / CONFIG))
     except ConfigError as error:
@@ -89,7 +112,36 @@ def open_run(path: Path) -> Run:
         raise RunError(
             f"{received}. Expected at most {FORMAT}: open it with the release that wrote it, or a newer one."
         )
-    return Run(path, config, _read_labels(path), read_vocabulary(path / VOCABULARY), data)
+    if not checked and data.get("format", 1) >= _FIRST_WITH_MANIFEST:
+        raise RunError(f"{path} has lost its {MANIFEST}, which tells whether it is whole. Restore it, or train again.")
+    return Run(path, config, _read_labels(path), read_vocabulary(path / VOCABULARY), data, checked)
+
+
+def write_manifest(folder: Path, names: Sequence[str] = DESCRIBED) -> None:
+    """Write down the size and checksum of files, by default all that answers depend on; they must not change any more.
+
+    Raises:
+        RunError: one is missing, or the manifest cannot be written.
+    """
+    with files.refusing(folder / MANIFEST):
+        described = {name: checksums.describe(folder / name) for name in names}
+    files.write_json(folder / MANIFEST, {"files": described})
+
+
+def check_manifest(path: Path, names: Sequence[str] = DESCRIBED) -> bool:
+    """Whether there is a manifest, which must describe `names`.
+
+    Raises:
+        RunError: a file is not what it says.
+    """
+    if not (path / MANIFEST).exists():
+        return False
+    manifest = files.read_json(path / MANIFEST)
+    described = manifest.get("files") if isinstance(manifest, dict) else None
+    problem = checksums.difference(path, described, required=names)
+    if problem:
+        raise RunError(f"{path} is damaged or was changed by hand: {problem}. Restore it, or train again.")
+    return True
 
 
 def newest_run(runs: Path = RUNS, unfinished: bool = False) -> Path:
@@ -132,6 +184,7 @@ def write_settings(
     files.write_json(folder / LABELS, labels)
     files.write_json(folder / DATA, {"format": FORMAT, **data})
     files.write_text(folder / CONFIG, tomli_w.dumps(config_to_dict(config)))
+    write_manifest(folder, SETTINGS)
 
 
 def read_vocabulary(path: Path) -> list[str]:
@@ -141,7 +194,7 @@ def read_vocabulary(path: Path) -> list[str]:
         RunError: it cannot be read.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = files.read_bytes(path, _VOCABULARY_LIMIT).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} cannot be read: {error}. Restore the file, or train again.") from error
     return text.removesuffix("\n").split("\n")
@@ -158,10 +211,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _read_labels(path: Path) -> list[str]:
-    labels = files.read_json(path / LABELS)
-    expected = "at least two different class names"
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels) or len(set(labels)) < 2:
-        raise RunError(f"{path / LABELS} does not hold a list of {expected}. Restore it, or train again.")
-    if len(set(labels)) < len(labels) or any("\ud800" <= c <= "\udfff" for label in labels for c in label):
-        raise RunError(f"{path / LABELS} has a name twice, or one that is not UTF-8. Restore it, or train again.")
+    labels: list[str] = files.read_json(path / LABELS)
+    problem = labels_problem(labels)
+    if problem:
+        raise RunError(f"The labels in {path / LABELS} {problem}. Restore the file, or train again.")
     return labels

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from switch_tf import files
-from switch_tf.runs.folder import Run
+from switch_tf.runs.folder import HELD_OUT, Run
 
-HELD_OUT = "held_out.parquet"
 HELD_OUT_TEXTS = 256
 
 

@@ -24,6 +24,7 @@ from switch_tf.data.examples import (
 from switch_tf.data.request import DataRequest, read_test, request_of
 from switch_tf.data.survey import survey
 from switch_tf.errors import ConfigError, DataError, RunError
+from switch_tf.locks import locked
 from switch_tf.measuring.scores import evaluate, score
 from switch_tf.reporting.history import write_history
 from switch_tf.reporting.summary import write_summary
@@ -76,39 +77,56 @@ def train(
 
     Raises:
         DataError: the data cannot be used.
-        RunError: the folder exists, holds an unfinished training, or holds none to resume.
+        RunError: the folder exists, holds an unfinished training, holds none to resume, or another process is training
+            into it; or there is not enough memory.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     folder = unfinished(output)
-    _check_folders(output, folder, resume)
-    with timed(f"Reading and splitting {request.data}"):
-        prepared = prepare(request, config, in_memory)
-        description = _describe(request, prepared, in_memory)
-    vocabulary = _check_same(folder, config, description) if resume else None
+    with locked(output, "trained"):
+        _check_folders(output, folder, resume)
+        files.remove_parts(output.parent, folder.name)
+        with timed(f"Reading and splitting {request.data}"):
+            prepared = prepare(request, config, in_memory)
+            description = _describe(request, prepared, in_memory)
+        vocabulary = _check_same(folder, config, description) if resume else None
+        if vocabulary is None:
+            vocabulary = _start(folder, config, prepared, description)
+        else:
+            description["survey"] = _survey(config, prepared, vocabulary, request.label_column)
+            files.remove_parts(folder)
+            run.write_manifest(folder, run.SETTINGS)  # of a training cut off at its very end: the rest comes again
+        if tell is not None:
+            tell(description["survey"])
+        going = Run(folder, config, prepared.labels, vocabulary, description)
+        return _train(going, prepared, progress, output, started, None if resume else cpu_started)
 
-    from switch_tf.training.loop import CHECKPOINT  # TensorFlow loads here: what can be refused without it has been
 
-    if vocabulary is None:
-        vocabulary = _start(folder, config, prepared, description)
-    else:
-        description["survey"] = _survey(config, prepared, vocabulary, request.label_column)
-        files.remove_temporary(folder)
-    if tell is not None:
-        tell(description["survey"])
-    finished = Run(folder, config, prepared.labels, vocabulary, description)
-    fitted = _fit(finished, prepared, progress)
-    cpu_seconds = None if resume else round(time.process_time() - cpu_started, 1)
+def _train(
+    going: Run, prepared: Prepared, progress: "Progress", output: Path, started: float, cpu_started: float | None
+) -> Run:
+    """Fit and measure, and give the folder its name."""
+    import tensorflow as tf
+
+    from switch_tf.training.loop import CHECKPOINT
+
+    try:
+        fitted = _fit(going, prepared, progress)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        problem = f"The memory does not suffice to train with batches of {going.config.train.batch_size} texts"
+        raise RunError(f"{problem}. Remove {going.path} and train again with a smaller train.batch_size.") from error
+    cpu_seconds = None if cpu_started is None else round(time.process_time() - cpu_started, 1)
     # A resumed training did not see its first part: it took no less than its epochs.
     seconds = max(time.perf_counter() - started, sum(row["seconds"] for row in fitted.history))
     with timed("Measuring the best epoch"):
-        metrics = _measure(finished, prepared, fitted, round(seconds, 1), cpu_seconds)
+        metrics = _measure(going, prepared, fitted, round(seconds, 1), cpu_seconds)
     with timed("Measuring what it is compared with"):
-        metrics["comparison"] = _compare(finished, prepared, fitted, metrics, progress)
-    files.write_json(finished.path / run.METRICS, metrics)
-    write_summary(finished, metrics)
-    files.move_folder(folder, output)
+        metrics["comparison"] = _compare(going, prepared, fitted, metrics, progress)
+    files.write_json(going.path / run.METRICS, metrics)
+    write_summary(going, metrics)
+    run.write_manifest(going.path)
+    files.move_folder(going.path, output)
     (output / CHECKPOINT).unlink()  # last: until the folder has its name, a training that is cut off needs it
-    return replace(finished, path=output)
+    return replace(going, path=output)
 
 
 def read_unfinished(output: Path | None, has_data: bool = False) -> tuple[DataRequest, Config, Path]:
@@ -229,6 +247,7 @@ def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> li
     """The vocabulary of an unfinished training, if it was started with the same settings and data."""
     if config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)) != config:
         raise RunError(f"{folder} was started with other settings. Resume without settings: they are kept there.")
+    run.check_manifest(folder, run.SETTINGS)
     started_with = files.read_json(folder / run.DATA)
     for key in ("fingerprint", "test_fingerprint"):
         if started_with.get(key) != description[key]:

@@ -1,0 +1,96 @@
+"""The process around a command: signals that end it, streams that are closed, terminals that are not UTF-8."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import click
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # which end a process; SIGHUP is not on Windows
+_DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
+_received: list[int] = []
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ends the process; everything that cleans up behind Ctrl-C does so behind any of them."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Raise `Stopped` where a signal would end the process at once and leave what is half written.
+
+    A signal that is ignored, as under nohup, stays so.
+    """
+    _received.clear()
+    earlier = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+        earlier = {number: signal.getsignal(number) for number in numbers}
+        earlier = {number: handler for number, handler in earlier.items() if handler in _DEFAULTS}
+    for number in earlier:
+        signal.signal(number, _stop)
+    try:
+        yield
+    except Exception as error:
+        stopped = interruption(error)
+        if stopped is None:
+            raise
+        raise stopped from None
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, _frame: Any) -> None:
+    _received.append(number)
+    raise Stopped(number)
+
+
+def interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """The interruption behind an error: itself, or what became an error in TensorFlow's C++; None if there is none."""
+    cause = error.__cause__ if isinstance(error, click.Abort) else error  # click turns every one into Abort
+    if isinstance(cause, KeyboardInterrupt):
+        return cause
+    return Stopped(_received[-1]) if _received else None
+
+
+def last_words(stopped: BaseException) -> tuple[str, int]:
+    """What to say of an interruption, and the exit code that shells give a program which a signal ended."""
+    number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
+    name = "Interrupted." if number == signal.SIGINT else f"Ended by {signal.Signals(number).name}."
+    return " ".join([name, *map(str, stopped.args)]), 128 + number
+
+
+def prepare_streams() -> None:
+    """Have a terminal that is not UTF-8 show what it lacks as an escape, and no file take the place of a closed stream.
+
+    Raises:
+        OSError: stdout is closed, so that nobody would see the answer.
+    """
+    for descriptor in (0, 1, 2):  # a closed one is what the next file to be opened would get
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    if sys.stdout is None:
+        raise OSError("Stdout is closed. Expected a place for the answer")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # what a caller put there may lack it
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Let what is still buffered for stdout go nowhere, so that Python does not stumble over it when it ends."""
+    with suppress(OSError, ValueError, AttributeError):  # no descriptor, closed, none
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
