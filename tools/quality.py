@@ -4,7 +4,8 @@
 
 A set is the name of a built-in one, or NAME=FOLDER with train.tsv.xz and test.tsv.xz in it (label, text). For each seed
 the command trains with `--twin`, which measures all models on the test texts once, when everything is chosen: by a part
-of the training texts. Then the model of the first seed is exported as int8 TFLite, with the gate, and asked in LiteRT.
+of the training texts. Then the model of the first seed is exported as int8 TFLite, with the gate, and asked in LiteRT;
+with --gate every other format is exported too, which takes longer than the rest.
 
 fastText is measured where it is installed, in this Python or in another: `--fasttext /path/to/python`. What has been
 measured is kept in a file and not measured again, so that a table can grow set by set.
@@ -44,6 +45,7 @@ print(json.dumps(model.test(test)))
 @click.argument("sets", nargs=-1, required=True, metavar="NAME[=FOLDER]...")
 @click.option("--seeds", default=2, show_default=True, help="Trainings of each set: seeds 0, 1, ...")
 @click.option("--fasttext", metavar="PYTHON", help="A Python that can import fasttext.")
+@click.option("--gate", is_flag=True, help="Export every format of the first seed.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("quality.json"), show_default=True)
 @click.option("--write", type=click.Path(path_type=Path), multiple=True, help="A file with markers to put tables in.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As of `switch-tf train`.")
@@ -51,6 +53,7 @@ def main(
     sets: tuple[str, ...],
     seeds: int,
     fasttext: str | None,
+    gate: bool,
     results: Path,
     write: tuple[Path, ...],
     settings: tuple[str, ...],
@@ -63,7 +66,7 @@ def main(
             key = f"{name}/{seed}"
             if key not in measured:
                 click.echo(f"{name}, seed {seed}", err=True)
-                measured[key] = measure(name, Path(folder) if folder else None, seed, fasttext, settings)
+                measured[key] = measure(name, Path(folder) if folder else None, seed, fasttext, gate, settings)
                 results.write_text(json.dumps(measured, indent=1) + "\n")
     tables = {"accuracy": accuracy_table(measured), "cost": cost_table(measured)}
     for path in write:
@@ -71,7 +74,9 @@ def main(
     click.echo("\n\n".join(tables.values()))
 
 
-def measure(name: str, folder: Path | None, seed: int, fasttext: str | None, settings: Sequence[str]) -> dict[str, Any]:
+def measure(
+    name: str, folder: Path | None, seed: int, fasttext: str | None, gate: bool, settings: Sequence[str]
+) -> dict[str, Any]:
     """Figures of one training of one set."""
     data, test = (name, None) if folder is None else (folder / "train.tsv.xz", folder / "test.tsv.xz")
     with tempfile.TemporaryDirectory() as temporary:
@@ -94,7 +99,7 @@ def measure(name: str, folder: Path | None, seed: int, fasttext: str | None, set
         if reached is not None:
             figures["accuracy"]["fasttext"] = reached
         if seed == 0:
-            figures |= measure_export(run)
+            figures |= measure_export(run, gate)
     return figures
 
 
@@ -123,8 +128,8 @@ def flops_per_token(config: Any) -> int:
     return feed_forward + 2 * model.d_model * model.num_experts * switch_layers
 
 
-def measure_export(path: Path) -> dict[str, Any]:
-    """Bytes of the int8 TFLite file, the time of an answer in LiteRT, and whether every format passed the gate."""
+def measure_export(path: Path, gate: bool) -> dict[str, Any]:
+    """Bytes of the int8 TFLite file, the time of an answer in LiteRT, and which formats did not pass the gate."""
     from switch_tf.artifacts.tflite_file import TFLitePredictor
     from switch_tf.errors import SwitchTFError
     from switch_tf.export.options import ExportOptions
@@ -133,8 +138,9 @@ def measure_export(path: Path) -> dict[str, Any]:
     from switch_tf.runs.held_out import read_held_out
 
     run, figures = open_run(path), dict[str, Any]()
-    refused = []
-    for name, options in (("tflite", {"precision": "int8"}), ("tflite", {}), ("onnx", {}), ("saved_model", {})):
+    refused, formats = [], [("tflite", {"precision": "int8"})]
+    formats += [("tflite", {}), ("onnx", {}), ("saved_model", {})] if gate else []
+    for name, options in formats:
         try:
             exported = export_run(run, ExportOptions(name, **options))  # type: ignore[arg-type]
         except SwitchTFError as error:
@@ -145,7 +151,7 @@ def measure_export(path: Path) -> dict[str, Any]:
             figures["int8_accuracy"] = exported.comparisons[0].accuracy
             ask = TFLitePredictor(exported.paths[0], threads=1).probabilities
             figures["milliseconds"] = milliseconds(ask, read_held_out(run)[:_ASKED])
-    return figures | {"refused": refused}
+    return figures | {"exported": len(formats), "refused": refused}
 
 
 def milliseconds(ask: Callable[[list[str]], Any], texts: list[str]) -> float:
@@ -203,7 +209,8 @@ def cost_table(measured: dict[str, dict[str, Any]]) -> str:
     ]
     for name, runs in by_set(measured).items():
         first = runs[0]
-        refused = ", ".join(each.split(":")[0] for each in first.get("refused", [])) or "none"
+        failed = ", ".join(each.split(":")[0] for each in first.get("refused", [])) or "none"
+        refused = f"{failed} of {first['exported']}" if "exported" in first else "not run"
         size, accuracy, ms = (first.get(key) for key in ("int8_bytes", "int8_accuracy", "milliseconds"))
         seconds = f"{first['cpu_seconds']:.0f} ({first['seconds']:.0f})"
         cells = [first["length"], seconds, first["epochs"], f"{first['parameters']:,}", f"{first['flops']:,}"]
