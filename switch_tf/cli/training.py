@@ -154,7 +154,7 @@ def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
     if options["preset"] == "auto":
         config, choices = auto_config(request, options["file"], assignments)
         for key, value, why in choices:
-            console().print(f"  {key} = {value}: {why}", highlight=False, markup=False)
+            console().print(f"  {key} = {value}: {why}", highlight=False, markup=False, soft_wrap=True)
     else:
         config = load_config(options["preset"], options["file"], assignments)
     return request, config, options["output"] or fresh_name(request.data)
