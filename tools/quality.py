@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 MODELS = {
     "linear": "TF-IDF + LR",
@@ -175,9 +176,11 @@ def measure_fasttext(python: str | None, data: str, test: str | None, seed: int,
     splits = read_examples(data), read_examples(data if test is None else test, split="test")
     codes = {label: f"__label__{i}".encode() for i, label in enumerate(sorted(set(splits[0].labels.to_pylist())))}
     for name, examples in zip(("train", "test"), splits, strict=True):
+        # It learns in the order of the file, and badly from one that is sorted by label.
+        shuffled = examples.take(np.random.default_rng(seed).permutation(len(examples)))
         lines = (
             b" ".join([codes[label], *words_of(text)])
-            for text, label in zip(examples.texts.to_pylist(), examples.labels.to_pylist(), strict=True)
+            for text, label in zip(shuffled.texts.to_pylist(), shuffled.labels.to_pylist(), strict=True)
         )
         (folder / f"{name}.txt").write_bytes(b"\n".join(lines) + b"\n")
     words = [interpreter, "-c", _FASTTEXT, *(str(folder / f"{name}.txt") for name in ("train", "test")), str(seed)]
