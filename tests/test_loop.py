@@ -339,7 +339,6 @@ class TestSteps:
             def __init__(self, config: Any, *_: Any):
                 self.config = config
                 assert _[-1] == 3 * 4  # 40 examples in batches of 16, four epochs
-                self.config = _[0]
 
             def restore(self, path: Path) -> Any:
                 return json.loads(path.read_text())
