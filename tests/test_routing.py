@@ -151,6 +151,14 @@ def test_equal_logits_go_to_the_first_expert() -> None:
     assert routing.expert.numpy().tolist() == [[0, 1]]
 
 
+def test_the_gate_of_equal_logits_moves_with_the_chosen_expert_alone() -> None:
+    logits = tf.constant([[[1.0, 1.0]]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        gate = route(logits, tf.constant([[True]]), 1).gate
+    assert tape.gradient(gate, logits).numpy().tolist() == [[[0.25, -0.25]]]  # p (1 - p) and -p (1 - p)
+
+
 def test_huge_logits_stay_finite() -> None:
     routing = route(tf.constant([[[1e30, -1e30], [0.0, 3e38]]]), tf.fill([1, 2], True), 2)
     assert routing.gate.numpy().tolist() == [[1.0, 1.0]]
@@ -287,6 +295,15 @@ def test_a_batch_without_a_real_token_costs_nothing() -> None:
     assert routing.dropped == 0.0
 
 
+def test_a_batch_with_one_real_token_divides_by_one() -> None:
+    logits, one = logits_choosing(EXPERTS), tf.constant([[False] * 6, [False, True] + [False] * 4])
+    routing = route(logits, one, 2)
+    np.testing.assert_allclose(routing.mean_probability, [0.25, 0.75], rtol=1e-6)
+    # f = 0, 1: 2 x 1 x 3/4;  logsumexp = ln(3 + 1)
+    assert load_balancing_loss(routing.tokens_per_expert, routing.mean_probability).numpy() == pytest.approx(1.5)
+    assert router_z_loss(logits, one).numpy() == pytest.approx(math.log(4) ** 2)
+
+
 # --- slots, dispatch, combine
 
 
@@ -368,6 +385,21 @@ def test_gradients_of_the_training_gathers_are_those_of_plain_ones(capacity: int
     upstream = tf.random.stateless_normal([4, 5 * capacity, 3], [3, 3])
     rows = np.concatenate([upstream.numpy().reshape([-1, 3]), np.zeros([1, 3], np.float32)])
     assert_same(gradient(directions[0][0], tokens, upstream, True), rows[slots.of_token.numpy()])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_in_training_no_gradient_scatters(training: bool) -> None:
+    """A scatter is slower, and adds in another order on every run of a GPU."""
+    logits, mask = random_case(5, 12, 4, seed=30)
+    slots = slots_of(logits, mask, 3)
+
+    def there_and_back(x: tf.Tensor, training: bool) -> tf.Tensor:
+        return combine(dispatch(x, slots, 4, training), slots, training)
+
+    tokens = tf.random.stateless_normal([60, 3], [1, 1])
+    function = tf.function(lambda x: gradient(there_and_back, x, x, training), autograph=False)
+    kinds = {op.type for op in function.get_concrete_function(tokens).graph.get_operations()}
+    assert any("Segment" in kind or "Scatter" in kind for kind in kinds) != training, kinds
 
 
 def gradient(
