@@ -40,7 +40,7 @@ def quickstart(output: Path, console: Console, progress_console: Console) -> Non
     for key, value, why in choices:
         console.print(f"  {key} = {value}: {why}", highlight=False, soft_wrap=True)
 
-    console.rule("Training: a wide and a deep path; then the dense twin of the deep one, to compare", align="left")
+    console.rule("Training a wide and a deep path, then the dense twin to compare", align="left")
     with TrainingProgress(progress_console) as progress:
         run = train(request, config, output, progress)
 
