@@ -350,11 +350,11 @@ def _keep_nul(graph: Any, line: str, characters: str, new: str) -> str:
     return _replace_each(graph, line, characters.replace("\0", ""), new)
 
 
-def _epsilon(model: TextClassifier) -> None:
+def _epsilon(model: Any) -> None:
     model.classifier.norm.epsilon = 1e-3
 
 
-def _roll_positions(model: TextClassifier) -> None:
+def _roll_positions(model: Any) -> None:
     model.classifier.positions.assign(tf.roll(model.classifier.positions, 1, axis=0))
 
 

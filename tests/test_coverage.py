@@ -49,6 +49,7 @@ def model_with_routes(routes):
     classifier.initialize()
     block = classifier.blocks[0]
     block.attention.out.kernel.assign(tf.zeros_like(block.attention.out.kernel))
+    assert classifier.positions is not None
     classifier.positions.assign(tf.zeros_like(classifier.positions))
     rows = [[0.0] * 4] * 2 + [tf.one_hot(route, 4).numpy().tolist() for route in routes]
     classifier.tokens.embeddings.assign(rows)
