@@ -11,7 +11,6 @@ from typing import Any
 
 from switch_tf.errors import ExportError
 from switch_tf.export.options import Precision
-from switch_tf.export.proof.gate import Proof
 from switch_tf.export.proof.parity import Comparison
 from switch_tf.runs.folder import Run, read_metrics
 
@@ -91,17 +90,17 @@ def _fit_words(
     return best
 
 
-def fit_cost(run: Run, proof: Proof, fit: Fit, comparison: Comparison) -> dict[str, Any]:
+def fit_cost(run: Run, fit: Fit, comparison: Comparison) -> dict[str, Any]:
     """What a fit keeps and loses, for JSON; accuracies are on the run's test split, or else its validation split."""
-    metrics = read_metrics(run.path)
-    whole = metrics["test" if "test" in metrics else "validation"]["accuracy"]
-    accuracy = comparison.accuracy
-    if accuracy is None:  # float32, which answers as the trained model does
-        accuracy = whole if fit.words == len(run.vocabulary) else proof.accuracy
+    whole = comparison.accuracy_of_trained_model
+    if whole is None:  # float32 with all words, which answers as the trained model does: nothing was measured
+        metrics = read_metrics(run.path)
+        whole = metrics["test" if "test" in metrics else "validation"]["accuracy"]
     return {
         "precision": fit.precision,
         "words": fit.words,
         "words_of_run": len(run.vocabulary),
-        "accuracy": accuracy,
+        "accuracy": whole if comparison.accuracy is None else comparison.accuracy,
         "accuracy_with_all_words": whole,
+        "max_loss": comparison.max_loss,
     }

@@ -7,7 +7,7 @@ bytes and the help read it from there. Heavy imports stand inside the methods, s
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from switch_tf.artifacts.seal import check_file
 from switch_tf.errors import ArgumentError, ModelError
@@ -15,11 +15,20 @@ from switch_tf.export.options import Door, ExportOptions
 
 if TYPE_CHECKING:
     from switch_tf.export.proof.gate import Proof
-    from switch_tf.export.proof.parity import Comparison, Runner
+    from switch_tf.export.proof.parity import Comparison
+    from switch_tf.export.proof.runner import Runner
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.runs.folder import Run
 
 _SIZE_LIMIT = 2**31  # bytes: what a file of any format can hold
+
+
+class Shrunk(NamedTuple):
+    """How many words of the run's vocabulary an artifact knows, and the points of accuracy that it was allowed to lose;
+    None where it was not told."""
+
+    words: int
+    max_loss: float | None
 
 
 class Format(ABC):
@@ -75,10 +84,10 @@ class Format(ABC):
         """Whether what is asked for has a bytes input, which cuts long texts."""
         return (options.inputs or self.inputs[0]) == "bytes"
 
-    def words(self, path: Path, whole: int) -> int:
-        """How many words of the run's vocabulary an artifact knows; all of them, `whole`, unless it says otherwise."""
+    def shrunk(self, path: Path, whole: int) -> "Shrunk":
+        """What an artifact says it may lack: nothing, unless it says otherwise; `whole` is the run's words."""
         del path
-        return whole
+        return Shrunk(whole, None)
 
     def check_output(self, path: Path) -> None:
         """
@@ -98,7 +107,7 @@ class FileFormat(Format):
 
     suffix: str
     seal: bytes
-    options = frozenset({"batch", "precision", "max_size"})
+    options = frozenset({"batch", "precision", "max_size", "max_loss"})
 
     @abstractmethod
     def build(self, run: "Run", model: "TextClassifier", options: ExportOptions) -> bytes:
@@ -160,7 +169,7 @@ class FileFormat(Format):
         _ = check_file(path, self.seal, str(path))  # beside its content, the manifest that stands beside it
         return [self.runner(_read(path), str(path), reference)]
 
-    def words(self, path: Path, whole: int) -> int:
+    def shrunk(self, path: Path, whole: int) -> "Shrunk":
         """
         Raises:
             ModelError: the file says what cannot be.
@@ -168,12 +177,16 @@ class FileFormat(Format):
         import json
 
         try:
-            words = json.loads(self.facts(_read(path)).get("text", "{}")).get("words", whole)
+            facts = self.facts(_read(path))
+            words = json.loads(facts.get("text", "{}")).get("words", whole)
+            max_loss = json.loads(facts.get("max_loss", "null"))
         except (ValueError, AttributeError, RecursionError) as error:
             raise ModelError(f"{path} cannot be read as a model of ours: {error}. Export it again.") from error
         if not isinstance(words, int) or not 0 < words <= whole:
             raise ModelError(f"{path} is not of this run: it has {words} words. Expected 1 to {whole}.")
-        return words
+        if max_loss is not None and not (isinstance(max_loss, int | float) and 0 <= max_loss <= 100):
+            raise ModelError(f"{path}: its metadata say max_loss = {max_loss!r}. Expected 0 to 100. Export it again.")
+        return Shrunk(words, max_loss)
 
 
 def _read(path: Path) -> bytes:

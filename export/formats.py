@@ -36,10 +36,11 @@ def check_options(options: ExportOptions) -> list[Format]:
     """
     formats = formats_named(options.format)
     _check_values(options)
-    for name in ("inputs", "batch", "precision", "max_size", "max_batch_size"):
+    for name in ("inputs", "batch", "precision", "max_size", "max_loss", "max_batch_size"):
         if getattr(options, name) not in (None, "float32") and any(name not in each.options for each in formats):
             fitting = " or ".join(each.name for each in FORMATS.values() if name in each.options)
             raise ArgumentError(f"{name} is for {fitting}. Received the format {options.format}: leave it out.", name)
+    _check_loss(options)
     if options.output is not None:
         if len(formats) > 1:
             problem = f"Received an output with the format {options.format}"
@@ -64,6 +65,17 @@ def _check_values(options: ExportOptions) -> None:
         number = getattr(options, name)
         if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
             raise ArgumentError(f"Received {name}={number!r}. Expected a whole number from 1 on.", argument=name)
+
+
+def _check_loss(options: ExportOptions) -> None:
+    if options.max_loss is None:
+        return
+    if not 0 <= options.max_loss <= 100:
+        expected = "points of accuracy, 0 to 100"
+        raise ArgumentError(f"Received a max_loss of {options.max_loss}. Expected {expected}.", "max_loss")
+    if options.precision in (None, "float32") and options.max_size is None:
+        problem = "max_loss is for files that may lose something. Received neither a smaller precision nor a max_size"
+        raise ArgumentError(f"{problem}: leave it out.", argument="max_loss")
 
 
 def format_of(path: Path) -> Format:

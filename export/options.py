@@ -29,7 +29,8 @@ class ExportOptions:
         precision: that large weights of a file are stored in.
         dispatch: how tokens reach experts; as in the run unless given.
         max_size: bytes that a file may have, as a number or as "800K" or "1.5M"; precision and words follow from it.
-        measured_on: where the run's labelled data is now, or its examples, which quantized files are measured on.
+        max_loss: points of accuracy that a smaller file may lose; 1 by rounding alone, 2 with words left out besides.
+        measured_on: where the run's labelled data is now, or its examples, which smaller files are measured on.
         allow_truncation: even where over 1% of texts are too long for the bytes input.
         max_batch_size: texts that TF Serving answers together at most, and accepts in one request; 64 unless given.
     """
@@ -41,6 +42,7 @@ class ExportOptions:
     precision: Precision | None = None
     dispatch: "Dispatch | None" = None
     max_size: int | str | None = None
+    max_loss: float | None = None
     measured_on: "str | Examples | None" = None
     allow_truncation: bool = False
     max_batch_size: int | None = None

@@ -64,7 +64,9 @@ def export_run(run: Run, options: ExportOptions, tell: Tell = lambda message: No
         fit = _fit(run, formats[0], options, tell)
         options = replace(options, precision=fit.precision)
     words = None if fit is None else fit.words
-    proof = Proof(run, measured_on=options.measured_on, words=words, dispatch=options.dispatch)
+    proof = Proof(
+        run, measured_on=options.measured_on, words=words, dispatch=options.dispatch, max_loss=options.max_loss
+    )
     exported = Exported([], [])
     for each, output in zip(formats, outputs, strict=True):
         tell(f"Asking the trained model, then the export: {each.name}")
@@ -72,7 +74,7 @@ def export_run(run: Run, options: ExportOptions, tell: Tell = lambda message: No
             path, comparisons = each.export(run, proof, output, options, None if fit is None else fit.content)
         exported.paths.append(path)
         exported.comparisons.extend(comparisons)
-    cost = None if fit is None else fit_cost(run, proof, fit, exported.comparisons[0])
+    cost = None if fit is None else fit_cost(run, fit, exported.comparisons[0])
     if all(each.door != "bytes" for each in exported.comparisons):
         return replace(exported, fit=cost)
     changed = changed_shares(run, proof.model)

@@ -189,6 +189,7 @@ class Classifier:
         precision: "Precision | None" = None,
         dispatch: "Dispatch | None" = None,
         max_size: int | str | None = None,
+        max_loss: float | None = None,
         measured_on: Any = None,
         allow_truncation: bool = False,
         max_batch_size: int | None = None,
@@ -205,6 +206,7 @@ class Classifier:
         precision: "Precision | None" = None,
         dispatch: "Dispatch | None" = None,
         max_size: int | str | None = None,
+        max_loss: float | None = None,
         measured_on: Any = None,
         allow_truncation: bool = False,
         max_batch_size: int | None = None,
@@ -220,6 +222,8 @@ class Classifier:
             precision: that large weights of a file are stored in: "float32" (the default), "float16" or "int8".
             dispatch: how tokens reach experts: "gather" or "einsum"; None is as trained.
             max_size: bytes that a file may have, as a number or as "800K" or "1.5M".
+            max_loss: points of accuracy that a smaller file may lose; 1 by rounding alone and 2 with words left out,
+                unless given.
             measured_on: for a smaller precision, the run's test data, or else its training data, as `train` takes it,
                 where it is not where it was or was given in memory.
             allow_truncation: even where over 1% of texts are too long for the bytes input.
@@ -244,6 +248,7 @@ class Classifier:
             precision,
             dispatch,
             max_size,
+            max_loss,
             _measured_on(run, measured_on),
             allow_truncation,
             max_batch_size,

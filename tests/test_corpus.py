@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 
 from switch_tf.export.proof.corpus import adversarial_texts, invalid_utf8_texts
+from switch_tf.text.byte_codes import kept_bytes
 from switch_tf.text.spec import TextSpec
 
 SPEC = TextSpec(sequence_length=10, byte_length=256)
@@ -30,6 +31,29 @@ def test_the_limits_of_the_specification_are_met_exactly_and_missed_by_one():
     counts = {len(text.split()) for text in TEXTS if set(text.split()) == {"film"}}
     assert {9, 10, 11} <= counts
     assert max(sizes) >= 10_000
+
+
+@pytest.mark.parametrize(
+    ("truncation", "read"),
+    [
+        ("prefix", {255: [b"film"], 256: [b"film"], 257: [b"fil"]}),
+        ("drop", {255: [b"film"], 256: [], 257: []}),
+    ],
+)
+def test_known_words_end_at_the_last_byte_and_around_it(truncation, read):
+    """What a bytes input reads of them tells it from one that reads a byte less or more, or that cuts otherwise."""
+    spec = TextSpec(sequence_length=10, byte_length=256, truncation=truncation)
+    texts = {text.encode() for text in adversarial_texts(spec, WORDS, count=400, seed=3)}
+    for end, words in read.items():
+        for start in (b" " * (end - 4), b"!" * (end - 5) + b" "):
+            assert {start + b"film", start + b"film ", start + b"films x"} <= texts
+        assert kept_bytes(spec, b" " * (end - 4) + b"film").split() == words
+
+
+def test_known_words_stand_at_the_last_position_and_behind_it():
+    for word in ("film", "fine"):
+        for places in ([*["z"] * 9, word], [*["z"] * 10, word], [*["z"] * 9, word, "dull"]):
+            assert " ".join(places) in TEXTS
 
 
 def test_it_holds_what_breaks_tokenizers():

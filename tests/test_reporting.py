@@ -85,10 +85,21 @@ def test_tables_hold_the_figures_and_the_names_as_they_are() -> None:
 def test_parity_table_shows_the_verdict(ok: bool, sign: str) -> None:
     compared = {"path": "x/a.onnx", "size": 4321, "texts": 1024, "ids_equal": 1023, "max_abs_diff": 2.34e-7}
     compared |= {"labels_equal": 1022, "routing_ties": 3, "batch_invariance": 0.0, "ok": ok, "accuracy": None}
+    compared |= {"words": 9998, "words_equal": 9997, "arrays": 36, "mean_abs_diff": None, "seconds": 7.25}
     rows = printed(parity_table([SimpleNamespace(**compared)]))
-    names = ["bytes", "texts", "ids equal", "max |dp|", "labels equal", "routing ties", "batch invariance", ""]
-    assert [row[0] for row in rows] == names
-    assert [row[1] for row in rows] == ["4,321", "1,024", "1,023", "2.3e-07", "1,022", "3", "0.0e+00", sign]
+    assert rows == [
+        ["bytes", "4,321"],
+        ["texts", "1,024"],
+        ["ids equal", "1,023"],
+        ["words equal", "9,997 of 9,998"],
+        ["arrays read back", "36"],
+        ["max |dp|", "2.3e-07"],
+        ["labels equal", "1,022"],
+        ["routing ties", "3"],
+        ["batch invariance", "0.0e+00"],
+        ["seconds", "7.2"],
+        ["", sign],
+    ]
 
 
 def test_parity_table_fits_a_terminal_and_shows_accuracies_of_those_that_have_one() -> None:
@@ -100,8 +111,10 @@ def test_parity_table_fits_a_terminal_and_shows_accuracies_of_those_that_have_on
         "labels_equal": 1,
         "routing_ties": 0,
     }
-    base |= {"batch_invariance": 0.0, "ok": True, "accuracy": None, "accuracy_of_trained_model": None}
-    measured = base | {"accuracy": 0.77123, "accuracy_of_trained_model": 0.7722}
+    base |= {"batch_invariance": 0.0, "ok": True, "accuracy": None, "accuracy_of_trained_model": None, "max_loss": None}
+    base |= {"words": 0, "words_equal": 0, "arrays": 23, "seconds": 1.0, "mean_abs_diff": None, "labels_changed": None}
+    measured = base | {"accuracy": 0.77123, "accuracy_of_trained_model": 0.7722, "max_loss": 0.01}
+    measured |= {"mean_abs_diff": 0.0026, "labels_changed": 0.0022}
     rows = [("runs/a/export/saved_model/12", base), ("runs/a/export/model.onnx", base), ("b/model.onnx", measured)]
     table = parity_table([SimpleNamespace(path=path, **figures) for path, figures in rows])
     assert [column.header for column in table.columns][1:] == [
@@ -109,7 +122,13 @@ def test_parity_table_fits_a_terminal_and_shows_accuracies_of_those_that_have_on
         "export/model.onnx",
         "b/model.onnx",
     ]
-    assert printed(table)[-3:-1] == [["accuracy", "", "", "0.7712"], ["trained model's", "", "", "0.7722"]]
+    assert printed(table)[-7:-2] == [
+        ["accuracy", "", "", "0.7712"],
+        ["trained model's", "", "", "0.7722"],
+        ["least allowed", "", "", "0.7622"],
+        ["mean |dp|", "", "", "2.6e-03"],
+        ["labels changed", "", "", "0.22%"],
+    ]
     assert table.__rich_measure__(Console(width=80), Console(width=80).options).minimum <= 80
 
 

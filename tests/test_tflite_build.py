@@ -271,7 +271,7 @@ def test_signatures_that_disagree_are_refused(run, proof, exported):
     bias.buffer = len(model.buffers) - 1
     content = tflite_file.pack(model, {"labels.json": json.dumps(run.labels)})
     with pytest.raises(ParityError, match="bytes and ids answer differently"):
-        TFLiteRunner(content, "a.tflite", proof.model).answer([b"lovely"], [1])
+        TFLiteRunner(content, "a.tflite").answer([b"lovely"], [1])
 
 
 @pytest.mark.parametrize("inside", ["file/model.tflite", "folder"])

@@ -1,5 +1,7 @@
 """The long form of the gate: it finds a run's artifacts, asks each through its own runtime, and tells good from bad."""
 
+import json
+
 import onnx
 import pytest
 from conftest import export_file
@@ -7,7 +9,9 @@ from conftest import export_file
 from switch_tf.artifacts.tflite_file import read_labels
 from switch_tf.errors import ExportError, ModelError, ParityError
 from switch_tf.export.formats import format_of
-from switch_tf.export.proof.gate import Proof
+from switch_tf.export.onnx_file.format import OnnxFormat
+from switch_tf.export.options import ExportOptions
+from switch_tf.export.proof.gate import Proof, load_exported
 from switch_tf.export.saved_model.build import export_saved_model
 from switch_tf.export.session import find_artifacts
 from switch_tf.export.session import verify_run as verify
@@ -79,16 +83,29 @@ def test_a_wrong_artifact_is_told_from_a_right_one(run, wrong):
 
 def test_texts_of_ones_own_replace_the_held_out_ones(run):
     (one,) = verify(run, [run.path / "export" / "model.onnx"], texts=5, held_out=["lovely", "dull film"])
-    assert one.ok and one.texts == 7
+    assert one.ok and one.texts == 7 + 4  # and the 48 words of the vocabulary, 12 a text
 
 
-def test_an_artifact_of_another_run_is_no_parity_failure(run, trained_run, tmp_path):
-    """It has another number of tokens, or other labels."""
+@pytest.mark.parametrize("labels", ['["spam", "ham"]', '["good", "bad"]'])
+def test_other_labels_or_another_order_of_them_are_a_parity_failure(run, tmp_path, labels):
     model = onnx.load(run.path / "export" / "model.onnx")
-    onnx.helper.set_model_props(model, {"labels": '["spam", "ham"]'})
+    (entry,) = (each for each in model.metadata_props if each.key == "labels")
+    entry.value = labels
     onnx.save(model, tmp_path / "other.onnx")
-    with pytest.raises(ModelError, match="is not of this run: its labels are"):
-        verify(run, [tmp_path / "other.onnx"], texts=5)
+    (one,) = verify(run, [tmp_path / "other.onnx"], texts=5)
+    said = ", ".join(repr(label) for label in json.loads(labels))
+    assert one.problems == [f"its metadata says the labels are [{said}]: expected ['bad', 'good']"]
+
+
+def test_a_file_remembers_how_much_it_may_lose(run, tmp_path):
+    """In float32 nothing is lost; a file that says it has fewer words is measured, and held to its own limit."""
+    path = tmp_path / "a.onnx"
+    options = ExportOptions("onnx", max_size="1M", max_loss=7.5)
+    path.write_bytes(OnnxFormat().build(run, load_exported(run, 40), options))
+    assert format_of(path).shrunk(path, 48) == (40, 7.5)
+    (one,) = verify(run, [path], texts=5)
+    assert (one.max_loss, one.words) == (0.075, 40) and one.accuracy is not None
+    assert one.accuracy_of_trained_model == Proof(run, 1).accuracy
 
 
 @pytest.mark.parametrize("name", ["none", "none.onnx"])

@@ -41,6 +41,7 @@ def build_onnx(
     inputs: Door = "text",
     batch: int | None = None,
     precision: Precision = "float32",
+    max_loss: float | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model in memory, checked in full; `model` is the trained model of `run`.
 
@@ -61,7 +62,7 @@ def build_onnx(
         converted = passes.merge(front_end, converted, ("ids", "classifier/ids"))
         converted = passes.spell_label(converted, run.labels)
         converted = passes.name_batch(converted, batch)
-    converted = passes.with_metadata(converted, _metadata(run, len(model.vocabulary), precision))
+    converted = passes.with_metadata(converted, _metadata(run, len(model.vocabulary), precision, max_loss))
     converted.producer_name, converted.producer_version = "switch-tf", version("switch-tf")
     try:
         onnx.checker.check_model(converted, full_check=True)
@@ -122,10 +123,10 @@ def describe(content: bytes) -> dict[str, Any]:
     }
 
 
-def _metadata(run: Run, words: int, precision: Precision) -> dict[str, str]:
+def _metadata(run: Run, words: int, precision: Precision, max_loss: float | None) -> dict[str, str]:
     return {
         "labels": json.dumps(run.labels, ensure_ascii=False),
         "text": json.dumps(run.config.text.as_dict() | {"words": words}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
-    }
+    } | ({} if max_loss is None else {"max_loss": json.dumps(max_loss)})

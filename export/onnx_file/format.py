@@ -8,7 +8,7 @@ from switch_tf.export.format import FileFormat
 from switch_tf.export.options import Door, ExportOptions
 
 if TYPE_CHECKING:
-    from switch_tf.export.proof.parity import Runner
+    from switch_tf.export.proof.runner import Runner
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.runs.folder import Run
 
@@ -28,7 +28,7 @@ class OnnxFormat(FileFormat):
 
         precision = options.precision or "float32"
         inputs = options.inputs or self.inputs[0]
-        built = build.build_onnx(run, model, inputs, options.batch, precision)
+        built = build.build_onnx(run, model, inputs, options.batch, precision, options.max_loss)
         return sealed(built.SerializeToString() + ONNX)
 
     def runner(self, content: bytes, path: str, reference: "TextClassifier") -> "Runner":

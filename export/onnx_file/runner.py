@@ -1,16 +1,19 @@
 """Asks an exported ONNX model through ONNX Runtime, for the gate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
+import numpy as np
 import onnx
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from switch_tf.artifacts.base import Answers
 from switch_tf.artifacts.onnx_file import OnnxPredictor
+from switch_tf.export.onnx_file.stored import read_part, spoken_labels
 from switch_tf.export.options import Door
-from switch_tf.export.proof.parity import in_batches, precision_of, refuse_other_run
+from switch_tf.export.proof.readback import Part
+from switch_tf.export.proof.reference import reference_ids
+from switch_tf.export.proof.runner import in_batches, precision_of
 from switch_tf.models.text_classifier import TextClassifier
 
 
@@ -21,15 +24,14 @@ class OnnxRunner:
         """`reference` makes ids of texts for a model that takes ids.
 
         Raises:
-            ModelError: ONNX Runtime does not load it, it is no model of ours, or one of another run.
+            ModelError: ONNX Runtime does not load it, or it is no model of ours.
         """
         self._model = OnnxPredictor(content, path=path, doors=("text", "ids", "bytes"), with_ids=True)
         self.path, self.size = path, len(content)
         self.door = cast(Door, self._model.door)
         self.precision = precision_of(self._model.facts, path)
         self.admits_invalid_utf8 = self.door != "text"
-        self._reference = reference
-        refuse_other_run(path, self._model.labels, reference.labels)
+        self._content, self._reference = content, reference
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
         """The answers to all texts, as `in_batches` has it.
@@ -39,10 +41,23 @@ class OnnxRunner:
         """
         return in_batches(self._ask, texts, batch_sizes, self._model.batch)
 
+    def tokenize(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        """What the front-end says, cut off from the classifier; nothing where ids go in."""
+        return [] if self.door == "ids" else [self._model.tokenize(texts)]
+
+    def named_labels(self) -> Mapping[str, list[str]]:
+        """The class names in the metadata, and those that the output `label` is made of."""
+        spoken = spoken_labels(onnx.load_from_string(self._content))
+        return {"its metadata": self._model.labels} | ({} if spoken is None else {"its output label": spoken})
+
+    def parts(self) -> list[Part]:
+        """All that the graph uses."""
+        return [read_part(onnx.load_from_string(self._content), self.door)]
+
     def _ask(self, texts: list[bytes]) -> Answers:
         model = self._model
         if self.door == "ids":
-            ids = self._reference.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
+            ids = reference_ids(self._reference, texts)
             probabilities, label = model.run(["probabilities", "label"], {"ids": ids})
         else:
             ids, probabilities, label = model.run(["ids", "probabilities", "label"], model.feed(texts))

@@ -6,7 +6,7 @@
 """
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ _SCRIPTS = "É ß İ \u017f Ω ﬁ 中文 日本語 한국어 עברית الع�
 _EMOJI = ["🙂", "👩‍👩‍👧‍👦", "🇩🇪", "👍🏽", "❤️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
 _COMBINING = ["e\u0301", "a\u0300\u0316", "n\u0303", "\u0301", "o\u0308\u0304"]
 _BLANK = ["", " ", "\n", "\t \r\n", "\0"]
+_WORDS_AT_LIMITS = 2  # known words that are put at each limit
 _FIXED = [*_BLANK, "a\0b", string.punctuation, "!" * 300, ". . .", "a - b", "don't", "'", "A", "é", "É"]
 
 
@@ -74,11 +75,37 @@ def _at_the_limits(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     """Texts of L - 1, L, L + 1 words and of N - 1, N, N + 1 bytes, words of 63 to 129 bytes, and 10,000 characters."""
     word, length = vocabulary[0], spec.sequence_length
     texts = [" ".join([word] * count) for count in (length - 1, length, length + 1, 2 * length)]
-    texts += [" ".join(["zz"] * length) + f" {word}"]
+    texts += _at_position(vocabulary, length)
+    texts += _at_the_last_byte(spec.num_bytes, vocabulary)
     for size in (spec.num_bytes - 1, spec.num_bytes, spec.num_bytes + 1):
         texts += [_of_bytes(f"{word} ", size), _of_bytes("é", size), _of_bytes("x", size), _of_bytes(" ", size)]
     texts += ["x" * size for size in (63, 64, 65, 127, 128, 129)]
     return [*texts, f"{word} " * (10_000 // (len(word) + 1)), "y" * 10_000, "😀" * 2_500]
+
+
+def _at_position(vocabulary: Sequence[str], length: int) -> Iterator[str]:
+    """Known words at L alone, at L + 1 alone, and at both; the words before are short, so that N bytes hold them."""
+    for word in vocabulary[:_WORDS_AT_LIMITS]:
+        yield " ".join([*["z"] * (length - 1), word])
+        yield " ".join([*["z"] * length, word])
+        yield " ".join([*["z"] * (length - 1), word, vocabulary[-1]])
+
+
+def _at_the_last_byte(size: int, vocabulary: Sequence[str]) -> Iterator[str]:
+    """Known words that end at byte N - 1, at N, and one behind it, where they are cut.
+
+    Each is the first word of its text, or the second behind one that vanishes, so that L does not hide it. Those that
+    end at N - 1 and at N stand at the end of a text, before a space, and before more text.
+    """
+    for word in vocabulary[:_WORDS_AT_LIMITS]:
+        for end in (size - 1, size, size + 1):
+            before = end - len(word.encode())
+            if before < 0:
+                continue
+            for filling in (" ", "!"):
+                # Punctuation first, then a space: else it would be part of the word where nothing is stripped.
+                start = (filling * (before - 1) + " ") if before else ""
+                yield from (f"{start}{word}", f"{start}{word} ", f"{start}{word}s x")
 
 
 def _of_bytes(unit: str, size: int) -> str:

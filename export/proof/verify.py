@@ -5,7 +5,7 @@ from pathlib import Path
 
 from switch_tf.data.examples import Examples
 from switch_tf.errors import ParityError
-from switch_tf.export.format import Format
+from switch_tf.export.format import Format, Shrunk
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.proof.parity import Comparison, incomparable
 from switch_tf.runs.folder import Run
@@ -35,13 +35,13 @@ def verify(
         ExportError: an artifact does not run.
     """
     tell(f"Loading the trained model of {run.path}")
-    proofs: dict[int, Proof] = {}  # by words of the vocabulary, which a budget of bytes may have cut
+    proofs: dict[Shrunk, Proof] = {}  # a budget of bytes may have cut the vocabulary
     comparisons = []
     for artifact, format in artifacts:
-        words = format.words(artifact, len(run.vocabulary))
-        if words not in proofs:
-            proofs[words] = Proof(run, texts, seed, held_out, measured_on, words)
-        proof = proofs[words]
+        shrunk = format.shrunk(artifact, len(run.vocabulary))
+        if shrunk not in proofs:
+            proofs[shrunk] = Proof(run, texts, seed, held_out, measured_on, shrunk.words, max_loss=shrunk.max_loss)
+        proof = proofs[shrunk]
         tell(f"Comparing {artifact} on {len(proof.texts):,} texts")
         for runner in format.open_runners(artifact, proof.model):
             try:

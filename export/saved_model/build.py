@@ -52,11 +52,11 @@ def export_saved_model(
     files.remove_parts(output)  # of versions and of the files beside them, whose exports were killed
     version = max(saved_model_versions(output), default=0) + 1
     destination = output / str(version)
-    with files.new_folder(destination) as folder:
+    with files.parents(destination), files.new_folder(destination) as folder:
         with _refusing(output):
             _save(proof.exported, folder)
             write_warmup(folder, proof.exported, largest_batch)
-        runner = SavedModelRunner(folder, str(destination), run.config.text.num_bytes)
+        runner = SavedModelRunner(folder, str(destination), run.config.text.num_bytes, proof.words)
         comparisons = [proof.check(each) for each in (runner, runner.bytes_runner())]
         written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         described = _describe(proof.exported)

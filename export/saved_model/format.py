@@ -9,7 +9,8 @@ from switch_tf.export.options import Door, ExportOptions
 
 if TYPE_CHECKING:
     from switch_tf.export.proof.gate import Proof
-    from switch_tf.export.proof.parity import Comparison, Runner
+    from switch_tf.export.proof.parity import Comparison
+    from switch_tf.export.proof.runner import Runner
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.runs.folder import Run
 
@@ -57,8 +58,10 @@ class SavedModelFormat(Format):
 
     def open_runners(self, path: Path, reference: "TextClassifier") -> list["Runner"]:
         from switch_tf.artifacts.saved_model import newest_version
+        from switch_tf.export.proof.coverage import vocabulary_texts
         from switch_tf.export.saved_model.runner import SavedModelRunner
 
         folder = newest_version(path) or path
-        runner = SavedModelRunner(folder, str(folder), reference.spec.num_bytes)
+        words = vocabulary_texts(reference.spec, reference.vocabulary)
+        runner = SavedModelRunner(folder, str(folder), reference.spec.num_bytes, words.alone + words.together)
         return [runner, runner.bytes_runner()]

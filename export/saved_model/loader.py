@@ -29,11 +29,18 @@ class Answered(NamedTuple):
     output: str
 
 
+class Packed(NamedTuple):
+    """An input that the child makes of strings, objects [n]: rows of `width` bytes with zeros behind them."""
+
+    texts: np.ndarray
+    width: int
+
+
 class Call(NamedTuple):
     """A signature to run on arrays by input name (strings: objects, `bytes`), so many rows at a time."""
 
     signature: str
-    inputs: Mapping[str, np.ndarray | Answered]
+    inputs: Mapping[str, np.ndarray | Answered | Packed]
     batch: int
     what: str = ""  # messages call it; else by the signature
 
@@ -98,11 +105,15 @@ def _describe(call: Call, signatures: Mapping[str, Any], path: str, arrays: dict
     if set(signature.inputs) != set(call.inputs):
         received = f"{what} gives {call.signature} the inputs {sorted(call.inputs)}"
         raise ExportError(f"{path}: {received}. Expected {sorted(signature.inputs)}.")
-    feeds: dict[str, str | list[Any]] = {}
+    feeds: dict[str, str | list[Any] | dict[str, Any]] = {}
     for name, source in call.inputs.items():
         info = signature.inputs[name]
         if isinstance(source, Answered):
             feeds[info.name] = [source.call, source.output]
+            continue
+        if isinstance(source, Packed):
+            arrays[f"array{id(source.texts)}"] = source.texts
+            feeds[info.name] = {"texts": f"array{id(source.texts)}", "width": source.width}
             continue
         taken, shape = tf.dtypes.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)
         if tf.dtypes.as_dtype(source.dtype) != taken or not shape.is_compatible_with(source.shape):

@@ -6,8 +6,9 @@ It stands for TF Serving: the same call loads the model (`TF_LoadSessionFromSave
 XLA off, as in the stock server. The shared libraries are those of the installed TensorFlow, called through ctypes.
 
 REQUEST holds `calls`, JSON as uint8: a list of {"what", "feeds", "fetches", "batch"}. `feeds` names, for each tensor to
-feed, an array of REQUEST or [i, key], what call i gave under that key; `fetches` names the tensor to fetch under each
-key; the rows go in batches of `batch`. RESPONSE gets `i/key` for each call i. Strings travel as `pack` says.
+feed, an array of REQUEST; or [i, key], what call i gave under that key; or {"texts", "width"}, an array of strings that
+go in as rows of so many bytes. `fetches` names the tensor to fetch under each key; the rows go in batches of `batch`.
+RESPONSE gets `i/key` for each call i. Strings travel as `pack` says.
 """
 
 import ctypes
@@ -38,10 +39,7 @@ def main(saved_model: str, request: str, response: str) -> None:
     session = Session(saved_model)
     answers: dict[str, np.ndarray] = {}
     for number, call in enumerate(calls):
-        feeds = {
-            tensor: arrays[source] if isinstance(source, str) else answers[f"{source[0]}/{source[1]}"]
-            for tensor, source in call["feeds"].items()
-        }
+        feeds = {tensor: _find(source, arrays, answers) for tensor, source in call["feeds"].items()}
         try:
             received = session.run_in_batches(feeds, call["fetches"], call["batch"])
         except LoaderError as error:
@@ -52,6 +50,19 @@ def main(saved_model: str, request: str, response: str) -> None:
     if python:
         raise LoaderError(f"the process imported {python}")
     np.savez(response, **pack(answers))
+
+
+def _find(source: Any, arrays: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What a feed of the request means."""
+    if isinstance(source, str):
+        return arrays[source]
+    if isinstance(source, list):
+        return answers[f"{source[0]}/{source[1]}"]
+    texts = arrays[source["texts"]]
+    rows = np.zeros([len(texts), source["width"]], np.uint8)
+    for row, text in zip(rows, texts, strict=True):
+        row[: len(text)] = np.frombuffer(text[: len(row)], np.uint8)
+    return rows
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 Usage: python -I saved_model_child.py SAVED_MODEL REQUEST.npz RESPONSE.npz
 
 It stands for a user's program: TensorFlow and NumPy, nothing else. REQUEST holds `content` (uint8, all texts in a
-row), `lengths` (int64 [n]), `batch_size` and `byte_length`. RESPONSE gets, for each of D = text and bytes: `D/ids`,
-`D/probabilities` and `D/labels` (UTF-8 JSON) as that input answers, and `D/ids_probabilities` and `D/ids_label` as the
-`ids` signature answers those ids.
+row), `lengths` (int64 [n]), `batch_size` and `byte_length`; `word_content`, `word_lengths` and `word_batch_size` are
+more texts, whose ids alone are asked for. RESPONSE gets, for each of D = text and bytes: `D/ids`, `D/probabilities` and
+`D/labels` (UTF-8 JSON) as that input answers, `D/ids_probabilities` and `D/ids_label` as the `ids` signature answers
+those ids, and `D/word_ids`.
 """
 
 import json
@@ -23,13 +24,17 @@ def main(saved_model: str, request: str, response: str) -> None:
     import tensorflow as tf
 
     with np.load(request, allow_pickle=False) as arrays:
-        content, lengths, size = arrays["content"].tobytes(), arrays["lengths"], int(arrays["batch_size"])
+        texts, words = (
+            _split(arrays[f"{name}content"].tobytes(), arrays[f"{name}lengths"].tolist()) for name in ("", "word_")
+        )
+        size, word_size = int(arrays["batch_size"]), int(arrays["word_batch_size"])
         byte_length = int(arrays["byte_length"])
-    ends = np.cumsum(lengths)
-    texts = [content[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    rows = np.zeros([len(texts), byte_length], np.uint8)
-    for row, text in zip(rows, texts, strict=True):
-        row[: len(text)] = np.frombuffer(text[:byte_length], np.uint8)
+
+    def pack(batch: list[bytes]) -> Any:
+        rows = np.zeros([len(batch), byte_length], np.uint8)
+        for row, text in zip(rows, batch, strict=True):
+            row[: len(text)] = np.frombuffer(text[:byte_length], np.uint8)
+        return tf.constant(rows)
 
     names = json.loads(Path(saved_model, "assets", "labels.json").read_text(encoding="utf-8"))
     signatures = tf.saved_model.load(saved_model).signatures
@@ -44,20 +49,34 @@ def main(saved_model: str, request: str, response: str) -> None:
         answers[f"{name}/ids_label"] = np.concatenate([answer["label"] for answer in numeric])
 
     starts = range(0, len(texts), size)
-    strings = [tf.constant(texts[start : start + size], tf.string) for start in starts]
+    batches = [texts[start : start + size] for start in starts]
+    strings = [tf.constant(batch, tf.string) for batch in batches]
     ids = [signatures["tokenize"](text=batch)["ids"] for batch in strings]
     said = [signatures["serving_default"](text=batch) for batch in strings]
     keep("text", ids, said, [label.decode() for answer in said for label in answer["label"].numpy()])
 
-    raw = [tf.constant(rows[start : start + size]) for start in starts]
+    raw = [pack(batch) for batch in batches]
     ids = [signatures["tokenize_bytes"](bytes=batch)["ids"] for batch in raw]
     said = [signatures["bytes"](bytes=batch) for batch in raw]
     keep("bytes", ids, said, [names[index] for answer in said for index in answer["label"].numpy()])
+
+    batches = [words[start : start + word_size] for start in range(0, len(words), word_size)]
+    text_ids = [signatures["tokenize"](text=tf.constant(batch, tf.string))["ids"] for batch in batches]
+    bytes_ids = [signatures["tokenize_bytes"](bytes=pack(batch))["ids"] for batch in batches]
+    answers["text/word_ids"], answers["bytes/word_ids"] = np.concatenate(text_ids), np.concatenate(bytes_ids)
 
     ours = sorted(name for name in sys.modules if name.split(".")[0] in ("switch_tf", "tf_keras"))
     if ours:
         raise RuntimeError(f"the process imported {ours}")
     np.savez(response, **answers)
+
+
+def _split(content: bytes, lengths: list[int]) -> list[bytes]:
+    texts, end = [], 0
+    for length in lengths:
+        texts.append(content[end : end + length])
+        end += length
+    return texts
 
 
 if __name__ == "__main__":

@@ -5,18 +5,20 @@ Serving's warm-up records. TensorFlow for Python, which loads a SavedModel by ot
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from switch_tf.artifacts.base import Answers
+from switch_tf.artifacts.base import Answers, ids_batch
 from switch_tf.artifacts.saved_model import SAVED_MODEL_LABELS
 from switch_tf.errors import ExportError, ParityError
 from switch_tf.export.options import Door, Precision
+from switch_tf.export.proof.readback import Part
 from switch_tf.export.saved_model import python_child as saved_model_child
 from switch_tf.export.saved_model.child_process import ask_child
-from switch_tf.export.saved_model.loader import Answered, Call, Outputs, as_examples, run_in_loader, strings
+from switch_tf.export.saved_model.loader import Answered, Call, Outputs, Packed, as_examples, run_in_loader, strings
+from switch_tf.export.saved_model.stored import graph_labels, read_bytes_parts, read_text_parts
 from switch_tf.export.saved_model.warmup import read_warmup
 from switch_tf.text.byte_codes import pack
 
@@ -39,11 +41,18 @@ class SavedModelRunner:
     precision: Precision = "float32"
     admits_invalid_utf8 = True
 
-    def __init__(self, folder: Path, path: str, byte_length: int):
-        """`path` is what messages call it, `byte_length` the width of its bytes input."""
+    def __init__(self, folder: Path, path: str, byte_length: int, words: Sequence[bytes] = ()):
+        """
+        Args:
+            path: what messages call it.
+            byte_length: the width of its bytes input.
+            words: texts whose ids alone will be asked for, so that the same processes answer them.
+        """
         self.folder = folder
         self.path = path
         self.byte_length = byte_length
+        self._words = list(words)
+        self._word_ids: dict[Door, list[np.ndarray]] = {"text": [], "bytes": []}
         self._asked: tuple[list[bytes], list[int]] | None = None
         self._answers: dict[Door, list[Answers]] = {}
         self.size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -70,11 +79,39 @@ class SavedModelRunner:
         question = (list(texts), list(batch_sizes))
         if question != self._asked:
             labels = self._read_labels()
+            self._word_ids = {"text": [], "bytes": []}
             of_loader = self._ask_loader(texts, batch_sizes, labels)
             of_python = self._ask_python(texts, batch_sizes[0], labels)
             self._answers = {door: of_loader[door] + of_python[door] for door in of_loader}
             self._asked = question
         return self._answers
+
+    def tokenize(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        """What `tokenize` says, in TensorFlow's C++ loader and in Python."""
+        return self.tokenize_by("text", texts)
+
+    def tokenize_by(self, door: Door, texts: Sequence[bytes]) -> list[np.ndarray]:
+        """The ids of a front-end; asked for the words that it was told of, it remembers them from the answers.
+
+        Raises:
+            ExportError, ParityError: as above.
+        """
+        if list(texts) != self._words or not self._word_ids[door]:
+            self._words, self._asked = list(texts), None
+            self.answer_all(texts[:1], [1])
+        return self._word_ids[door]
+
+    def named_labels(self) -> Mapping[str, list[str]]:
+        """The class names in the assets, and in the graphs that answer labels; `classify` is asked for its own."""
+        labels = self._read_labels()
+        spoken = graph_labels(self.folder, self.path, len(labels))
+        return {f"assets/{SAVED_MODEL_LABELS}": labels} | {
+            f"constant {number} of its graphs": each for number, each in enumerate(spoken)
+        }
+
+    def parts(self) -> list[Part]:
+        """The checkpoint and the words."""
+        return read_text_parts(self.folder, self.path)
 
     def _read_labels(self) -> list[str]:
         try:
@@ -90,8 +127,13 @@ class SavedModelRunner:
         for size in batch_sizes:
             calls += _round(inputs, size, len(calls))
         calls += _round({name: array[:0] for name, array in inputs.items()}, 1, len(calls))
+        words = self._word_calls()
         warmup = read_warmup(self.folder, self.path)  # asked to see that nothing fails
-        received = run_in_loader(self.folder, self.path, [*calls, *warmup])
+        received = run_in_loader(self.folder, self.path, [*calls, *words, *warmup])
+        ids = [each["ids"] for each in received[len(calls) : len(calls) + len(words)]]
+        if ids:
+            self._word_ids["text"].append(np.concatenate(ids[0::2]))
+            self._word_ids["bytes"].append(np.concatenate(ids[1::2]))
         *rounds, empty = [received[start : start + len(_ROUND)] for start in range(0, len(calls), len(_ROUND))]
         for (signature, _), some, none in zip(_ROUND, rounds[0], empty, strict=True):
             for key, array in some.items():
@@ -112,16 +154,27 @@ class SavedModelRunner:
             ]
         return answers
 
+    def _word_calls(self) -> list[Call]:
+        """Both front-ends on the words, in turn."""
+        size = ids_batch(self.byte_length)
+        calls = []
+        for start in range(0, len(self._words), size):
+            texts = strings(self._words[start : start + size])
+            calls.append(Call("tokenize", {"text": texts}, size))
+            calls.append(Call("tokenize_bytes", {"bytes": Packed(texts, self.byte_length)}, size))
+        return calls
+
     def _ask_python(self, texts: Sequence[bytes], batch_size: int, labels: list[str]) -> dict[Door, list[Answers]]:
-        request = {
-            "content": np.frombuffer(b"".join(texts), np.uint8),
-            "lengths": np.array([len(text) for text in texts], np.int64),
-            "batch_size": batch_size,
-            "byte_length": self.byte_length,
-        }
+        request: dict[str, np.ndarray | int] = {"batch_size": batch_size, "byte_length": self.byte_length}
+        for name, each in (("", texts), ("word_", self._words or [b""])):
+            request[f"{name}content"] = np.frombuffer(b"".join(each), np.uint8)
+            request[f"{name}lengths"] = np.array([len(text) for text in each], np.int64)
+        request["word_batch_size"] = ids_batch(self.byte_length)
         received = ask_child(saved_model_child.__file__, "in Python's TensorFlow", self.folder, self.path, request)
         answers: dict[Door, list[Answers]] = {"text": [], "bytes": []}
         for door, of_door in answers.items():
+            if self._words:
+                self._word_ids[door].append(received[f"{door}/word_ids"])
             tokens = {"ids": received[f"{door}/ids"]}
             spoken = json.loads(received[f"{door}/labels"].tobytes())
             of_door.append(Answers(tokens["ids"], received[f"{door}/probabilities"], spoken))
@@ -148,6 +201,22 @@ class _BytesRunner:
             ExportError, ParityError: as for strings.
         """
         return self._runner.answer_all(texts, batch_sizes)["bytes"]
+
+    def tokenize(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        """What `tokenize_bytes` says, in TensorFlow's C++ loader and in Python.
+
+        Raises:
+            ExportError, ParityError: as for strings.
+        """
+        return self._runner.tokenize_by("bytes", texts)
+
+    def named_labels(self) -> Mapping[str, list[str]]:
+        """Those of the assets, which the index that it answers means."""
+        return {f"assets/{SAVED_MODEL_LABELS}": self._runner.named_labels()[f"assets/{SAVED_MODEL_LABELS}"]}
+
+    def parts(self) -> list[Part]:
+        """The constants of its front-end."""
+        return read_bytes_parts(self._runner.folder, self.path)
 
 
 def _round(inputs: Outputs, batch: int, start: int) -> list[Call]:

@@ -29,7 +29,13 @@ from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 
 
-def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, precision: Precision = "float32") -> bytes:
+def build_tflite(
+    run: Run,
+    model: TextClassifier,
+    batch: int | None = None,
+    precision: Precision = "float32",
+    max_loss: float | None = None,
+) -> bytes:
     """The file in memory; `model` is the trained model of `run`.
 
     Raises:
@@ -40,7 +46,7 @@ def build_tflite(run: Run, model: TextClassifier, batch: int | None = None, prec
         "text": json.dumps(run.config.text.as_dict() | {"words": len(model.vocabulary)}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
-    }
+    } | ({} if max_loss is None else {"max_loss": json.dumps(max_loss)})
     converted = tflite_file.unpack(_convert(model, batch, precision))
     tflite_file.refuse_foreign_operators(converted)
     if precision == "int8":

@@ -8,7 +8,7 @@ from switch_tf.export.format import FileFormat
 from switch_tf.export.options import Door, ExportOptions
 
 if TYPE_CHECKING:
-    from switch_tf.export.proof.parity import Runner
+    from switch_tf.export.proof.runner import Runner
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.runs.folder import Run
 
@@ -25,12 +25,13 @@ class TFLiteFormat(FileFormat):
     def build(self, run: "Run", model: "TextClassifier", options: ExportOptions) -> bytes:
         from switch_tf.export.tflite_file import build
 
-        return build.build_tflite(run, model, options.batch, options.precision or "float32")
+        return build.build_tflite(run, model, options.batch, options.precision or "float32", options.max_loss)
 
     def runner(self, content: bytes, path: str, reference: "TextClassifier") -> "Runner":
         from switch_tf.export.tflite_file.runner import TFLiteRunner
 
-        return TFLiteRunner(content, path, reference)
+        del reference
+        return TFLiteRunner(content, path)
 
     def describe(self, content: bytes, model: "TextClassifier") -> Mapping[str, Any]:
         from switch_tf.export.tflite_file.build import describe

@@ -1,6 +1,7 @@
 """Asks an exported TFLite model through LiteRT, for the gate."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -8,9 +9,10 @@ from switch_tf.artifacts.base import Answers
 from switch_tf.artifacts.tflite_file import TFLitePredictor
 from switch_tf.errors import ModelError, ParityError
 from switch_tf.export.options import Door
-from switch_tf.export.proof.parity import in_batches, precision_of, refuse_other_run
+from switch_tf.export.proof.readback import Part
+from switch_tf.export.proof.runner import in_batches, precision_of
 from switch_tf.export.tflite_file import flatbuffer
-from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.export.tflite_file.stored import read_labels_txt, read_parts
 
 
 class TFLiteRunner:
@@ -19,18 +21,19 @@ class TFLiteRunner:
     door: Door = "bytes"
     admits_invalid_utf8 = True
 
-    def __init__(self, content: bytes, path: str, reference: TextClassifier):
+    def __init__(self, content: bytes, path: str):
         """
         Raises:
-            ModelError: LiteRT does not load it, it is no model of ours, or one of another run.
+            ModelError: LiteRT does not load it, or it is no model of ours.
         """
         self.path, self.size = path, len(content)
+        self._content = content
         try:
-            self.precision = precision_of(flatbuffer.read_facts(content), path)
+            self._facts = flatbuffer.read_facts(content)
+            self.precision = precision_of(self._facts, path)
         except ValueError as error:
             raise ModelError(f"{path} cannot be read as a TFLite model: {error}. Export it again.") from error
         self._model = TFLitePredictor(content, path=path)
-        refuse_other_run(path, self._model.labels, reference.labels)
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
         """The answers of every signature to all texts, as `in_batches` has it.
@@ -40,6 +43,22 @@ class TFLiteRunner:
             ParityError: two signatures disagree.
         """
         return in_batches(self._ask, texts, batch_sizes, self._model.batch)
+
+    def tokenize(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        """What `tokenize` says."""
+        return [self._model.tokenize(texts)]
+
+    def named_labels(self) -> Mapping[str, list[str]]:
+        """The class names in both files of the archive, and in the metadata."""
+        return {
+            "labels.json in its archive": self._model.labels,
+            "labels.txt in its archive": read_labels_txt(self._content),
+            "its metadata": json.loads(self._facts.get("labels", "[]")),
+        }
+
+    def parts(self) -> list[Part]:
+        """The constants of each signature."""
+        return read_parts(flatbuffer.unpack(self._content))
 
     def _ask(self, texts: list[bytes]) -> Answers:
         model = self._model

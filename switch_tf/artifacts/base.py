@@ -12,6 +12,13 @@ from switch_tf.runs.labels import labels_problem
 
 BATCH = 256  # texts in memory at a time
 TEXT_BATCH = 64  # texts that a runtime is asked at a time, where its batch is dynamic: larger ones are no faster
+_IDS_BATCH = 1024  # for ids alone they are
+_IDS_BYTES = 2**20
+
+
+def ids_batch(width: int) -> int:
+    """Texts to ask for ids alone at a time, where each is a row of `width` bytes (0: a string): some megabytes."""
+    return max(1, min(_IDS_BATCH, _IDS_BYTES // max(1, width)))
 
 
 class Answers(NamedTuple):
@@ -91,16 +98,21 @@ def as_bytes(text: str | bytes) -> bytes:
 
 
 def ask_in_batches(
-    ask: Callable[[list[Any]], np.ndarray], texts: Sequence[Any], fixed: int | None, filling: Any, empty: np.ndarray
+    ask: Callable[[list[Any]], np.ndarray],
+    texts: Sequence[Any],
+    fixed: int | None,
+    filling: Any,
+    empty: np.ndarray,
+    size: int = TEXT_BATCH,
 ) -> np.ndarray:
     """The answers to any number of texts, a row for each.
 
     Args:
-        ask: gets at most `TEXT_BATCH` texts, or exactly `fixed` where the model has one batch size.
+        ask: gets at most `size` texts, or exactly `fixed` where the model has one batch size.
         filling: what fills up the last batch.
         empty: the answer to no texts, which is not asked: many graphs fail on a batch of 0.
     """
-    size = fixed or TEXT_BATCH
+    size = fixed or size
     answers = [empty]
     for start in range(0, len(texts), size):
         batch = list(texts[start : start + size])

@@ -1,14 +1,21 @@
 """Answers texts with an exported ONNX file, through ONNX Runtime alone: no TensorFlow is imported."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import as_bytes, as_text, ask_in_batches, checked_labels, checked_probabilities
+from switch_tf.artifacts.base import (
+    as_bytes,
+    as_text,
+    ask_in_batches,
+    checked_labels,
+    checked_probabilities,
+    ids_batch,
+)
 from switch_tf.artifacts.seal import ONNX, check_file
 from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
@@ -98,10 +105,16 @@ class OnnxPredictor:
         Raises:
             DataError, ModelError: as above.
         """
-        decoded = [as_text(text) for text in check_texts(texts)]
+        decoded = [as_text(text) if self.door == "text" else as_bytes(text) for text in check_texts(texts)]
         empty = np.zeros([0, self._length], np.int32)
-        ask = self._with_ids
-        return ask_in_batches(lambda batch: ask.run(["ids"], ask.feed(batch))[0], decoded, self.batch, "", empty)
+        return ask_in_batches(
+            lambda batch: self._run(self._front_end, ["ids"], self.feed(batch))[0],
+            decoded,
+            self.batch,
+            "",
+            empty,
+            size=ids_batch(self._width),
+        )
 
     def feed(self, texts: Sequence[str | bytes]) -> dict[str, np.ndarray]:
         """What goes in for texts: strings or bytes, by the door."""
@@ -115,8 +128,11 @@ class OnnxPredictor:
         Raises:
             ModelError: ONNX Runtime fails.
         """
+        return self._run(self._session, outputs, feed)
+
+    def _run(self, session: Any, outputs: list[str], feed: Mapping[str, np.ndarray]) -> list[Any]:
         try:
-            return self._session.run(outputs, dict(feed))
+            return session.run(outputs, dict(feed))
         except Exception as error:  # its exceptions share no narrower base
             raise ModelError(f"ONNX Runtime does not run {self.path}: {error}. Export it again.") from error
 
@@ -129,9 +145,9 @@ class OnnxPredictor:
             raise ModelError(f"{self.path} does not describe its text in its metadata. Export it again.") from error
 
     @cached_property
-    def _with_ids(self) -> "OnnxPredictor":
-        """The same model in a session that answers its ids too, made when they are first asked for."""
-        return OnnxPredictor(self._source, self._threads, self.path, with_ids=True)
+    def _front_end(self) -> Any:
+        """A session of the text front-end alone, made when ids are first asked for."""
+        return _open(_cut_at_ids(_parse(self._source, self.path)), self._threads, self.path)
 
 
 def _checked(source: Path | bytes, path: str) -> str | bytes:
@@ -159,18 +175,58 @@ def _open(content: str | bytes, threads: int | None, path: str) -> Any:
         raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
 
 
-def _with_ids(content: str | bytes, path: str) -> bytes:
-    """A copy of a model that also answers the inner value `ids`, int32 [batch, length]; one that takes ids stays."""
+def _parse(source: str | bytes | Path, path: str) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load_from_string(content if isinstance(content, bytes) else Path(content).read_bytes())
+        return onnx.load_from_string(source if isinstance(source, bytes) else Path(source).read_bytes())
     except (OSError, DecodeError) as error:
         raise ModelError(f"{path} cannot be read as an ONNX model of ours: {error}. Export it again.") from error
+
+
+def _with_ids(content: str | bytes, path: str) -> bytes:
+    """A copy of a model that also answers the inner value `ids`, int32 [batch, length]; one that takes ids stays."""
+    model = _parse(content, path)
     if all(entry.name != "ids" for entry in model.graph.input):
-        model.graph.output.append(onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT32, [None, None]))
+        model.graph.output.append(_ids_output())
     return model.SerializeToString()
+
+
+def _cut_at_ids(model: Any) -> bytes:
+    """A model that ends where `ids` are known: its text front-end, with nothing that serves other values alone."""
+    needed, nodes = {"ids"}, []
+    for node in reversed(model.graph.node):  # which stand in the order of their execution
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(_inputs(node))
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    del model.graph.output[:], model.graph.value_info[:]
+    model.graph.output.append(_ids_output())
+    # Copies: the lists that these live in are cleared.
+    kept_nodes, kept_constants = (
+        [type(each).FromString(each.SerializeToString()) for each in kept] for kept in (nodes, constants)
+    )
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(reversed(kept_nodes))
+    model.graph.initializer.extend(kept_constants)
+    return model.SerializeToString()
+
+
+def _inputs(node: Any) -> Iterator[str]:
+    """What a node takes, and what the graphs inside it take from around them."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _inputs(inner)
+        for output in attribute.g.output:  # a branch may hand on what it has from around it
+            yield output.name
+
+
+def _ids_output() -> Any:
+    import onnx
+
+    return onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT32, [None, None])
 
 
 def _labels(metadata: Mapping[str, Any], classes: int, path: str) -> list[str]:

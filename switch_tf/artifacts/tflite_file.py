@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels, checked_probabilities
+from switch_tf.artifacts.base import (
+    TEXT_BATCH,
+    as_bytes,
+    ask_in_batches,
+    checked_labels,
+    checked_probabilities,
+    ids_batch,
+)
 from switch_tf.artifacts.seal import TFLITE, check_file
 from switch_tf.environment import start_notes_held_back
 from switch_tf.errors import ModelError
@@ -86,7 +93,8 @@ class TFLitePredictor:
         Raises:
             DataError, ModelError: as above.
         """
-        return self._each("tokenize", "ids", texts, np.zeros([0, self._length], np.int32))
+        size = ids_batch(self._byte_length)
+        return self._each("tokenize", "ids", texts, np.zeros([0, self._length], np.int32), size)
 
     def run(self, signature: str, feed: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What a signature answers.
@@ -103,10 +111,17 @@ class TFLitePredictor:
         """What goes into `bytes` and `tokenize` for texts."""
         return {"bytes": pack([as_bytes(text) for text in check_texts(texts)], self._byte_length)}
 
-    def _each(self, signature: str, output: str, texts: Sequence[str | bytes] | np.ndarray, empty: Any) -> np.ndarray:
+    def _each(
+        self,
+        signature: str,
+        output: str,
+        texts: Sequence[str | bytes] | np.ndarray,
+        empty: np.ndarray,
+        size: int = TEXT_BATCH,
+    ) -> np.ndarray:
         encoded = [as_bytes(text) for text in check_texts(texts)]
         return ask_in_batches(
-            lambda batch: self.run(signature, self.feed(batch))[output], encoded, self.batch, b"", empty
+            lambda batch: self.run(signature, self.feed(batch))[output], encoded, self.batch, b"", empty, size
         )
 
 

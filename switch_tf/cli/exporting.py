@@ -46,6 +46,12 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
     "--max-size", metavar="BYTES", help="Fit a file into so many (800000, 800K, 1M = 1,000,000) at the least loss."
 )
 @click.option(
+    "--max-loss",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="Of accuracy, that a smaller file may lose. [default: 1 by --quantize, 2 where words are left out]",
+)
+@click.option(
     "--data",
     "measured_on",
     metavar="DATA",
@@ -63,15 +69,17 @@ def export(run: Path | None, as_json: bool, **options: Any) -> None:
     """Turn RUN (default: the newest under ./runs) into a model that needs none of this package.
 
     The result is loaded by its own runtime, every signature is asked some hundred texts, hostile ones included, in
-    batches of 1, 7 and 64, and compared with the trained model. If any answer is off, the exit code is 3 and nothing is
-    left behind. Exporting a SavedModel again makes the next version and leaves the earlier ones alone; a file is
-    replaced. Beside the versions stands what TF Serving is started with, and how to ask it.
+    batches of 1, 7 and 64, every front-end every word of the vocabulary, and compared with the trained model; its
+    weights, tables and labels are read back. If anything is off, the exit code is 3 and nothing is left behind.
+    Exporting a SavedModel again makes the next version and leaves the earlier ones alone; a file is replaced. Beside
+    the versions stands what TF Serving is started with, and how to ask it.
 
     ONNX takes strings, TFLite takes UTF-8 bytes, a SavedModel both. For a GPU, take ONNX with `--inputs ids` and a
     fixed `--batch`; for LiteRT.js, TFLite with `--batch 1`.
 
     A quantized model may lose one point of accuracy on the run's test data, which is read again from where it was.
-    --max-size tries float32, float16 and int8, and then leaves out the rarest words; it says what that costs.
+    --max-size tries float32, float16 and int8, and then leaves out the rarest words, for two points at most; it says
+    what that costs. --max-loss sets another limit.
     """
     from switch_tf.export.formats import check_options
     from switch_tf.export.options import ExportOptions
@@ -103,6 +111,10 @@ def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterat
             f"In {asked.max_size}: {cost['precision']}, {cost['words']:,} of {cost['words_of_run']:,} words, accuracy "
             f"{cost['accuracy']:.4f} where the trained model has {cost['accuracy_with_all_words']:.4f}"
         )
+    unvisited = {expert for each in exported.comparisons for expert in each.experts_unvisited}
+    if unvisited:
+        yield f"Reached by no word nor any pair tried, and so only read back: {'; '.join(sorted(unvisited))}"
+    yield f"The gate took {sum(each.seconds for each in exported.comparisons):.1f} s"
     if exported.changed:
         shares = ", ".join(f"{share:.2%} of {name}" for name, share in exported.changed.items())
         size, length = run.config.text.num_bytes, run.config.text.sequence_length
@@ -152,9 +164,10 @@ def verify(
     """Compare exported models with the trained one of RUN: the long form of what `export` does.
 
     Each ARTIFACT (default: the newest SavedModel and all files under RUN/export) is asked the run's held-out texts and
-    hostile ones in batches of 1, 7 and 64. Token ids and labels must be equal, probabilities within 1e-5, and no answer
-    may depend on its batch. A quantized one must read the same tokens, and may lose one point of accuracy on the run's
-    test data. If one is out of bounds, the exit code is 3; the artifacts stay where they are.
+    hostile ones in batches of 1, 7 and 64, and every word of the vocabulary. Token ids and labels must be equal,
+    probabilities within 1e-5, no answer may depend on its batch, and what is stored must be what the run has. A smaller
+    one must read the same tokens, and may lose what `export` allowed it of accuracy on the run's test data. If one is
+    out of bounds, the exit code is 3; the artifacts stay where they are.
     """
     from switch_tf.data.examples import read_texts
     from switch_tf.runs.folder import open_run

@@ -72,6 +72,19 @@ class TextClassifier(tf.Module):
         """The front-end of the `bytes` input, made when it is first asked for: neither training nor `predict` does."""
         return NumericText(self.spec, self._vocabulary)
 
+    def stored_arrays(self) -> dict[str, np.ndarray]:
+        """Every weight and table of the classifier by name, float32 or int32: what each artifact must hold."""
+        return {each.name.removesuffix(":0"): each.numpy() for each in self.classifier.variables}
+
+    def folded_arrays(self) -> dict[str, np.ndarray]:
+        """Those of `stored_arrays` that the graph multiplies by a constant afterwards, multiplied by it.
+
+        A converter may store these instead: TFLite's does.
+        """
+        settings = self.classifier.settings
+        factor = np.float32((settings.d_model // settings.num_heads) ** -0.5)  # of queries, see `MaskedAttention`
+        return {name: array * factor for name, array in self.stored_arrays().items() if "/attention/query/" in name}
+
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; any number of texts, in batches.
 

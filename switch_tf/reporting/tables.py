@@ -55,6 +55,8 @@ def parity_table(comparisons: Sequence[Any]) -> Table:
     add("bytes", lambda each: f"{each.size:,}")
     add("texts", lambda each: f"{each.texts:,}")
     add("ids equal", lambda each: f"{each.ids_equal:,}")
+    add("words equal", lambda each: f"{each.words_equal:,} of {each.words:,}" if each.words else "")
+    add("arrays read back", lambda each: f"{each.arrays:,}")
     add("max |dp|", lambda each: f"{each.max_abs_diff:.1e}")
     add("labels equal", lambda each: f"{each.labels_equal:,}")
     add("routing ties", lambda each: f"{each.routing_ties:,}")
@@ -62,6 +64,11 @@ def parity_table(comparisons: Sequence[Any]) -> Table:
     if any(each.accuracy is not None for each in comparisons):
         add("accuracy", lambda each: _figure(each.accuracy))
         add("trained model's", lambda each: _figure(each.accuracy_of_trained_model))
+        add("least allowed", lambda each: _figure(_least_accuracy(each)))
+    if any(each.mean_abs_diff is not None for each in comparisons):
+        add("mean |dp|", lambda each: "" if each.mean_abs_diff is None else f"{each.mean_abs_diff:.1e}")
+        add("labels changed", lambda each: "" if each.labels_changed is None else f"{each.labels_changed:.2%}")
+    add("seconds", lambda each: f"{each.seconds:.1f}")
     table.add_row("", *(_Mark(each.ok) for each in comparisons))
     return table
 
@@ -78,6 +85,12 @@ class _Mark:
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         width = len(self.signs[options.ascii_only])
         return Measurement(width, width)
+
+
+def _least_accuracy(comparison: Any) -> float | None:
+    if comparison.accuracy_of_trained_model is None or comparison.max_loss is None:
+        return None
+    return comparison.accuracy_of_trained_model - comparison.max_loss
 
 
 def _figure(value: float | None) -> str:

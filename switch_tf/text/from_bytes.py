@@ -61,6 +61,15 @@ class NumericText(tf.Module):
         self.table_bytes = self._table.nbytes
         self.num_keys = len(self._keys.primes) // 2
 
+    def stored_arrays(self) -> dict[str, np.ndarray]:
+        """Every constant that follows from the specification or the vocabulary, by name: integers."""
+        keys, table = self._keys, self._table
+        arrays = {"codes": keys.codes, "shifts": table.shifts, "values": table.values}
+        arrays |= {f"keys/{column}": each for column, each in enumerate(table.keys.T)}
+        arrays |= {f"powers/{number}": each for number, each in enumerate(keys.powers)}
+        arrays |= {f"inverse_powers/{number}": each for number, each in enumerate(keys.inverse_powers)}
+        return {f"bytes front-end/{name}": array for name, array in arrays.items()}
+
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
         codes = tf.gather(self._keys.codes, tf.cast(rows, tf.int32))  # [batch, N]

@@ -1,0 +1,73 @@
+"""Texts that reach what samples miss: every word of a vocabulary, and every expert of every Switch layer.
+
+>>> vocabulary_texts(TextSpec(sequence_length=2), ["film", "fine", "dull"]).together
+[b'film fine', b'dull']
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from switch_tf.export.proof.reference import Visited, find_visited
+from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+
+if TYPE_CHECKING:
+    from switch_tf.models.text_classifier import TextClassifier
+
+_BATCH = 1024  # words or pairs of words routed at a time: they are one or two tokens long
+_ROUNDS = 2  # of pairs, as many in each as there are words
+
+
+class VocabularyTexts(NamedTuple):
+    """Every word once by itself, and once between others, in texts that every front-end reads whole if it can."""
+
+    alone: list[bytes]
+    together: list[bytes]
+
+
+def vocabulary_texts(spec: TextSpec, vocabulary: Sequence[str]) -> VocabularyTexts:
+    """Texts of up to L words and N - 1 bytes; a word that is longer than that has a text of its own."""
+    words = [word.encode() for word in vocabulary]
+    together: list[bytes] = []
+    chunk: list[bytes] = []
+    for word in words:
+        size = sum(map(len, chunk)) + len(chunk) + len(word)  # bytes with a space between words
+        if chunk and (len(chunk) == spec.sequence_length or size > spec.num_bytes - 1):
+            together.append(b" ".join(chunk))
+            chunk = []
+        chunk.append(word)
+    return VocabularyTexts(words, [*together, b" ".join(chunk)])
+
+
+def texts_that_visit(model: "TextClassifier", visited: Visited, seed: int = 0) -> list[bytes]:
+    """Texts of one or two words of the vocabulary that the model routes to experts not yet visited, where there are.
+
+    Args:
+        visited: what other texts visited; the more, the less is searched.
+    """
+    import tensorflow as tf
+
+    missing = {(layer, int(expert)) for layer, each in enumerate(visited) for expert in np.flatnonzero(~each)}
+    texts: list[bytes] = []
+    for ids in _candidates(len(model.vocabulary), seed):  # [batch, 1 or 2]
+        if not missing:
+            break
+        for layer, expert in sorted(missing):
+            found = find_visited(model.classifier(tf.constant(ids)).reports)[layer][:, expert]  # [batch]
+            if found.any():
+                row = ids[int(np.argmax(found))] - FIRST_WORD_ID
+                texts.append(" ".join(model.vocabulary[index] for index in row).encode())
+                missing.discard((layer, expert))
+    return texts
+
+
+def _candidates(words: int, seed: int) -> Iterator[np.ndarray]:
+    """Ids of all words, then of pairs of words in random order: int32 [batch, 1], then [batch, 2]."""
+    random = np.random.default_rng(seed)
+    ids = np.arange(FIRST_WORD_ID, FIRST_WORD_ID + words, dtype=np.int32)
+    rounds = [ids[:, np.newaxis]]
+    rounds += [np.stack([ids, random.permutation(ids)], axis=1) for _ in range(_ROUNDS)]
+    for each in rounds:
+        for start in range(0, words, _BATCH):
+            yield each[start : start + _BATCH]

@@ -1,0 +1,117 @@
+"""The trained model's own answers, which artifacts are held against: TensorFlow on the CPU, float32, without XLA."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from switch_tf.artifacts.base import Answers
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from switch_tf.models.text_classifier import TextClassifier
+
+NEAR_TIE = 1e-6  # between router logits
+_BATCH = 64
+_IDS_BATCH = 1024
+
+Visited = list[np.ndarray]  # for each Switch layer, bool [experts]: whether a token found room there
+
+
+class Reference(NamedTuple):
+    """The trained model's answers, which texts are near-ties, bool [n], and the experts that the texts visit."""
+
+    answers: Answers
+    near_tie: np.ndarray
+    visited: Visited
+
+
+@contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """What is made and run inside is placed on the CPU even where there is a GPU, and not compiled by XLA.
+
+    A GPU multiplies in TF32 and adds in other orders, and may not be there where an artifact is verified. Graphs that
+    are traced inside are not bound to the CPU, so that artifacts may be made of the same model.
+    """
+    import tensorflow as tf
+
+    compiled = tf.config.optimizer.get_jit()
+    with ExitStack() as stack:
+        stack.enter_context(tf.device("/CPU:0"))
+        if compiled:
+            tf.config.optimizer.set_jit(False)
+            stack.callback(tf.config.optimizer.set_jit, compiled)
+        yield
+
+
+def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: int = _BATCH) -> Reference:
+    """The trained model's own answers."""
+    import tensorflow as tf
+
+    function = tf.function(model.classifier.__call__, autograph=False)
+    ids_of_any_batch = tf.TensorSpec([None, model.spec.sequence_length], tf.int32)
+    report = function.get_concrete_function(ids_of_any_batch)  # one trace for all sizes
+    ids, probabilities, labels, ties, visits = [], [], [], [], []
+    with on_the_cpu():
+        for start in range(0, len(texts), batch_size):
+            text = tf.constant(texts[start : start + batch_size], tf.string)
+            ids.append(model.tokenize(text)["ids"])
+            answer = model.classify_text(text)
+            probabilities.append(answer["probabilities"].numpy())
+            labels += [label.decode() for label in answer["label"].numpy()]
+            reports = report(ids[-1]).reports
+            ties.append(_near_ties(reports, ids[-1] != 0, batch=len(text)))
+            visits.append([each.any(axis=0) for each in find_visited(reports)])
+    answers = Answers(np.concatenate([each.numpy() for each in ids]), np.concatenate(probabilities), labels)
+    return Reference(answers, np.concatenate(ties), [np.any(layer, axis=0) for layer in zip(*visits, strict=True)])
+
+
+def join(first: Reference, second: Reference) -> Reference:
+    """The answers to both sets of texts."""
+    answers = Answers(
+        np.concatenate([first.answers.ids, second.answers.ids]),
+        np.concatenate([first.answers.probabilities, second.answers.probabilities]),
+        first.answers.labels + second.answers.labels,
+    )
+    visited = [np.logical_or(*layers) for layers in zip(first.visited, second.visited, strict=True)]
+    return Reference(answers, np.concatenate([first.near_tie, second.near_tie]), visited)
+
+
+def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray:
+    """The ids of the Keras front-end, int32 [texts, length]."""
+    import tensorflow as tf
+
+    with on_the_cpu():
+        parts = [
+            model.tokenize(tf.constant(texts[start : start + _IDS_BATCH], tf.string))["ids"].numpy()
+            for start in range(0, len(texts), _IDS_BATCH)
+        ]
+    return np.concatenate(parts)
+
+
+def find_visited(reports: Sequence[Any]) -> list[np.ndarray]:
+    """Which experts each text of a batch visits with a token that found room: bool [batch, experts] for each layer."""
+    import tensorflow as tf
+
+    visited = []
+    for report in reports:
+        chosen = tf.one_hot(report.routing.expert, report.logits.shape[-1], True, False, dtype=tf.bool)
+        visits = tf.logical_and(chosen, report.routing.kept[..., tf.newaxis])  # [batch, length, experts]
+        visited.append(tf.reduce_any(visits, axis=1).numpy())  # [batch, experts]
+    return visited
+
+
+def _near_ties(reports: Sequence[Any], real: "tf.Tensor", batch: int) -> np.ndarray:
+    """Which texts have a real token with two nearly equal best experts in some layer, bool [batch]."""
+    import tensorflow as tf
+
+    ties = np.zeros(batch, bool)
+    for report in reports:
+        if report.logits.shape[-1] < 2:
+            continue
+        best = tf.math.top_k(report.logits, k=2).values  # [batch, length, 2]
+        close = best[..., 0] - best[..., 1] < NEAR_TIE  # [batch, length]
+        ties |= tf.reduce_any(tf.logical_and(close, real), axis=1).numpy()
+    return ties

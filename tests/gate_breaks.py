@@ -1,0 +1,410 @@
+"""Ways to make an artifact wrong, each small, for the formats it applies to; `tests/test_gate_mutations.py` tries them.
+
+A break is either done to the content of a right artifact, or built in: the artifact is made from a model, settings or
+code that are wrong, while the gate keeps the right ones. A new format joins with a surgeon and a target of its own.
+"""
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import onnx
+import tensorflow as tf
+from onnx import numpy_helper
+
+from switch_tf.artifacts.seal import ONNX as ONNX_SEAL
+from switch_tf.artifacts.seal import sealed
+from switch_tf.export.formats import FORMATS
+from switch_tf.export.onnx_file import text_graph
+from switch_tf.export.options import ExportOptions
+from switch_tf.export.proof.gate import load_exported
+from switch_tf.export.proof.readback import Stored, holds
+from switch_tf.export.tflite_file import flatbuffer
+from switch_tf.layers import dispatch
+from switch_tf.layers.switch_ffn import SwitchFFN
+from switch_tf.models import classifier
+from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.text import byte_codes
+from switch_tf.text.from_bytes import NumericText
+
+OFF = np.float32(1e-3)  # what one weight is off by
+
+
+class Target(NamedTuple):
+    """What is broken: a format and what its artifact takes and is stored in."""
+
+    format: str
+    inputs: str | None = None
+    precision: str = "float32"
+
+    def options(self) -> ExportOptions:
+        return ExportOptions(self.format, inputs=self.inputs, precision=self.precision)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.format, self.inputs, self.precision if self.precision != "float32" else "")))
+
+
+ONNX, ONNX_IDS, ONNX_BYTES = Target("onnx"), Target("onnx", "ids"), Target("onnx", "bytes")
+TFLITE, SAVED_MODEL = Target("tflite"), Target("saved_model")
+SMALL = [Target(name, precision=kind) for name in ("onnx", "tflite") for kind in ("int8", "float16")]
+INT8 = [each for each in SMALL if each.precision == "int8"]
+FLOAT16 = [each for each in SMALL if each.precision == "float16"]
+
+
+class Change(NamedTuple):
+    """A break of content: `change` gets what a surgeon opened, and the right model."""
+
+    name: str
+    targets: Sequence[Target]
+    change: Callable[[Any, TextClassifier], None]
+
+
+class Build(NamedTuple):
+    """A break that is built in, within `wrong`, which gets the run and gives a wrong one, or the right one."""
+
+    name: str
+    targets: Sequence[Target]
+    wrong: Callable[[Any], Any]
+    model: Callable[[TextClassifier], None] = lambda model: None
+
+
+class OnnxSurgeon:
+    """An opened ONNX file."""
+
+    def __init__(self, content: bytes):
+        self.model = onnx.load_from_string(content)
+
+    def close(self) -> bytes:
+        kept = [each for each in self.model.metadata_props if each.key != "sha256"]
+        del self.model.metadata_props[:]
+        self.model.metadata_props.extend(kept)
+        return sealed(self.model.SerializeToString() + ONNX_SEAL)
+
+    def arrays(self) -> Iterator[tuple[Stored, Callable[[np.ndarray], None]]]:
+        """Every constant, and what writes another in its place."""
+        scales = {tensor.name: numpy_helper.to_array(tensor) for tensor in self.model.graph.initializer}
+        for tensor in self.model.graph.initializer:
+            if tensor.data_type != onnx.TensorProto.STRING:
+                scale = scales.get(f"{tensor.name}/scale")
+
+                def write(values: np.ndarray, tensor: Any = tensor) -> None:
+                    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+                yield Stored(tensor.name, numpy_helper.to_array(tensor), scale), write
+
+    def multiply_scales(self, factor: float, only_one: bool) -> None:
+        for stored, write in self.arrays():
+            if stored.name.endswith("/scale"):
+                scale = stored.values.copy()
+                scale.flat[: 1 if only_one else None] *= np.float32(factor)
+                write(scale)
+                if only_one:
+                    return
+
+    def label_encoder(self) -> dict[str, Any]:
+        (node,) = (each for each in self.model.graph.node if each.op_type == "LabelEncoder")
+        return {each.name: each for each in node.attribute}
+
+    def reverse_labels(self, place: str) -> None:
+        if place == "metadata":
+            (entry,) = (each for each in self.model.metadata_props if each.key == "labels")
+            entry.value = json.dumps(json.loads(entry.value)[::-1])
+        else:
+            (names,) = (each for each in self.model.graph.initializer if each.name == "label_names")
+            names.string_data[:] = names.string_data[::-1]
+
+
+class TFLiteSurgeon:
+    """An opened TFLite file."""
+
+    def __init__(self, content: bytes):
+        self.model = flatbuffer.unpack(content)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            self.files = {name: archive.read(name).decode() for name in archive.namelist()}
+
+    def close(self) -> bytes:
+        return flatbuffer.pack(self.model, self.files)
+
+    def arrays(self) -> Iterator[tuple[Stored, Callable[[np.ndarray], None]]]:
+        """Every constant of the first signature, and what writes another in its place."""
+        from switch_tf.export.tflite_file import stored
+
+        (number,) = (each.subgraphIndex for each in self.model.signatureDefs if each.signatureKey == b"bytes")
+        subgraph = self.model.subgraphs[number]
+        for index, tensor in enumerate(subgraph.tensors):
+            buffer = self.model.buffers[tensor.buffer]
+            if buffer.data is None or tensor.type not in stored._TYPES:
+                continue
+            values = np.frombuffer(bytes(buffer.data), stored._TYPES[tensor.type])
+            values = values.reshape([] if tensor.shape is None else tensor.shape)
+
+            def write(values: np.ndarray, buffer: Any = buffer) -> None:
+                buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+
+            yield Stored(str(index), values, stored._scale(tensor, values)), write
+
+    def multiply_scales(self, factor: float, only_one: bool) -> None:
+        for tensor in (tensor for subgraph in self.model.subgraphs for tensor in subgraph.tensors):
+            if tensor.quantization is not None and tensor.quantization.scale is not None:
+                scale = np.array(tensor.quantization.scale, np.float32)
+                scale[: 1 if only_one else None] *= np.float32(factor)
+                tensor.quantization.scale = scale
+                if only_one:
+                    return
+
+    def reverse_labels(self, place: str) -> None:
+        if place == "labels.json":
+            self.files[place] = json.dumps(json.loads(self.files[place])[::-1])
+        elif place == "labels.txt":
+            self.files[place] = "".join(line + "\n" for line in self.files[place].split("\n")[-2::-1])
+        else:
+            (entry,) = (each for each in self.model.metadata if each.name == b"labels")
+            buffer = self.model.buffers[entry.buffer]
+            said = json.dumps(json.loads(bytes(buffer.data))[::-1]).encode()
+            buffer.data = np.frombuffer(said, np.uint8)
+
+
+SURGEONS: dict[str, Any] = {"onnx": OnnxSurgeon, "tflite": TFLiteSurgeon}
+
+
+def _find(surgeon: Any, array: np.ndarray, folded: np.ndarray | None = None) -> tuple[Stored, Callable[..., None]]:
+    for stored, write in surgeon.arrays():
+        if stored.values.size == array.size and (
+            holds(stored, array) or (folded is not None and holds(stored, folded))
+        ):
+            return stored, write
+    raise AssertionError("a right artifact does not hold the array that should be broken")
+
+
+def _shift(name: str, place: int = -1) -> Callable[[Any, TextClassifier], None]:
+    """One value of a weight is off: float32 by `OFF`, float16 by its last bit, int8 by one step and a half."""
+
+    def change(surgeon: Any, model: TextClassifier) -> None:
+        (full,) = (each for each in model.stored_arrays() if each.endswith(name))
+        stored, write = _find(surgeon, model.stored_arrays()[full], model.folded_arrays().get(full))
+        values = stored.values.copy()
+        if values.dtype == np.float32:
+            values.flat[place] += OFF
+        elif values.dtype == np.float16:
+            values.flat[place] = np.nextafter(values.flat[place], np.float16(np.inf))
+        else:
+            values.flat[place] += 1 if values.flat[place] < 0 else -1
+        write(values)
+
+    return change
+
+
+def _table(name: str, alter: Callable[[np.ndarray], None]) -> Callable[[Any, TextClassifier], None]:
+    """A constant of the bytes front-end is altered."""
+
+    def change(surgeon: Any, model: TextClassifier) -> None:
+        stored, write = _find(surgeon, model.numeric_text.stored_arrays()[f"bytes front-end/{name}"])
+        values = stored.values.copy()
+        alter(values)
+        write(values)
+
+    return change
+
+
+def _swap_two_ids(values: np.ndarray) -> None:
+    """The ids of the rarest words trade places."""
+    first, second = np.argsort(values)[-2:]
+    values[[first, second]] = values[[second, first]]
+
+
+def _add_one(place: int) -> Callable[[np.ndarray], None]:
+    def alter(values: np.ndarray) -> None:
+        values.flat[place] += 1
+
+    return alter
+
+
+def _shuffle_words(surgeon: OnnxSurgeon, model: TextClassifier) -> None:
+    del model
+    ids = surgeon.label_encoder()["values_int64s"].ints
+    half = len(ids) // 2
+    ids[half:] = np.roll(ids[half:], 1).tolist()
+
+
+def _swap_last_words(surgeon: OnnxSurgeon, model: TextClassifier) -> None:
+    del model
+    ids = surgeon.label_encoder()["values_int64s"].ints
+    ids[-2:] = [ids[-1], ids[-2]]
+
+
+def _know_one_more(surgeon: OnnxSurgeon, model: TextClassifier) -> None:
+    del model
+    table = surgeon.label_encoder()
+    table["keys_strings"].strings.append(b"qqqqqqqq")
+    table["values_int64s"].ints.append(2)
+
+
+def _misspell(surgeon: OnnxSurgeon, model: TextClassifier) -> None:
+    del model
+    words = surgeon.label_encoder()["keys_strings"].strings
+    words[-1] = words[-1] + b"x"
+
+
+def _labels(place: str) -> Callable[[Any, TextClassifier], None]:
+    return lambda surgeon, model: surgeon.reverse_labels(place)
+
+
+_WEIGHTS = (
+    "tokens/embeddings",
+    "positions",
+    "switch_ffn/router",
+    "switch_ffn/w_in",
+    "switch_ffn/b_in",
+    "switch_ffn/w_out",
+    "switch_ffn/b_out",
+    *(f"attention/{name}/{kind}" for name in ("query", "key", "value", "out") for kind in ("kernel", "bias")),
+    *(f"{name}/{kind}" for name in ("attention_norm", "feed_forward_norm", "/norm") for kind in ("gamma", "beta")),
+    "head/kernel",
+    "head/bias",
+)
+CHANGES = [
+    *(Change(f"one value of {name.strip('/')}", [ONNX, TFLITE], _shift(name)) for name in _WEIGHTS),
+    Change("one value of the second expert", [ONNX_IDS, TFLITE], _shift("switch_ffn/w_in", place=32 * 64 + 1)),
+    Change("one value of an embedding that is rounded", SMALL, _shift("tokens/embeddings")),
+    Change("one value of an expert that is rounded", SMALL, _shift("switch_ffn/w_in")),
+    Change("all scales x 3", INT8, lambda surgeon, model: surgeon.multiply_scales(3, only_one=False)),
+    Change("all scales / 3", INT8, lambda surgeon, model: surgeon.multiply_scales(1 / 3, only_one=False)),
+    Change("one scale x 1.001", INT8, lambda surgeon, model: surgeon.multiply_scales(1.001, only_one=True)),
+    Change("the ids of half the words in another order", [ONNX], _shuffle_words),
+    Change("the ids of two words traded", [ONNX], _swap_last_words),
+    Change("one more word", [ONNX], _know_one_more),
+    Change("a word misspelt", [ONNX], _misspell),
+    Change("the ids of two words traded in the hash table", [TFLITE, ONNX_BYTES], _table("values", _swap_two_ids)),
+    Change("a key of the hash table", [TFLITE, ONNX_BYTES], _table("keys/1", _add_one(0))),
+    Change("a shift of the hash table", [TFLITE, ONNX_BYTES], _table("shifts", _add_one(0))),
+    Change("the code of a byte that no word has", [TFLITE, ONNX_BYTES], _table("codes", _add_one(0xC0))),
+    Change("a power that long texts need", [TFLITE, ONNX_BYTES], _table("powers/0", _add_one(-2))),
+    Change("an inverse power that long texts need", [TFLITE, ONNX_BYTES], _table("inverse_powers/1", _add_one(-2))),
+    Change("labels reversed in the metadata", [ONNX, TFLITE, ONNX_IDS], _labels("metadata")),
+    Change("labels reversed in the output", [ONNX], _labels("output")),
+    Change("labels reversed in labels.json", [TFLITE], _labels("labels.json")),
+    Change("labels reversed in labels.txt", [TFLITE], _labels("labels.txt")),
+]
+
+
+def _settings(table: str, **changes: Any) -> Callable[[Any], Any]:
+    """The run with other settings."""
+
+    def change(run: Any) -> Any:
+        settings = dataclasses.replace(getattr(run.config, table), **changes)
+        return dataclasses.replace(run, config=dataclasses.replace(run.config, **{table: settings}))
+
+    return change
+
+
+@contextmanager
+def _code(run: Any, where: Any, name: str, new: Any) -> Iterator[Any]:
+    with patch.object(where, name, new):
+        yield run
+
+
+def _with_code(where: Any, name: str, new: Any) -> Callable[[Any], Any]:
+    """The run, while a function or constant is another."""
+    return lambda run: _code(run, where, name, new)
+
+
+def _capacity(by: int) -> Callable[[Any], Any]:
+    right = SwitchFFN.capacity
+    return _with_code(SwitchFFN, "capacity", lambda self, length, training: right(self, length, training) + by)
+
+
+def _ignore_last_byte(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    return _read_bytes(self, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
+
+
+_read_bytes = NumericText.__call__
+_classify_ids = TextClassifier._classify_ids
+
+
+def _logits(self: TextClassifier, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+    return _classify_ids(self, ids) | {"probabilities": self.classifier(ids, training=False).logits}
+
+
+def _least_label(self: TextClassifier, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+    answer = _classify_ids(self, ids)
+    return answer | {"label": tf.argmin(answer["probabilities"], axis=-1)}
+
+
+def _dirty_last_row(rows: tf.Tensor, take: tf.Tensor, inverse: tf.Tensor, training: bool) -> tf.Tensor:
+    """Tokens without a slot get what is not zero, nor the same everywhere, which the norm behind would take away."""
+    del inverse, training
+    dirt = tf.range(rows.shape[-1], dtype=rows.dtype)[tf.newaxis]
+    return tf.gather(tf.concat([rows, dirt], axis=0), take)
+
+
+_replace_each = text_graph._replace_each
+
+
+def _keep_nul(graph: Any, line: str, characters: str, new: str) -> str:
+    return _replace_each(graph, line, characters.replace("\0", ""), new)
+
+
+def _epsilon(model: Any) -> None:
+    model.classifier.norm.epsilon = 1e-3
+
+
+def _roll_positions(model: Any) -> None:
+    model.classifier.positions.assign(tf.roll(model.classifier.positions, 1, axis=0))
+
+
+def _same(run: Any) -> Any:
+    return run
+
+
+def _trade(name: str) -> Callable[[Any], Any]:
+    """The last two of a list trade places."""
+
+    def change(run: Any) -> Any:
+        *others, first, second = getattr(run, name)
+        return dataclasses.replace(run, **{name: [*others, second, first]})
+
+    return change
+
+
+_MODELS = [ONNX_IDS, TFLITE]
+_FRONT_ENDS = [ONNX, TFLITE]
+BUILDS = [
+    Build("a padding mask that masks nothing", _MODELS, _with_code(classifier, "PADDING_ID", -1)),
+    Build("one slot more", _MODELS, _capacity(1)),
+    Build("one slot less", _MODELS, _capacity(-1)),
+    Build("the capacity factor", [*_MODELS, SAVED_MODEL], _settings("model", eval_capacity_factor=4.0)),
+    Build("max instead of mean", _MODELS, _settings("model", pooling="max")),
+    Build("gelu instead of relu", _MODELS, _settings("model", activation="gelu")),
+    Build("the gate left out", [*_MODELS, SAVED_MODEL], _settings("model", scale_by_gate=False)),
+    Build("the epsilon of a norm", _MODELS, _same, _epsilon),
+    Build("positions shifted by one", [*_MODELS, SAVED_MODEL], _same, _roll_positions),
+    Build("dropped tokens that get something", _MODELS, _with_code(dispatch, "_permute", _dirty_last_row)),
+    Build("no softmax", _MODELS, _with_code(TextClassifier, "_classify_ids", _logits)),
+    Build("the least probable label", _MODELS, _with_code(TextClassifier, "_classify_ids", _least_label)),
+    Build("capitals kept", [*_FRONT_ENDS, SAVED_MODEL], _settings("text", standardize="strip_punctuation")),
+    Build("punctuation kept", _FRONT_ENDS, _settings("text", standardize="lower")),
+    Build("nothing standardized", [*_FRONT_ENDS, ONNX_BYTES], _settings("text", standardize="none")),
+    Build("the other truncation", [TFLITE, ONNX_BYTES, SAVED_MODEL], _settings("text", truncation="drop")),
+    Build("the last byte ignored", [TFLITE, ONNX_BYTES], _with_code(NumericText, "__call__", _ignore_last_byte)),
+    Build("a white space that is none", [TFLITE], _with_code(byte_codes, "WHITESPACE", b"\t\n\f\r \0")),
+    Build("NUL as part of a word", [ONNX], _with_code(text_graph, "_replace_each", _keep_nul)),
+    Build("two labels traded in the model", [ONNX, TFLITE, SAVED_MODEL], _trade("labels")),
+    Build("two words traded in the model", [ONNX, TFLITE, SAVED_MODEL], _trade("vocabulary")),
+]
+
+
+def build(run: Any, target: Target, broken: Build) -> Any:
+    """The wrong model and, of a file, its content."""
+    made = broken.wrong(run)
+    with made if isinstance(made, AbstractContextManager) else nullcontext(made) as wrong:
+        model = load_exported(wrong)
+        broken.model(model)
+        if target.format == "saved_model":  # is traced when it is saved: settings can be wrong in it, but no code
+            return model
+        return FORMATS[target.format].build(wrong, model, target.options())  # type: ignore[attr-defined]
