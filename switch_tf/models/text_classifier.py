@@ -73,8 +73,15 @@ class TextClassifier(tf.Module):
         return NumericText(self.spec, self._vocabulary)
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
-        """Every weight and table of the classifier by name, float32 or int32: what each artifact must hold."""
-        return {each.name.removesuffix(":0"): each.numpy() for each in self.classifier.variables}
+        """Every weight and table of the classifier by name, float32 or int32: what each artifact must hold.
+
+        The two scales of a model with both paths are single numbers here, as the graph takes them apart.
+        """
+        arrays = {each.name.removesuffix(":0"): each.numpy() for each in self.classifier.variables}
+        if isinstance(self.classifier, FusedClassifier):
+            name = self.classifier.scales.name.removesuffix(":0")
+            arrays |= {f"{name}/{number}": each for number, each in enumerate(np.split(arrays.pop(name), 2))}
+        return arrays
 
     def folded_arrays(self) -> dict[str, np.ndarray]:
         """Those of `stored_arrays` that the graph multiplies by a constant afterwards, multiplied by it.
@@ -82,8 +89,15 @@ class TextClassifier(tf.Module):
         A converter may store these instead: TFLite's does.
         """
         settings = self.classifier.settings
-        factor = np.float32((settings.d_model // settings.num_heads) ** -0.5)  # of queries, see `MaskedAttention`
-        return {name: array * factor for name, array in self.stored_arrays().items() if "/attention/query/" in name}
+        factors = {"/attention/query/": np.float32((settings.d_model // settings.num_heads) ** -0.5)}
+        if isinstance(self.classifier, FusedClassifier):
+            factors["/head/"] = self.classifier.scales.numpy()[1]
+        return {
+            name: array * factor
+            for name, array in self.stored_arrays().items()
+            for place, factor in factors.items()
+            if place in name
+        }
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; any number of texts, in batches.
