@@ -20,9 +20,9 @@ with every int8 scale three times too large or too small, and with every scale 1
     labels changed    none       0.22 %     2 %              5.2 %                0.9 %
 
 The bounds are four times what was measured and more, since deeper models round more often on their way, and below a
-third of what wrong scales do; a scale that is wrong by little is found when it is read back. One text may be far off where
-its rounded router logits choose another expert, so the bound on the largest is wide. An artifact may lose one point of
-accuracy by rounding, or two when words were left out besides, unless told otherwise.
+third of what wrong scales do; a scale that is wrong by little is found when it is read back. One text may be far off
+where its rounded router logits choose another expert, so the bound on the largest is wide. An artifact may lose one
+point of accuracy by rounding, or two when words were left out besides, unless told otherwise.
 """
 
 from typing import NamedTuple
