@@ -98,7 +98,7 @@ class Format(ABC):
 
 
 class FileFormat(Format):
-    """A format whose artifacts are one file each, with a manifest beside it.
+    """A format whose artifacts are one file each, with a manifest, labels and a page of caller lines beside it.
 
     Attributes:
         suffix: of its files, with the dot.
@@ -150,13 +150,17 @@ class FileFormat(Format):
     def export(
         self, run: "Run", proof: "Proof", output: Path, options: ExportOptions, content: bytes | None = None
     ) -> tuple[Path, list["Comparison"]]:
+        from switch_tf.export.caller_page import refuse_foreign_page, write_caller_page
         from switch_tf.export.manifest import refuse_size, write_file
 
+        refuse_foreign_page(output)
         if content is None:
             content = self.build(run, proof.exported, options)
         refuse_size(len(content), options.limit, output)
         comparison = proof.check(self.runner(content, str(output), proof.model))
-        write_file(output, content, proof.exported, comparison, self.describe(content, proof.exported))
+        described = self.describe(content, proof.exported)
+        write_file(output, content, proof.exported, comparison, described)
+        write_caller_page(output, proof.exported, described)
         return output, [comparison]
 
     def recognizes(self, path: Path) -> bool:

@@ -30,7 +30,6 @@ from switch_tf.export.saved_model.loader import run_in_loader
 from switch_tf.export.saved_model.serving_files import (
     TEXT,
     allowed_batch_sizes,
-    refuse_foreign_files,
     served_name,
 )
 from switch_tf.export.saved_model.warmup import WARMUP, batch_sizes, read_warmup
@@ -294,7 +293,6 @@ def as_example(features: dict[str, str]) -> bytes:
 
 @pytest.mark.parametrize("name", ["models.config", "batching_params.pbtxt", "docker-compose.yml", "README.md"])
 def test_a_file_of_the_users_own_is_not_replaced(trained_run, tmp_path, name):
-    refuse_foreign_files(tmp_path)
     (tmp_path / name).write_text("mine")
     run = open_run(trained_run)
     with pytest.raises(RunError, match=rf"{name} was not written by an export"):

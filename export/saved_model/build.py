@@ -26,10 +26,11 @@ from switch_tf import files
 from switch_tf.artifacts.saved_model import MANIFEST, SAVED_MODEL_LABELS, saved_model_versions
 from switch_tf.errors import RunError
 from switch_tf.export.manifest import write_manifest
+from switch_tf.export.marked_files import refuse_foreign_files
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.proof.parity import Comparison
 from switch_tf.export.saved_model.runner import SavedModelRunner
-from switch_tf.export.saved_model.serving_files import refuse_foreign_files, write_serving_files
+from switch_tf.export.saved_model.serving_files import FILES, write_serving_files
 from switch_tf.export.saved_model.warmup import CLASSIFY, LARGEST_BATCH, write_warmup
 from switch_tf.locks import scratch
 from switch_tf.models.text_classifier import TextClassifier
@@ -48,7 +49,7 @@ def export_saved_model(
         ExportError: it cannot be loaded or run without this package, or as TF Serving would; nothing of it is left.
         RunError: the folder cannot be written.
     """
-    refuse_foreign_files(output)
+    refuse_foreign_files(output / name for name in FILES)
     files.remove_parts(output)  # of versions and of the files beside them, whose exports were killed
     version = max(saved_model_versions(output), default=0) + 1
     destination = output / str(version)

@@ -15,7 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from switch_tf import files
 from switch_tf.artifacts.base import describe
-from switch_tf.errors import RunError
+from switch_tf.export.marked_files import MARK
 from switch_tf.export.saved_model.warmup import LARGEST_BATCH
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
@@ -26,9 +26,7 @@ IMAGE = "tensorflow/serving:2.19.1"
 TEXT = "A warm, funny and beautifully acted film."  # what README asks; no quote in it, for the shell
 
 FILES = ("models.config", "batching_params.pbtxt", "docker-compose.yml", "README.md")
-_MARK = "Written by an export of switch-tf, and rewritten by each."
-_MARK_WITHIN = 2000  # characters from the beginning
-_NOTE = f"# {_MARK}\n"
+_NOTE = f"# {MARK}\n"
 
 
 def write_serving_files(
@@ -46,23 +44,6 @@ def write_serving_files(
     files.write_text(folder / "batching_params.pbtxt", f"{_NOTE}{_batching_parameters(largest_batch)}")
     files.write_text(folder / "docker-compose.yml", f"{_NOTE}{_COMPOSE.format(name=name, image=IMAGE)}")
     files.write_text(folder / "README.md", _readme(name, model, signatures, largest_batch))
-
-
-def refuse_foreign_files(folder: Path) -> None:
-    """
-    Raises:
-        RunError: one of the files that `write_serving_files` would replace is not of its making.
-    """
-    for name in FILES:
-        path = folder / name
-        try:
-            ours = not path.exists() or _MARK in path.read_text(encoding="utf-8", errors="replace")[:_MARK_WITHIN]
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {error}. Choose another place.", argument="output") from error
-        if not ours:
-            raise RunError(
-                f"{path} was not written by an export, which would replace it. Choose another place.", "output"
-            )
 
 
 def served_name(run: Run) -> str:
@@ -132,6 +113,7 @@ def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any], lar
     rows = [f"| `{key}` | {listed(each['inputs'])} | {listed(each['outputs'])} |" for key, each in signatures.items()]
     return _README.format(
         name=name,
+        mark=MARK,
         tensorflow=tf.__version__,
         text=TEXT,
         largest=largest,
@@ -148,7 +130,7 @@ def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any], lar
 
 _README = """# {name} in TF Serving
 
-Written by an export of switch-tf, and rewritten by each. Folders with numbers for names are versions of the model,
+{mark} Folders with numbers for names are versions of the model,
 of which the server takes the highest; the other files say how to start it. All of it moves as one folder.
 
 ## Start

@@ -42,7 +42,7 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="switch-tf")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def commands(debug: bool) -> None:
-    """Train a Switch-Transformer text classifier and ship it as one model that takes raw text.
+    """Train a text classifier with a Switch layer and ship it as one model that takes raw text.
 
     \b
     First steps:

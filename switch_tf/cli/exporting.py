@@ -74,8 +74,8 @@ def export(run: Path | None, as_json: bool, **options: Any) -> None:
     Exporting a SavedModel again makes the next version and leaves the earlier ones alone; a file is replaced. Beside
     the versions stands what TF Serving is started with, and how to ask it.
 
-    ONNX takes strings, TFLite takes UTF-8 bytes, a SavedModel both. For a GPU, take ONNX with `--inputs ids` and a
-    fixed `--batch`; for LiteRT.js, TFLite with `--batch 1`.
+    ONNX takes strings, TFLite takes UTF-8 bytes, a SavedModel both. Beside a file stand its labels and a page of lines
+    that ask it. For a GPU, take ONNX with `--inputs ids` and a fixed `--batch`; for LiteRT.js, TFLite with `--batch 1`.
 
     A quantized model may lose one point of accuracy on the run's test data, which is read again from where it was.
     --max-size tries float32, float16 and int8, and then leaves out the rarest words, for two points at most; it says
