@@ -71,6 +71,8 @@ def write_caller_page(artifact: Path, model: "TextClassifier", described: Mappin
     Raises:
         RunError: one of them cannot be written.
     """
+    for path in (page_path(artifact), labels_path(artifact)):
+        files.remove_parts(path.parent, path.name)  # of an export that was killed
     files.write_text(page_path(artifact), caller_page(artifact.name, model, described))  # first: it bears the mark
     files.write_json(labels_path(artifact), model.labels)
 

@@ -83,8 +83,27 @@ def test_every_command_runs_in_the_order_of_the_page(folder):
             assert finished.stdout.startswith('{"label": ')
 
 
+def test_the_first_command_needs_a_table_alone(folder, tmp_path):
+    (tmp_path / "my_texts.csv").write_text(
+        (folder / "my_texts.csv").read_text(encoding="utf-8").replace("review,stars", "text,label"), encoding="utf-8"
+    )
+    (command, *_) = [block.removeprefix("$ ").strip() for language, block in BLOCKS if language == "console"]
+    finished = subprocess.run(
+        ["bash", "-c", runnable(command)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert [path.name for path in tmp_path.glob("runs/*/export/*.onnx")] == ["model.onnx"]
+
+
+def test_the_json_shown_is_an_answer_of_predict():
+    (shown,) = [json.loads(block) for language, block in BLOCKS if language == "json"]
+    assert list(shown) == ["label", "score", "probabilities"]
+    assert shown["score"] == shown["probabilities"][shown["label"]] == max(shown["probabilities"].values())
+    assert sum(shown["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+
+
 def test_the_lines_for_tf_serving_are_those_of_the_page_that_the_export_wrote(folder):
-    (block,) = [block for language, block in BLOCKS if language == "console"]
+    (block,) = [block for language, block in BLOCKS if language == "console" and "docker" in block]
     start, ask, answer = block.splitlines()
     matched = re.fullmatch(r"\$ cd (\S+) && docker compose up --detach", start)
     assert matched, start
@@ -175,4 +194,4 @@ def assert_is_the_answer(folder, label, probabilities, predictor=None):
 def runnable(line: str) -> str:
     """The line with `switch-tf` as the one of this environment, wherever the shell would look."""
     program = f"{shlex.quote(sys.executable)} -c 'from switch_tf.cli import main; main()'"
-    return re.sub(r"(^|\| )switch-tf", lambda match: match[1] + program, line)
+    return re.sub(r"(^|\| |&& )switch-tf", lambda match: match[1] + program, line)
