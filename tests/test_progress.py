@@ -143,3 +143,28 @@ def test_the_table_of_epochs_fits_80_columns_with_thousands_of_epochs_and_expert
 )
 def test_the_time_left_is_read_as_a_clock(seconds: float, shown: str) -> None:
     assert module._clock(seconds) == shown
+
+
+def test_a_stage_is_a_line_and_a_training_after_it_has_a_header_and_a_time_of_its_own(clock: list[float]) -> None:
+    to = console(terminal=False)
+    with TrainingProgress(to) as progress:
+        for experts, seconds in ((4, 1.0), (0, 25.0)):
+            progress.stage(f"With {experts} experts")
+            progress.start_epoch(1, 1, 3)
+            for step in range(1, 4):
+                clock[0] += seconds
+                progress.step(totals(step, experts), step * seconds)
+            progress.end_epoch(ROW, is_best=True)
+    assert written(to) == (
+        "With 4 experts\n"
+        "               training        validation\n"
+        "epoch    loss  accuracy    loss  accuracy  experts  dropped  seconds\n"
+        "  1/1  0.7079    0.5808  0.5392    0.7432      3/4     1.2%       29  best\n"
+        "With 0 experts\n"
+        "epoch 1/1   33%  loss 0.9000  accuracy 0.5000  8 tokens/s\n"
+        "epoch 1/1   67%  0:25 left  loss 0.9000  accuracy 0.5000  8 tokens/s\n"
+        "epoch 1/1  100%  0:00 left  loss 0.9000  accuracy 0.5000  8 tokens/s\n"
+        "               training        validation\n"
+        "epoch    loss  accuracy    loss  accuracy  seconds\n"
+        "  1/1  0.7079    0.5808  0.5392    0.7432       29  best\n"
+    )
