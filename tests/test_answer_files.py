@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_sniffing import workbook
 
@@ -111,6 +111,8 @@ def test_a_file_may_be_replaced_by_its_own_answers(tmp_path: Path) -> None:
     texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5),
     kind=st.sampled_from([".csv", ".jsonl", ".parquet"]),
 )
+@example(texts=["\r"], kind=".csv")
+@example(texts=["a\rb", "\n", '"', ","], kind=".csv")
 def test_any_text_comes_back(texts: list[str], kind: str, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     assert [row["text"] for row in answered(tmp_path / "a.jsonl", tmp_path / f"out{kind}")] == texts
