@@ -173,16 +173,16 @@ def new_folder(destination: Path) -> Iterator[Path]:
     Raises:
         RunError: `destination` exists by the time the block ends, or cannot be written.
     """
-    with refusing(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(_PART, f".{destination.name}.", destination.parent))
-    try:
-        yield temporary
+    with parents(destination):
         with refusing(destination):
-            temporary.chmod(0o777 & ~_umask())
-        move_folder(temporary, destination)
-    finally:
-        remove(temporary)
+            temporary = Path(tempfile.mkdtemp(_PART, f".{destination.name}.", destination.parent))
+        try:
+            yield temporary
+            with refusing(destination):
+                temporary.chmod(0o777 & ~_umask())
+            move_folder(temporary, destination)
+        finally:
+            remove(temporary)
 
 
 def move_folder(source: Path, destination: Path) -> None:

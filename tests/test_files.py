@@ -159,6 +159,11 @@ class TestNewFolder:
             raise failure
         assert names(tmp_path) == []
 
+    def test_folders_made_for_it_vanish_with_it(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), files.new_folder(tmp_path / "a" / "b" / "folder"):
+            raise KeyboardInterrupt
+        assert names(tmp_path) == []
+
     @pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.rename"])
     def test_it_vanishes_when_the_disk_is_full(
         self, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
