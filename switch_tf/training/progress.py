@@ -56,7 +56,8 @@ class TrainingProgress:
     def stage(self, name: str) -> None:
         """A line on what comes next, where that takes a while."""
         self.bars.update(self.task, visible=False)
-        self.begun, self.has_header = None, False
+        self.paces.clear()  # what trains next has a pace, experts and a header of its own
+        self.last, self.experts, self.has_header = None, 0, False
         self._print(name)
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
