@@ -58,20 +58,22 @@ FLOAT16 = [each for each in SMALL if each.precision == "float16"]
 
 
 class Change(NamedTuple):
-    """A break of content: `change` gets what a surgeon opened, and the right model."""
+    """A break of content: `change` gets what a surgeon opened, and the right model of the run `model`."""
 
     name: str
     targets: Sequence[Target]
     change: Callable[[Any, TextClassifier], None]
+    model: str = "attention"
 
 
 class Build(NamedTuple):
-    """A break that is built in, within `wrong`, which gets the run and gives a wrong one, or the right one."""
+    """A break that is built in: `wrong` gets the run and gives a wrong one, `spoil` what is made of it."""
 
     name: str
     targets: Sequence[Target]
     wrong: Callable[[Any], Any]
-    model: Callable[[TextClassifier], None] = lambda model: None
+    spoil: Callable[[TextClassifier], None] = lambda model: None
+    model: str = "attention"
 
 
 class OnnxSurgeon:
@@ -183,7 +185,7 @@ def _find(surgeon: Any, array: np.ndarray, folded: np.ndarray | None = None) -> 
 
 
 def _shift(name: str, place: int = -1) -> Callable[[Any, TextClassifier], None]:
-    """One value of a weight is off: float32 by `OFF`, float16 by its last bit, int8 by one step and a half."""
+    """One value of a weight is off: float32 by `OFF`, float16 by its last bit, int8 and other integers by one."""
 
     def change(surgeon: Any, model: TextClassifier) -> None:
         (full,) = (each for each in model.stored_arrays() if each.endswith(name))
@@ -194,7 +196,7 @@ def _shift(name: str, place: int = -1) -> Callable[[Any, TextClassifier], None]:
         elif values.dtype == np.float16:
             values.flat[place] = np.nextafter(values.flat[place], np.float16(np.inf))
         else:
-            values.flat[place] += 1 if values.flat[place] < 0 else -1
+            values.flat[place] += 1 if values.flat[place] <= 0 else -1
         write(values)
 
     return change
@@ -267,9 +269,17 @@ _WEIGHTS = (
     *(f"{name}/{kind}" for name in ("attention_norm", "feed_forward_norm", "/norm") for kind in ("gamma", "beta")),
     "head/kernel",
     "head/bias",
+    "wide/words",
+    "wide/pairs",
+    "wide/bias",
 )
+_RECIPE_WEIGHTS = ("tokens/embeddings", "pairs/embeddings", "switch_ffn/w_out", "head/kernel", "wide/pairs")
+_INDEX = ("wide/index/shifts", "wide/index/codes", "wide/index/rows")
 CHANGES = [
     *(Change(f"one value of {name.strip('/')}", [ONNX, TFLITE], _shift(name)) for name in _WEIGHTS),
+    *(Change(f"recipe: one value of {name}", [ONNX_IDS, TFLITE], _shift(name), "recipe") for name in _RECIPE_WEIGHTS),
+    *(Change(f"recipe: one value of {name}", [ONNX_IDS, TFLITE], _shift(name, 0), "recipe") for name in _INDEX),
+    Change("recipe: one value of a rounded table of pairs", INT8, _shift("wide/pairs", 0), "recipe"),
     Change("one value of the second expert", [ONNX_IDS, TFLITE], _shift("switch_ffn/w_in", place=32 * 64 + 1)),
     Change("one value of an embedding that is rounded", SMALL, _shift("tokens/embeddings")),
     Change("one value of an expert that is rounded", SMALL, _shift("switch_ffn/w_in")),
@@ -316,7 +326,11 @@ def _with_code(where: Any, name: str, new: Any) -> Callable[[Any], Any]:
 
 def _capacity(by: int) -> Callable[[Any], Any]:
     right = SwitchFFN.capacity
-    return _with_code(SwitchFFN, "capacity", lambda self, length, training: right(self, length, training) + by)
+
+    def wrong(self: SwitchFFN, length: int, training: bool) -> int:
+        return max(1, min(length, right(self, length, training) + by))
+
+    return _with_code(SwitchFFN, "capacity", wrong)
 
 
 def _ignore_last_byte(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
@@ -351,11 +365,16 @@ def _keep_nul(graph: Any, line: str, characters: str, new: str) -> str:
 
 
 def _epsilon(model: Any) -> None:
-    model.classifier.norm.epsilon = 1e-3
+    model.classifier.deep.norm.epsilon = 1e-3
 
 
 def _roll_positions(model: Any) -> None:
-    model.classifier.positions.assign(tf.roll(model.classifier.positions, 1, axis=0))
+    positions = model.classifier.deep.positions
+    positions.assign(tf.roll(positions, 1, axis=0))
+
+
+def _scale(model: Any) -> None:
+    model.classifier.scales.assign(model.classifier.scales * [1.0, 1.001])
 
 
 def _same(run: Any) -> Any:
@@ -383,6 +402,7 @@ BUILDS = [
     Build("gelu instead of relu", _MODELS, _settings("model", activation="gelu")),
     Build("the gate left out", [*_MODELS, SAVED_MODEL], _settings("model", scale_by_gate=False)),
     Build("the epsilon of a norm", _MODELS, _same, _epsilon),
+    Build("the deep path's share", _MODELS, _same, _scale),
     Build("positions shifted by one", [*_MODELS, SAVED_MODEL], _same, _roll_positions),
     Build("dropped tokens that get something", _MODELS, _with_code(dispatch, "_permute", _dirty_last_row)),
     Build("no softmax", _MODELS, _with_code(TextClassifier, "_classify_ids", _logits)),
@@ -404,7 +424,7 @@ def build(run: Any, target: Target, broken: Build) -> Any:
     made = broken.wrong(run)
     with made if isinstance(made, AbstractContextManager) else nullcontext(made) as wrong:
         model = load_exported(wrong)
-        broken.model(model)
+        broken.spoil(model)
         if target.format == "saved_model":  # is traced when it is saved: settings can be wrong in it, but no code
             return model
         return FORMATS[target.format].build(wrong, model, target.options())  # type: ignore[attr-defined]
