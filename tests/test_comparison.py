@@ -26,7 +26,7 @@ BRIEF = {"n", "accuracy", "macro_f1", "log_loss", "calibration_error"}
 
 def models(run: Run, split: str) -> dict[str, Any]:
     comparison = read_metrics(run.path)["comparison"]
-    assert comparison["split"] == split
+    assert (comparison["split"], comparison["by"]) == (split, "accuracy")
     return comparison["models"]
 
 
@@ -127,6 +127,7 @@ def compared(model: float, linear: float, majority: float = 0.5, sampled: bool =
     of_linear = figures(linear) | {"fitted_on": 1234, "sampled": sampled}
     return {
         "split": "test",
+        "by": "accuracy",
         "models": {"majority": figures(majority), "linear": of_linear, "model": figures(model)},
     }
 
@@ -140,8 +141,8 @@ def compared(model: float, linear: float, majority: float = 0.5, sampled: bool =
             0.80,
             0.5,
             [
-                "Warning: the model is no better than TF-IDF + logistic regression: 0.7740 of these texts are answered "
-                "right, against 0.8000. Prefer that one, unless other data says otherwise."
+                "Warning: the model is no better than TF-IDF + logistic regression: an accuracy of 0.7740 on these "
+                "texts, against 0.8000. Prefer that one, unless other data says otherwise."
             ],
         ),
         (
@@ -149,7 +150,7 @@ def compared(model: float, linear: float, majority: float = 0.5, sampled: bool =
             0.7,
             0.8,
             [
-                "Warning: the model is no better than the majority class: 0.8000 of these texts are answered right, "
+                "Warning: the model is no better than the majority class: an accuracy of 0.8000 on these texts, "
                 "against 0.8000. Prefer that one, unless other data says otherwise."
             ],
         ),
@@ -159,6 +160,17 @@ def test_a_model_that_does_not_win_is_told_in_words(
     model: float, linear: float, majority: float, said: list[str]
 ) -> None:
     assert remarks(compared(model, linear, majority)) == said
+
+
+def test_where_macro_f1_was_wanted_it_decides() -> None:
+    comparison = compared(0.7, 0.8) | {"by": "macro_f1"}
+    comparison["models"]["model"]["macro_f1"] = 0.41
+    assert remarks(comparison) == []
+    comparison["models"]["model"]["macro_f1"] = 0.39
+    assert remarks(comparison) == [
+        "Warning: the model is no better than TF-IDF + logistic regression: a macro-F1 of 0.3900 on these texts, "
+        "against 0.4000. Prefer that one, unless other data says otherwise."
+    ]
 
 
 def test_a_sample_is_told_in_words() -> None:

@@ -46,13 +46,14 @@ def remarks(comparison: dict[str, Any]) -> list[str]:
     """What the figures say in words, if it is not that all is well."""
     models = comparison["models"]
     said = []
-    accuracy = models["model"]["accuracy"]
-    beaten_by = [key for key in ("majority", "linear") if key in models and models[key]["accuracy"] >= accuracy]
+    by, name = ("macro_f1", "a macro-F1") if comparison["by"] == "macro_f1" else ("accuracy", "an accuracy")
+    own = models["model"][by]
+    beaten_by = [key for key in ("majority", "linear") if key in models and models[key][by] >= own]
     if beaten_by:
         better = beaten_by[-1]
         said.append(
-            f"Warning: the model is no better than {NAMES[better]}: {accuracy:.4f} of these texts are answered right, "
-            f"against {models[better]['accuracy']:.4f}. Prefer that one, unless other data says otherwise."
+            f"Warning: the model is no better than {NAMES[better]}: {name} of {own:.4f} on these texts, against "
+            f"{models[better][by]:.4f}. Prefer that one, unless other data says otherwise."
         )
     linear = models.get("linear", {"sampled": False})
     if linear["sampled"]:

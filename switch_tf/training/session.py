@@ -321,9 +321,10 @@ def _measure(
 def _compare(
     finished: Run, prepared: Prepared, fitted: _Fitted, metrics: dict[str, Any], progress: "Progress"
 ) -> dict[str, Any]:
-    """The model beside others on the test split, or else on validation: {"split", "models": {name: figures}}.
+    """The model beside others on the test split, or else on validation: {"split", "by", "models": {name: figures}}.
 
-    What is measured on test texts may learn from those of validation, as the model does, if only to choose by them.
+    `by` is the figure that says which one is better. What is measured on test texts may learn from those of validation,
+    as the model does, if only to choose by them.
     """
     from switch_tf.text.from_strings import KerasText
     from switch_tf.training.comparison import Splits, compare, compare_baselines
@@ -337,7 +338,8 @@ def _compare(
     if finished.config.train.baseline:
         measured = prepared.validation if prepared.test is None else prepared.test
         models = compare_baselines(learnt, measured, finished.labels, progress) | models
-    return {"split": split, "models": models}
+    by = "macro_f1" if finished.config.train.select_by == "macro_f1" else "accuracy"
+    return {"split": split, "by": by, "models": models}
 
 
 def _changed_by_byte_length(classifier: "TextClassifier", examples: Examples) -> float:
