@@ -90,8 +90,7 @@ def caller_page(file: str, model: "TextClassifier", described: Mapping[str, Any]
         width=width[0] if width else 0,
         ids=[each for each in ids if each],
     )
-    suffix = Path(file).suffix
-    sections = _tflite(caller) if suffix == ".tflite" else _onnx(caller)
+    sections = _LINES[Path(file).suffix](caller)
     return "\n".join([_head(caller, model.labels, signatures), *sections, _tail(caller, model)])
 
 
@@ -108,6 +107,9 @@ def _tflite(caller: _Caller) -> list[str]:
     if caller.batch == 1:
         sections.append(_filled(_TFLITE_BROWSER, caller))
     return sections
+
+
+_LINES = {".onnx": _onnx, ".tflite": _tflite}  # by the suffix of a format's files
 
 
 def _filled(template: str, caller: _Caller) -> str:

@@ -11,7 +11,9 @@ import pytest
 from conftest import JAVASCRIPT
 
 from switch_tf.errors import RunError
+from switch_tf.export import caller_page
 from switch_tf.export.caller_page import TEXT, labels_path, page_path, refuse_foreign_page
+from switch_tf.export.format import FileFormat
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.session import find_artifacts
@@ -109,6 +111,10 @@ def test_what_stands_beside_a_file_is_no_artifact(exported):
         assert all(not each.recognizes(page_path(path)) for each in FORMATS.values())
         assert all(not each.recognizes(labels_path(path)) for each in FORMATS.values())
         assert FORMATS[path.suffix[1:]].find(path.parent) == [path]
+
+
+def test_every_format_of_files_has_lines_of_its_own():
+    assert {each.suffix for each in FORMATS.values() if isinstance(each, FileFormat)} == set(caller_page._LINES)
 
 
 @pytest.mark.parametrize("name", ["model.onnx.README.md", "model.onnx.labels.json"])
