@@ -217,6 +217,8 @@ def _csv_field(value: Any) -> str:
 def _csv_line(fields: list[str]) -> bytes:
     line = io.StringIO()
     # Python up to 3.12 quotes a carriage return only where lines end in one, and no reader takes it for text unquoted.
-    quoting = csv.QUOTE_ALL if any("\r" in field for field in fields) else csv.QUOTE_MINIMAL
-    csv.writer(line, lineterminator="\n", quoting=quoting).writerow(fields)
+    if any("\r" in field for field in fields):
+        csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(fields)
+    else:
+        csv.writer(line, lineterminator="\n").writerow(fields)
     return line.getvalue().encode()
