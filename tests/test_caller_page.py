@@ -35,7 +35,7 @@ def exported(trained_run, trained_proof, tmp_path_factory) -> dict[str, Path]:
     """By case, a file that was exported into a folder of its own."""
     paths = {}
     for case, (name, options) in CASES.items():
-        output = tmp_path_factory.mktemp(case) / f"it's {case}.{name}"  # a name that has to be quoted
+        output = tmp_path_factory.mktemp(case) / f"it's-{case}.{name}"  # a name that has to be quoted
         paths[case], _ = FORMATS[name].export(open_run(trained_run), trained_proof, output, options)
     return paths
 
@@ -78,6 +78,43 @@ def test_the_lines_of_javascript_answer_as_the_trained_model(exported, trained_p
     assert shown, finished.stdout
     (expected,) = trained_proof.model.probabilities([TEXT])
     assert [float(number) for number in shown[2].split(",")] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_the_lines_of_a_web_page_answer_as_the_trained_model(exported, trained_proof, node, chromium):
+    path = exported["tflite-batch1"]
+    (path.parent / "node_modules").symlink_to(JAVASCRIPT / "node_modules")
+    (path.parent / "wasm").symlink_to(JAVASCRIPT / "node_modules" / "@litertjs" / "core" / "wasm")
+    (path.parent / "page.html").write_text(_PAGE.replace("LINES", block(path, "js")), encoding="utf-8")
+    command = [node, JAVASCRIPT / "show.mjs", chromium, path.parent, "page.html"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    label, probabilities = json.loads(finished.stdout)["text"].split()
+    (expected,) = trained_proof.model.probabilities([TEXT])
+    assert label == ["bad", "good"][expected.argmax()]
+    assert [float(number) for number in probabilities.split(",")] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+# What the lines print is shown; the paths are those of npm.
+_PAGE = """<!doctype html><meta charset="utf-8">
+<script type="importmap">
+  { "imports": { "@litertjs/core": "./node_modules/@litertjs/core/dist/index.js",
+                 "@litertjs/wasm-utils": "./node_modules/@litertjs/wasm-utils/dist/index.js" } }
+</script>
+<body><script>console.log = (...shown) => document.body.append(shown.join(" "));</script>
+<script type="module">
+LINES
+</script>
+"""
+
+
+def test_of_many_labels_the_page_shows_some():
+    caller = caller_page._Caller("model.onnx", "text", None, 0, [])
+    shapes = {"inputs": {"text": {"type": "string", "shape": ["batch"]}}, "outputs": {}}
+    page = caller_page._head(caller, [f"label{number}" for number in range(25)], {"": shapes})
+    assert "order of the 25 labels, which `model.onnx.labels.json` holds (here the first 20):" in page.replace(
+        "\n", " "
+    )
+    assert '"label19"]' in page and "label20" not in page
 
 
 @pytest.mark.parametrize(
