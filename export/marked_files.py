@@ -6,6 +6,7 @@ from pathlib import Path
 from switch_tf.errors import RunError
 
 MARK = "Written by an export of switch-tf, and rewritten by each."
+_EARLIER_MARK = "which rewrites it each time."  # how the mark of the first releases ended
 _MARK_WITHIN = 2000  # characters from the beginning
 
 
@@ -16,9 +17,10 @@ def is_marked(path: Path) -> bool:
         RunError: it cannot be read.
     """
     try:
-        return MARK in path.read_text(encoding="utf-8", errors="replace")[:_MARK_WITHIN]
+        beginning = path.read_text(encoding="utf-8", errors="replace")[:_MARK_WITHIN]
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error}. Choose another place.", argument="output") from error
+    return MARK in beginning or _EARLIER_MARK in beginning
 
 
 def refuse_foreign_files(paths: Iterable[Path]) -> None:
