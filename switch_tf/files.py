@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from switch_tf.errors import RunError, SwitchTFError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _HEADER_LIMIT = 64 * 2**20  # bytes of a JSON file of ours: far above any that we write
 _CHECKSUM = "sha256"  # among the metadata of safetensors
@@ -97,19 +98,21 @@ def as_json(content: Any) -> bytes:
     return f"{json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
-def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: Path, tensors: "dict[str, np.ndarray]", metadata: dict[str, str] | None = None) -> None:
     """`write_bytes` of named arrays as safetensors, a format that holds numbers and names and nothing to execute.
 
     A checksum of all that goes in goes with it, which the format itself has not.
     """
     from safetensors.numpy import save
 
+    import numpy as np
+
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     metadata = metadata or {}
     write_bytes(path, save(arrays, metadata | {_CHECKSUM: _digest(arrays, metadata)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_tensors(path: Path) -> "tuple[dict[str, np.ndarray], dict[str, str]]":
     """Named arrays and metadata of a safetensors file, compared with its checksum if it has one.
 
     Raises:
@@ -128,8 +131,10 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, metadata
 
 
-def _digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+def _digest(tensors: "dict[str, np.ndarray]", metadata: dict[str, str]) -> str:
     """SHA-256 over what a safetensors file holds, in whatever order, as hexadecimal digits."""
+    import numpy as np
+
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         array = tensors[name]
