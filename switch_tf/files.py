@@ -103,9 +103,8 @@ def write_tensors(path: Path, tensors: "dict[str, np.ndarray]", metadata: dict[s
 
     A checksum of all that goes in goes with it, which the format itself has not.
     """
-    from safetensors.numpy import save
-
     import numpy as np
+    from safetensors.numpy import save
 
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     metadata = metadata or {}
