@@ -457,10 +457,10 @@ class TestExport:
     def test_an_export_that_answers_otherwise_ends_with_3_and_is_not_kept(
         self, run_copy: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from switch_tf.export.proof import parity
+        from switch_tf.export.proof import bounds
         from switch_tf.export.saved_model import build as savedmodel_export
 
-        monkeypatch.setattr(parity, "PROBABILITY_BOUND", -1.0)
+        monkeypatch.setattr(bounds, "PROBABILITY_BOUND", -1.0)
 
         class Shortcut:
             """Answers as the export would, without a process of its own."""

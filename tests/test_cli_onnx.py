@@ -133,9 +133,9 @@ def test_what_is_missing_ends_with_1(words, message, tmp_path, monkeypatch):
 
 
 def test_an_export_that_answers_otherwise_ends_with_3_and_is_not_kept(run, tmp_path, monkeypatch):
-    from switch_tf.export.proof import parity
+    from switch_tf.export.proof import bounds
 
-    monkeypatch.setattr(parity, "PROBABILITY_BOUND", -1.0)
+    monkeypatch.setattr(bounds, "PROBABILITY_BOUND", -1.0)
     answer = ask("export", run, "--format", "onnx", "--output", tmp_path / "model.onnx", "--json")
     assert (answer.code, answer.out) == (3, "")
     assert "does not answer as the trained model does, and was not kept" in answer.err
@@ -157,7 +157,7 @@ def test_verify_prints_a_table_and_takes_texts_of_ones_own(exported, run, tmp_pa
     data = write_tsv(tmp_path / "own.tsv", [("lovely", "good"), ("dull plot", "bad"), ("the cast", "bad")])
     answer = ask("verify", run, exported[1], "--data", data, "--texts", 4)
     assert answer.code == 0, answer.err
-    assert "Compared with the trained model" in answer.out and "on 7 texts" in answer.err
+    assert "Compared with the trained model" in answer.out and "on 11 texts" in answer.err  # with 4 of the vocabulary
 
 
 def test_verify_ends_with_3_when_one_is_out_of_bounds_and_leaves_it(exported, run, tmp_path):

@@ -29,14 +29,9 @@ CASES = [(each, target) for each in BREAKS for target in each.targets]
 
 
 def cases(folders: bool) -> list[Any]:
-    """Each break with each of its targets; what takes another conversion by TensorFlow is slow."""
+    """Each break with each of its targets."""
     return [
-        pytest.param(
-            each,
-            target,
-            id=f"{target}: {each.name}",
-            marks=[pytest.mark.slow] if folders or (isinstance(each, Build) and target.format == "tflite") else [],
-        )
+        pytest.param(each, target, id=f"{target}: {each.name}")
         for each, target in CASES
         if (target == SAVED_MODEL) == folders
     ]
@@ -87,6 +82,7 @@ def codes() -> Iterator[dict[tuple[str, str], int]]:
     print("\n" + "\n".join(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention", "recipe"])
 @pytest.mark.parametrize("target", RIGHT, ids=str)
 def test_what_is_right_passes_when_it_was_opened_and_closed_again(
@@ -101,6 +97,7 @@ def test_what_is_right_passes_when_it_was_opened_and_closed_again(
     assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("each", "target"), cases(folders=False))
 def test_a_wrong_file_ends_with_3_and_leaves_nothing(
     rights: dict[str, Right],
@@ -128,6 +125,7 @@ def test_a_wrong_file_ends_with_3_and_leaves_nothing(
     assert list(tmp_path.rglob("*")) == [earlier] and earlier.read_bytes() == _EARLIER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("each", "target"), cases(folders=True))
 def test_a_wrong_folder_ends_with_3_and_leaves_nothing(
     rights: dict[str, Right], codes: dict[tuple[str, str], int], each: Build, target: Target, tmp_path: Path

@@ -32,7 +32,7 @@ from switch_tf.export.onnx_file import passes as onnx_passes
 from switch_tf.export.onnx_file.build import build_onnx
 from switch_tf.export.onnx_file.runner import OnnxRunner
 from switch_tf.export.options import ExportOptions
-from switch_tf.export.proof import parity
+from switch_tf.export.proof import bounds
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.session import export_run
 from switch_tf.locks import locked
@@ -162,7 +162,7 @@ def test_router_weights_are_not_rounded(run):
 
 
 def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
-    monkeypatch.setattr(parity, "ACCURACY_LOSS_BOUND", -1.0)
+    monkeypatch.setattr(bounds, "max_loss", lambda complete: -100.0)
     with pytest.raises(ParityError, match="below the trained model's"):
         export_file("onnx", run, proof, tmp_path / "a.onnx", precision="int8")
     assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ from switch_tf.artifacts.tflite_file import TFLitePredictor
 from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
 from switch_tf.export.formats import FORMATS
-from switch_tf.export.proof import parity
+from switch_tf.export.proof import bounds
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.tflite_file import build as tflite_export
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
@@ -234,7 +234,7 @@ def test_wrong_weights_fail_and_leave_what_was_there(run, proof, tmp_path, monke
 
 
 def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
-    monkeypatch.setattr(parity, "ACCURACY_LOSS_BOUND", -1.0)
+    monkeypatch.setattr(bounds, "max_loss", lambda complete: -100.0)
     with pytest.raises(ParityError, match="below the trained model's"):
         export_file("tflite", run, proof, tmp_path / "a.tflite", precision="int8")
     assert list(tmp_path.iterdir()) == []
@@ -303,8 +303,10 @@ def test_damaged_and_foreign_files_are_refused(exported, proof, tmp_path):
 def test_a_file_of_another_run_is_refused(exported, proof, tmp_path):
     model = tflite_file.unpack(exported["float32", None].read_bytes())
     (tmp_path / "a.tflite").write_bytes(tflite_file.pack(model, {"labels.json": '["one", "two"]'}))
-    with pytest.raises(ModelError, match="not of this run: its labels"):
-        FORMATS["tflite"].open_runners(tmp_path / "a.tflite", proof.model)[0]
+    (runner,) = FORMATS["tflite"].open_runners(tmp_path / "a.tflite", proof.model)
+    labels = "says the labels are ['one', 'two']: expected ['bad', 'good']"
+    missing = "labels.txt in its archive says the labels are []: expected ['bad', 'good']"
+    assert proof.compare(runner).problems[-2:] == [f"labels.json in its archive {labels}", missing]
     (tmp_path / "b.tflite").write_bytes(tflite_file.pack(model, {"labels.json": '["one"]'}))
     with pytest.raises(ModelError, match="are fewer than two class names"):
         TFLitePredictor(tmp_path / "b.tflite")

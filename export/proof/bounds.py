@@ -15,14 +15,14 @@ trec by the default recipe) in TFLite and ONNX, on their 500 to 1,958 test texts
 with every int8 scale three times too large or too small, and with every scale 1.2 times too large:
 
                       float16    int8       bound of int8    scales x 3 or / 3    scales x 1.2
-    mean |dp|         8e-5       0.0048     0.02             0.067                0.011
+    mean |dp|         8e-5       0.0048     0.02             0.050                0.011
     largest |dp|      0.024      0.054      0.3              0.29                 0.070
     labels changed    none       0.22 %     2 %              5.2 %                0.9 %
 
-The bounds are four times what was measured and more, since deeper models round more often on their way, and below a
-third of what wrong scales do; a scale that is wrong by little is found when it is read back. One text may be far off
-where its rounded router logits choose another expert, so the bound on the largest is wide. An artifact may lose one
-point of accuracy by rounding, or two when words were left out besides, unless told otherwise.
+The bounds are four times what was measured and more, since deeper models round more often on their way, and below half
+of what wrong scales do; a scale that is wrong by little is found when it is read back. One text may be far off where
+its rounded router logits choose another expert, so the bound on the largest is wide. An artifact may lose one point of
+accuracy by rounding, or two when words were left out besides, unless told otherwise.
 """
 
 from typing import NamedTuple

@@ -39,6 +39,7 @@ from switch_tf.text.spec import FIRST_WORD_ID
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
 
+_SHOWN = 8  # problems in a message
 GATE_TEXTS = 256  # adversarial ones, beside the run's held-out sample: seconds for every export
 
 
@@ -102,7 +103,9 @@ class Proof:
         """
         comparison = self.compare(runner)
         if not comparison.ok:
-            problems = "; ".join(comparison.problems)
+            problems = "; ".join(comparison.problems[:_SHOWN])
+            if more := len(comparison.problems[_SHOWN:]):
+                problems += f"; and {more} more"
             raise ParityError(f"{runner.path} does not answer as the trained model does, and was not kept: {problems}.")
         return comparison
 

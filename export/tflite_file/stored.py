@@ -36,8 +36,10 @@ def read_parts(model: Any) -> list[Part]:
 
 
 def read_labels_txt(content: bytes) -> list[str]:
-    """The class names in the archive's labels.txt, one a line."""
+    """The class names in the archive's labels.txt, one a line; none where there is no such file."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if "labels.txt" not in archive.namelist():
+            return []
         return archive.read("labels.txt").decode("utf-8", "replace").removesuffix("\n").split("\n")
 
 
