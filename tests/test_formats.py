@@ -40,8 +40,8 @@ def test_a_file_over_its_limit_is_not_written(trained_run, tmp_path, kind, name)
 
 
 @pytest.fixture
-def run(run_copy):
-    return open_run(run_copy)
+def run(unchecked_run):
+    return open_run(unchecked_run)
 
 
 def test_the_shares_are_those_of_training(run):
