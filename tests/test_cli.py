@@ -467,12 +467,21 @@ class TestExport:
 
             door, size, precision, admits_invalid_utf8 = "text", 1, "float32", True
 
-            def __init__(self, folder: Path, path: str, byte_length: int):
+            def __init__(self, folder: Path, path: str, byte_length: int, words: Any):
                 assert (folder / "saved_model.pb").is_file()
                 self.path = path
 
             def bytes_runner(self) -> Any:
                 return self
+
+            def tokenize(self, texts: Any) -> Any:
+                return []
+
+            def named_labels(self) -> Any:
+                return {}
+
+            def parts(self) -> Any:
+                return []
 
             def answer(self, texts: Any, batch_sizes: Any) -> Any:
                 import tensorflow as tf
@@ -490,7 +499,7 @@ class TestExport:
         answer = ask("export", run_copy, "--format", "saved_model", "--json")
         assert (answer.code, answer.out) == (3, "")
         assert "does not answer as the trained model does, and was not kept" in answer.err
-        assert list((run_copy / "export" / "saved_model").iterdir()) == []
+        assert not (run_copy / "export").exists()
 
 
 LABELS = ("[spam]", ":smile:", "日本")  # the library that prints the tables could take two of them for markup
