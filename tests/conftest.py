@@ -159,6 +159,16 @@ def export_file(name: str, run: Any, proof: Any, output: Path, **options: Any) -
     return path, comparison
 
 
+def sealed_onnx(model: Any) -> bytes:
+    """A model that was changed, with the checksum that it would have if an export had written it so."""
+    from switch_tf.artifacts.seal import ONNX, sealed
+
+    kept = [each for each in model.metadata_props if each.key != "sha256"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    return sealed(model.SerializeToString() + ONNX)
+
+
 def copy_run(run: Path, destination: Path) -> Path:
     """A copy of a run folder without what was exported from it."""
     return Path(shutil.copytree(run, destination, ignore=shutil.ignore_patterns("export")))

@@ -16,10 +16,9 @@ from unittest.mock import patch
 import numpy as np
 import onnx
 import tensorflow as tf
+from conftest import sealed_onnx
 from onnx import numpy_helper
 
-from switch_tf.artifacts.seal import ONNX as ONNX_SEAL
-from switch_tf.artifacts.seal import sealed
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.options import ExportOptions
@@ -83,10 +82,7 @@ class OnnxSurgeon:
         self.model = onnx.load_from_string(content)
 
     def close(self) -> bytes:
-        kept = [each for each in self.model.metadata_props if each.key != "sha256"]
-        del self.model.metadata_props[:]
-        self.model.metadata_props.extend(kept)
-        return sealed(self.model.SerializeToString() + ONNX_SEAL)
+        return sealed_onnx(self.model)
 
     def arrays(self) -> Iterator[tuple[Stored, Callable[[np.ndarray], None]]]:
         """Every constant, and what writes another in its place."""

@@ -4,7 +4,7 @@ import json
 
 import onnx
 import pytest
-from conftest import export_file
+from conftest import export_file, sealed_onnx
 
 from switch_tf.artifacts.tflite_file import read_labels
 from switch_tf.errors import ExportError, ModelError, ParityError
@@ -40,7 +40,7 @@ def wrong(run, tmp_path_factory):
     (names,) = (tensor for tensor in model.graph.initializer if tensor.name == "label_names")
     names.string_data[:] = names.string_data[::-1]
     path = tmp_path_factory.mktemp("wrong") / "wrong.onnx"
-    onnx.save(model, path)
+    path.write_bytes(sealed_onnx(model))
     return path
 
 
@@ -91,7 +91,7 @@ def test_other_labels_or_another_order_of_them_are_a_parity_failure(run, tmp_pat
     model = onnx.load(run.path / "export" / "model.onnx")
     (entry,) = (each for each in model.metadata_props if each.key == "labels")
     entry.value = labels
-    onnx.save(model, tmp_path / "other.onnx")
+    (tmp_path / "other.onnx").write_bytes(sealed_onnx(model))
     (one,) = verify(run, [tmp_path / "other.onnx"], texts=5)
     said = ", ".join(repr(label) for label in json.loads(labels))
     assert one.problems == [f"its metadata says the labels are [{said}]: expected ['bad', 'good']"]
