@@ -43,7 +43,7 @@ MEASURED = {
 
 def test_accuracies_are_means_and_half_of_the_range() -> None:
     assert quality.accuracy_table(MEASURED).splitlines() == [
-        "| set | texts: trained on, tested on | classes | seeds | TF-IDF + LR | fastText | wide | deep "
+        "| set | train, test | classes | seeds | TF-IDF + LR | fastText | wide | deep "
         "| both (the model) | dense twin |",
         "|---|---|---|---|---|---|---|---|---|---|",
         "| made | 5,000, 1,000 | 2 | 2 | 0.800 ± 0.000 | not run | 0.850 ± 0.000 | 0.700 ± 0.000 | 0.875 ± 0.005 "

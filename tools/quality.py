@@ -192,7 +192,7 @@ def measure_fasttext(python: str | None, data: str, test: str | None, seed: int,
 def accuracy_table(measured: dict[str, dict[str, Any]]) -> str:
     """Test accuracy by set and model, the mean over seeds and half of what lies between the best and the worst."""
     lines = [
-        f"| set | texts: trained on, tested on | classes | seeds | {' | '.join(MODELS.values())} |",
+        f"| set | train, test | classes | seeds | {' | '.join(MODELS.values())} |",
         "|---|---|---|---|" + "---|" * len(MODELS),
     ]
     for name, runs in by_set(measured).items():
