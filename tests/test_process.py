@@ -152,6 +152,13 @@ opening.load_predictor = work
 from switch_tf.cli import main
 main(["predict", "none", "a"])
 """
+# Whoever runs the tests may have signals ignored, as nohup and a shell's background do, and children inherit that.
+ATTENTIVE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
 SLEEP = "time.sleep(600)"
 # What TensorFlow's C++ makes of an interruption inside a callback.
 WRAP = """
@@ -174,7 +181,7 @@ class TestSignals:
         ],
     )
     def test_they_clean_up_and_are_told(self, number: int, code: int, word: bytes, work: str, tmp_path: Path) -> None:
-        command = [sys.executable, "-c", WORKING.format(work=work), str(tmp_path / "folder")]
+        command = [sys.executable, "-c", ATTENTIVE + WORKING.format(work=work), str(tmp_path / "folder")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == b"working\n"
@@ -225,9 +232,10 @@ class TestSignals:
             output,
             *tiny_arguments("train.epochs=5000", "train.patience=5000"),
         ]
-        with subprocess.Popen([*COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True) as child:
+        command = [sys.executable, "-c", f"{ATTENTIVE}from switch_tf.cli import main\nmain()", *map(str, words)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
             assert child.stderr is not None
-            while not child.stderr.readline().startswith("epoch 2/"):
+            while not child.stderr.readline().strip().startswith("2/5000 "):
                 assert child.poll() is None
             child.send_signal(number)
             said = child.stderr.read()
