@@ -95,7 +95,7 @@ class TestWarmup:
         broken.classify_log.request.model_spec.signature_name = "classify"
         broken.classify_log.request.input.example_list.examples.add()  # that has no text
         records = [*serving_warmup.warmup_records(trained_proof.model), broken.SerializeToString()]
-        monkeypatch.setattr(serving_warmup, "warmup_records", lambda model: records)
+        monkeypatch.setattr(serving_warmup, "warmup_records", lambda *_: records)
         output = tmp_path / "saved_model"
         with pytest.raises(ExportError, match=r"warm-up record 19: .*Feature: text .*is required"):
             export_saved_model(open_run(trained_run), trained_proof, output)
