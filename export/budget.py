@@ -16,7 +16,7 @@ from switch_tf.runs.folder import Run, read_metrics
 
 _PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")  # in the order of their loss
 _FEWEST_WORDS = 100
-_ATTEMPTS = 8
+_ATTEMPTS = 12
 _CLOSE = 500  # a 500th of the limit left over is close enough
 
 
@@ -62,7 +62,10 @@ def fit_size(
 def _fit_words(
     build: Build, precision: Precision, whole: int, size: int, limit: int, tell: Callable[[str], None]
 ) -> Fit:
-    """As many words as fit; the size grows nearly evenly with the words, so few builds find them."""
+    """As many words as fit; the size grows nearly evenly with the words, so few builds find them.
+
+    Where it does not, since frequent words bring more pairs along than rare ones, halving the range in turn helps.
+    """
     fewest = min(_FEWEST_WORDS, whole)
     content = build(fewest, precision)
     if len(content) > limit:
@@ -74,8 +77,9 @@ def _fit_words(
         )
     best = Fit(precision, fewest, content)
     low, high = (fewest, len(content)), (whole, size)
-    for _ in range(_ATTEMPTS):
-        words = low[0] + int((limit - low[1]) / (high[1] - low[1]) * (high[0] - low[0]))
+    for attempt in range(_ATTEMPTS):
+        share = 0.5 if attempt % 2 else (limit - low[1]) / (high[1] - low[1])
+        words = low[0] + int(share * (high[0] - low[0]))
         words = min(max(words, low[0] + 1), high[0] - 1)
         if words <= low[0]:
             break

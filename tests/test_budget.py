@@ -63,8 +63,22 @@ def test_then_the_rarest_words_go_and_as_few_as_needed(run, monkeypatch):
     monkeypatch.setattr(size, "_FEWEST_WORDS", 2)
     build = Sizes()
     fit = fit_size(build, WORDS, 1000 + 10 * 17 + 5)
-    assert fit == Fit("int8", 17, bytes(1170)) and len(build.asked) <= 6
+    assert fit == Fit("int8", 17, bytes(1170)) and len(build.asked) <= 7
     assert load_classifier(run, 17).vocabulary == run.vocabulary[:17]
+
+
+def test_sizes_that_grow_unevenly_are_met_too():
+    """As the pairs of words do: those of frequent words are many."""
+    asked = []
+
+    def build(words, precision):
+        asked.append(words)
+        return bytes(int(100_000 * (1 - 0.998 ** (10_000 if words is None else words))))
+
+    fit = fit_size(build, 10_000, 85_000, precisions=("int8",))
+    most = max(words for words in range(1, 10_000) if 100_000 * (1 - 0.998**words) < 85_001)
+    assert most == 947
+    assert 0.99 * most <= fit.words <= most and len(asked) <= 14
 
 
 def test_what_cannot_be_met_is_refused_with_the_figures():
