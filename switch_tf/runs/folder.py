@@ -107,8 +107,9 @@ def open_run(path: Path) -> Run:
     data = files.read_json(path / DATA)
     if not isinstance(data, dict):
         raise RunError(f"{path / DATA} does not hold a JSON object. Restore it, or train again.")
-    if data.get("format", 1) not in range(1, FORMAT + 1):
-        received = f"{path} has the format {data['format']!r}"
+    number = data.get("format", 1)
+    if type(number) is not int or not 1 <= number <= FORMAT:  # JSON's true is an integer to Python, and no number
+        received = f"{path} has the format {number!r}"
         raise RunError(
             f"{received}. Expected at most {FORMAT}: open it with the release that wrote it, or a newer one."
         )
