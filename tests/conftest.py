@@ -34,6 +34,14 @@ _PRAISE, _BLAME = ["lovely", "great", "warm", "witty"], ["dull", "awful", "cold"
 _FILLING = ["film", "plot", "the", "cast", "story", "schön", NEL_WORD]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what slow_tests.txt lists: tests that took over half a second when all were last timed."""
+    listed = set((Path(__file__).parent / "slow_tests.txt").read_text(encoding="utf-8").split("\n"))
+    for item in items:
+        if item.nodeid.split("[")[0] in listed:
+            item.add_marker(pytest.mark.slow)
+
+
 class Answer(NamedTuple):
     """What a command left: its exit code and what it wrote."""
 

@@ -151,8 +151,8 @@ def best_epoch(history: list[dict[str, Any]], select_by: str = "accuracy") -> in
 def balanced_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """float32 [n] of label indices int32 [n]: n / (classes x examples of the label), so that the mean is 1.
 
-    >>> balanced_weights(np.array([0, 0, 0, 1]), 2).round(3).tolist()
-    [0.667, 0.667, 0.667, 2.0]
+    >>> balanced_weights(np.array([0, 0, 1, 1, 1, 1, 1, 1]), 2)[:3].tolist()[::2]
+    [2.0, 0.6666666865348816]
     """
     counts = np.bincount(labels, minlength=num_classes)
     present = np.count_nonzero(counts)
