@@ -92,14 +92,6 @@ def test_the_label_is_spelled(labels):
     assert answers(spelled, x=np.array([1, 0, 1]))[0].tolist() == [labels[1], labels[0], labels[1]]
 
 
-def test_an_inner_value_is_answered_by_the_copy_alone():
-    model = passes.merge(doubling(), passes.rename_values(doubling(), {"x": "u", "y": "v"}), ("y", "u"))
-    copy = passes.with_output(model, "y", TensorProto.FLOAT)
-    assert [value.name for value in model.graph.output] == ["v"]
-    outer, inner = answers(copy, x=np.ones([1, 3], np.float32))
-    assert (outer[0, 0], inner[0, 0]) == (4.0, 2.0)
-
-
 def test_metadata_comes_out_of_the_runtime_as_it_went_in():
     model = passes.with_metadata(doubling(), {"labels": '["schön", "🙂"]', "empty": ""})
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

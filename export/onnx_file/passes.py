@@ -86,14 +86,6 @@ def spell_label(model: onnx.ModelProto, labels: Sequence[str]) -> onnx.ModelProt
     return model
 
 
-def with_output(model: onnx.ModelProto, name: str, element_type: int) -> onnx.ModelProto:
-    """A copy that also answers the inner value `name`, of two dimensions."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    copy.graph.output.append(helper.make_tensor_value_info(name, element_type, [None, None]))
-    return copy
-
-
 def without_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """The model without the output `name`, if it has it; the value stays inside."""
     kept = [value for value in model.graph.output if value.name != name]

@@ -22,7 +22,6 @@ DIGITS = 64
 ONNX = b"\x72\x4a\x0a\x06sha256\x12\x40"
 # TFLite: a comment of 71 bytes ends an archive; its length is written before it.
 TFLITE = b"sha256:"
-UNSEALED = "not checked: it carries no checksum of itself"
 
 
 def sealed(content: bytes) -> bytes:
