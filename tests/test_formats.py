@@ -6,8 +6,8 @@ import json
 import pytest
 from conftest import export_file
 
-from switch_tf.errors import ExportError
-from switch_tf.export.formats import FORMATS
+from switch_tf.errors import ArgumentError, ExportError
+from switch_tf.export.formats import FORMATS, check_options
 from switch_tf.export.options import Door, ExportOptions
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.session import export_run
@@ -97,3 +97,10 @@ def test_over_one_text_in_a_hundred_is_refused_unless_allowed(run, tmp_path, sha
     assert exported.changed == {}
     exported = export_run(run, ExportOptions("tflite", tmp_path / "x.tflite", allow_truncation=True))
     assert exported.changed == {"training": 0.0, "test": share}
+
+
+def test_an_unknown_format_is_refused_with_those_there_are():
+    message = r"^Received the format 'savedmodel'\. Expected one of saved_model, tflite, onnx, all\.$"
+    with pytest.raises(ArgumentError, match=message) as refusal:
+        check_options(ExportOptions("savedmodel"))
+    assert refusal.value.argument == "format"
