@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from switch_tf.artifacts.base import Predictor
+    from switch_tf.artifacts.providers import Provider
     from switch_tf.config import Config, Dispatch
     from switch_tf.data.examples import Examples
     from switch_tf.export.options import Door, Precision
@@ -94,21 +95,23 @@ def train(
     return load(run.path)
 
 
-def load(path: StrPath, threads: int | None = None) -> "Classifier":
+def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto") -> "Classifier":
     """The model at `path`: a run folder, a SavedModel (or the folder of its versions), an .onnx or a .tflite file.
 
     Args:
         path: of the folder or file.
         threads: what one operator of an .onnx or .tflite file may use; None leaves it to the runtime.
+        provider: what ONNX Runtime answers with: "cpu", "cuda", or "auto", which is CUDA for a file that takes ids
+            where the installed build has it, and the CPU for all others. A warning says if "auto" tried in vain.
 
     Raises:
-        ArgumentError: `threads` for another kind of model.
+        ArgumentError: `threads` or `provider` for another kind of model, or no such provider is installed.
         RunError: a run folder is unfinished or damaged.
         ModelError: there is no model, or one that is not ours.
     """
     from switch_tf.artifacts.opening import load_predictor
 
-    return Classifier(Path(path), load_predictor(Path(path), threads))
+    return Classifier(Path(path), load_predictor(Path(path), threads, provider))
 
 
 class Classifier:

@@ -109,9 +109,13 @@ class OnnxSurgeon:
         (node,) = (each for each in self.model.graph.node if each.op_type == "LabelEncoder")
         return {each.name: each for each in node.attribute}
 
+    def metadata(self, key: str) -> Any:
+        (entry,) = (each for each in self.model.metadata_props if each.key == key)
+        return entry
+
     def reverse_labels(self, place: str) -> None:
         if place == "metadata":
-            (entry,) = (each for each in self.model.metadata_props if each.key == "labels")
+            entry = self.metadata("labels")
             entry.value = json.dumps(json.loads(entry.value)[::-1])
         else:
             (names,) = (each for each in self.model.graph.initializer if each.name == "label_names")
@@ -236,6 +240,15 @@ def _swap_last_words(surgeon: OnnxSurgeon, model: TextClassifier) -> None:
     ids[-2:] = [ids[-1], ids[-2]]
 
 
+def _swap_last_words_of_the_metadata(surgeon: Any, model: TextClassifier) -> None:
+    words = json.loads(surgeon.metadata("vocabulary").value)
+    surgeon.metadata("vocabulary").value = json.dumps([*words[:-2], words[-1], words[-2]])
+
+
+def _forget_last_word_of_the_metadata(surgeon: Any, model: TextClassifier) -> None:
+    surgeon.metadata("vocabulary").value = json.dumps(json.loads(surgeon.metadata("vocabulary").value)[:-1])
+
+
 def _know_one_more(surgeon: OnnxSurgeon, model: TextClassifier) -> None:
     del model
     table = surgeon.label_encoder()
@@ -284,6 +297,8 @@ CHANGES = [
     Change("one scale x 1.001", INT8, lambda surgeon, model: surgeon.multiply_scales(1.001, only_one=True)),
     Change("the ids of half the words in another order", [ONNX], _shuffle_words),
     Change("the ids of two words traded", [ONNX], _swap_last_words),
+    Change("two words traded in the metadata", [ONNX_IDS], _swap_last_words_of_the_metadata),
+    Change("a word less in the metadata", [ONNX_IDS], _forget_last_word_of_the_metadata),
     Change("one more word", [ONNX], _know_one_more),
     Change("a word misspelt", [ONNX], _misspell),
     Change("the ids of two words traded in the hash table", [TFLITE, ONNX_BYTES], _table("values", _swap_two_ids)),

@@ -7,14 +7,14 @@ Inputs, by `inputs`:
     bytes   bytes: uint8 [batch, N]    -> the same, from UTF-8 with zeros behind it
 
 `text` is the graph of `text_graph` in front of the graph of `ids`, which tf2onnx converts; the value between them is
-named `ids`, as it is behind `bytes`. Labels and text specification are in the file's metadata. Opset 20 and
-ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
+named `ids`, as it is behind `bytes`. Labels and text specification are in the file's metadata, and with `ids` the
+words that they stand for. Opset 20 and ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
 """
 
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -62,7 +62,7 @@ def build_onnx(
         converted = passes.merge(front_end, converted, ("ids", "classifier/ids"))
         converted = passes.spell_label(converted, run.labels)
         converted = passes.name_batch(converted, batch)
-    converted = passes.with_metadata(converted, _metadata(run, len(model.vocabulary), precision, max_loss))
+    converted = passes.with_metadata(converted, _metadata(run, model.vocabulary, inputs, precision, max_loss))
     converted.producer_name, converted.producer_version = "switch-tf", version("switch-tf")
     try:
         onnx.checker.check_model(converted, full_check=True)
@@ -123,10 +123,16 @@ def describe(content: bytes) -> dict[str, Any]:
     }
 
 
-def _metadata(run: Run, words: int, precision: Precision, max_loss: float | None) -> dict[str, str]:
+def _metadata(
+    run: Run, words: Sequence[str], inputs: Door, precision: Precision, max_loss: float | None
+) -> dict[str, str]:
+    # Of a graph without a text front-end they say what its ids stand for.
+    vocabulary = {"vocabulary": json.dumps(list(words), ensure_ascii=False)} if inputs == "ids" else {}
     return {
         "labels": json.dumps(run.labels, ensure_ascii=False),
-        "text": json.dumps(run.config.text.as_dict() | {"words": words}),
+        "text": json.dumps(run.config.text.as_dict() | {"words": len(words)}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
-    } | ({} if max_loss is None else {"max_loss": json.dumps(max_loss)})
+        **vocabulary,
+        **({} if max_loss is None else {"max_loss": json.dumps(max_loss)}),
+    }

@@ -34,7 +34,8 @@ class OnnxFormat(FileFormat):
     def runner(self, content: bytes, path: str, reference: "TextClassifier") -> "Runner":
         from switch_tf.export.onnx_file.runner import OnnxRunner
 
-        return OnnxRunner(content, path, reference)
+        del reference
+        return OnnxRunner(content, path)
 
     def describe(self, content: bytes, model: "TextClassifier") -> Mapping[str, Any]:
         from switch_tf.export.onnx_file.build import describe

@@ -12,26 +12,23 @@ from switch_tf.artifacts.onnx_file import OnnxPredictor
 from switch_tf.export.onnx_file.stored import read_part, spoken_labels
 from switch_tf.export.options import Door
 from switch_tf.export.proof.readback import Part
-from switch_tf.export.proof.reference import reference_ids
 from switch_tf.export.proof.runner import in_batches, precision_of
-from switch_tf.models.text_classifier import TextClassifier
 
 
 class OnnxRunner:
     """Asks an ONNX model in memory through ONNX Runtime on the CPU."""
 
-    def __init__(self, content: bytes, path: str, reference: TextClassifier):
-        """`reference` makes ids of texts for a model that takes ids.
-
+    def __init__(self, content: bytes, path: str):
+        """
         Raises:
             ModelError: ONNX Runtime does not load it, or it is no model of ours.
         """
-        self._model = OnnxPredictor(content, path=path, doors=("text", "ids", "bytes"), with_ids=True)
+        self._model = OnnxPredictor(content, path=path, with_ids=True)
         self.path, self.size = path, len(content)
         self.door = cast(Door, self._model.door)
         self.precision = precision_of(self._model.facts, path)
         self.admits_invalid_utf8 = self.door != "text"
-        self._content, self._reference = content, reference
+        self._content = content
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
         """The answers to all texts, as `in_batches` has it.
@@ -42,8 +39,8 @@ class OnnxRunner:
         return in_batches(self._ask, texts, batch_sizes, self._model.batch)
 
     def tokenize(self, texts: Sequence[bytes]) -> list[np.ndarray]:
-        """What the front-end says, cut off from the classifier; nothing where ids go in."""
-        return [] if self.door == "ids" else [self._model.tokenize(texts)]
+        """What the front-end says, cut off from the classifier; where ids go in, what Python makes them of."""
+        return [self._model.tokenize(texts)]
 
     def named_labels(self) -> Mapping[str, list[str]]:
         """The class names in the metadata, and those that the output `label` is made of."""
@@ -57,8 +54,8 @@ class OnnxRunner:
     def _ask(self, texts: list[bytes]) -> Answers:
         model = self._model
         if self.door == "ids":
-            ids = reference_ids(self._reference, texts)
-            probabilities, label = model.run(["probabilities", "label"], {"ids": ids})
+            feed = model.feed(texts)
+            ids, (probabilities, label) = feed["ids"], model.run(["probabilities", "label"], feed)
         else:
             ids, probabilities, label = model.run(["ids", "probabilities", "label"], model.feed(texts))
         spoken = label.tolist() if self.door == "text" else [model.labels[index] for index in label]

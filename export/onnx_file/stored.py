@@ -1,5 +1,6 @@
 """What an ONNX file stores, read from the file itself: weights, tables of the front-ends, and the names of classes."""
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,10 +9,11 @@ from onnx import numpy_helper
 
 from switch_tf.export.onnx_file import passes
 from switch_tf.export.proof.readback import Holds, Part, Stored
+from switch_tf.text.spec import FIRST_WORD_ID
 
 _HOLDS: dict[str, frozenset[Holds]] = {
     "text": frozenset({"weights", "words"}),
-    "ids": frozenset({"weights"}),
+    "ids": frozenset({"weights", "words"}),
     "bytes": frozenset({"weights", "bytes"}),
 }
 
@@ -61,10 +63,13 @@ def _scales(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
 
 
 def _words(model: onnx.ModelProto) -> dict[str, int] | None:
-    """What the string front-end's table says."""
+    """What the string front-end's table says, or the vocabulary in the metadata of a graph that takes ids."""
     for node in passes.nodes(model.graph):
         if node.op_type == "LabelEncoder":
             table = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
             keys = [key.decode("utf-8", "replace") for key in table.get("keys_strings", ())]
             return dict(zip(keys, np.asarray(table.get("values_int64s", ())).tolist(), strict=False))
+    for entry in model.metadata_props:
+        if entry.key == "vocabulary":
+            return {word: number for number, word in enumerate(json.loads(entry.value), FIRST_WORD_ID)}
     return None

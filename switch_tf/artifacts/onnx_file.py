@@ -1,10 +1,10 @@
 """Answers texts with an exported ONNX file, through ONNX Runtime alone: no TensorFlow is imported."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,15 @@ from switch_tf.artifacts.base import (
     checked_probabilities,
     ids_batch,
 )
+from switch_tf.artifacts.onnx_graph import behind_ids, front_end, parse, with_inner_ids
+from switch_tf.artifacts.providers import CPU, Provider, open_on_cuda, wants_cuda
 from switch_tf.artifacts.seal import ONNX, check_file
-from switch_tf.errors import ModelError
+from switch_tf.errors import DataError, ModelError
 from switch_tf.text.byte_codes import pack
 from switch_tf.text.given import check_texts
+
+if TYPE_CHECKING:
+    from switch_tf.text.plain import PlainText
 
 _SIZE_LIMIT = 2**31  # bytes: what a protobuf file can hold
 _ERRORS = 3  # of ONNX Runtime's log levels
@@ -27,7 +32,9 @@ _INPUTS = {"text": ("tensor(string)", 1), "bytes": ("tensor(uint8)", 2), "ids": 
 
 
 class OnnxPredictor:
-    """An ONNX model of ours that takes `text` or `bytes`.
+    """An ONNX model of ours that takes `text`, `bytes` or `ids`; asked for texts, it makes ids of them itself.
+
+    On a GPU the text front-end of a file stays on the CPU, and the classifier behind it has a session of its own.
 
     Attributes:
         path: what messages call it.
@@ -36,7 +43,7 @@ class OnnxPredictor:
         facts: the file's metadata.
         batch: the one batch size of the file, or None.
         size: bytes.
-        provider: the execution provider that ONNX Runtime chose.
+        provider: the execution provider that computes the probabilities.
         checked: whether the file carries a checksum, or a manifest beside it does, and it is the right one.
         runtime: what answers.
     """
@@ -46,18 +53,21 @@ class OnnxPredictor:
         source: Path | bytes,
         threads: int | None = None,
         path: str = "",
-        doors: Collection[str] = ("text", "bytes"),
         with_ids: bool = False,
+        provider: Provider = "cpu",
+        tell: Callable[[str], None] = print,
     ):
         """
         Args:
             source: the file, or its content, which messages then call `path`.
             threads: that one operator may use; None leaves it to ONNX Runtime.
-            doors: inputs that the caller can do with.
             with_ids: ask a copy that answers the ids between its text front-end and its classifier as well.
+            provider: "cpu", "cuda", or "auto", which is CUDA for a file that takes ids if it can be had.
+            tell: gets a line if "auto" tried CUDA in vain, and answers on the CPU.
 
         Raises:
-            ModelError: it is not an ONNX model, not one of ours that takes one of `doors`, or not as it was written.
+            ArgumentError: the installed build of ONNX Runtime has no such provider.
+            ModelError: it is not an ONNX model, not one of ours, or not as it was written; or CUDA cannot be used.
         """
         self.path = path or str(source)
         self._source, self._threads = source, threads
@@ -65,18 +75,15 @@ class OnnxPredictor:
         self.checked = check_file(source, ONNX, self.path)
         self.size = len(content) if isinstance(content, bytes) else Path(content).stat().st_size
         if with_ids:
-            content = _with_ids(content, self.path)
+            content = with_inner_ids(content, self.path)
         session = self._session = _open(content, threads, self.path)
-        self.provider: str = session.get_providers()[0]
-        self.runtime = f"ONNX Runtime, {self.provider}"
         inputs = {each.name: (each.type, len(each.shape)) for each in session.get_inputs()}
         outputs = {each.name: each.shape for each in session.get_outputs()}
-        ours = len(inputs) == 1 and any(door in doors and _INPUTS[door] == inputs[door] for door in inputs)
+        ours = len(inputs) == 1 and all(_INPUTS.get(door) == inputs[door] for door in inputs)
         if not ours or not {"probabilities", "label"} <= set(outputs) or len(outputs["probabilities"]) != 2:
-            expected = " or ".join(doors)
             raise ModelError(
-                f"{self.path} has the signature {sorted(inputs)} -> {sorted(outputs)}. Expected {expected} -> "
-                "probabilities, label, as an export writes it."
+                f"{self.path} has the signature {sorted(inputs)} -> {sorted(outputs)}. Expected {', '.join(_INPUTS)} "
+                "-> probabilities, label, as an export writes it."
             )
         (self.door,) = inputs
         batch, *width = session.get_inputs()[0].shape
@@ -84,6 +91,26 @@ class OnnxPredictor:
         self.batch: int | None = batch if isinstance(batch, int) else None
         self.facts: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.labels = _labels(self.facts, outputs["probabilities"][1], self.path)
+        self._splits = False  # whether `_session` is the part behind the ids
+        self._choose(provider, content, tell)
+        self.provider: str = self._session.get_providers()[0]
+        self.runtime = f"ONNX Runtime, {self.provider}"
+
+    def _choose(self, provider: Provider, content: str | bytes, tell: Callable[[str], None]) -> None:
+        """Have CUDA answer, if it is asked for and can."""
+        import onnxruntime
+
+        if not wants_cuda(provider, self.door, onnxruntime.get_available_providers()):
+            return
+        self._splits = self.door != "ids"
+        if self._splits:
+            content = behind_ids(parse(self._source, self.path))
+        try:
+            self._session = open_on_cuda(content, _options(self._threads))
+        except ModelError as error:
+            if provider == "cuda":
+                raise
+            tell(f"{error} Answering on the CPU.")
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; for no texts it is empty, and the graph, which fails on a batch of 0, is not asked.
@@ -95,7 +122,7 @@ class OnnxPredictor:
         empty = np.zeros([0, len(self.labels)], np.float32)
         decoded = [as_text(text) for text in check_texts(texts)]
         answers = ask_in_batches(
-            lambda batch: self.run(["probabilities"], self.feed(batch))[0], decoded, self.batch, "", empty
+            lambda batch: self.run(["probabilities"], self._classifier_feed(batch))[0], decoded, self.batch, "", empty
         )
         return checked_probabilities(answers, self.path)
 
@@ -106,6 +133,8 @@ class OnnxPredictor:
             DataError, ModelError: as above.
         """
         decoded = [as_text(text) if self.door == "text" else as_bytes(text) for text in check_texts(texts)]
+        if self.door == "ids":
+            return self.feed(decoded)["ids"]
         empty = np.zeros([0, self._length], np.int32)
         return ask_in_batches(
             lambda batch: self._run(self._front_end, ["ids"], self.feed(batch))[0],
@@ -117,7 +146,13 @@ class OnnxPredictor:
         )
 
     def feed(self, texts: Sequence[str | bytes]) -> dict[str, np.ndarray]:
-        """What goes in for texts: strings or bytes, by the door."""
+        """What goes in for texts: strings, bytes or ids, by the door.
+
+        Raises:
+            ModelError: it takes ids, and does not hold the words that they stand for.
+        """
+        if self.door == "ids":
+            return {"ids": self._plain_text.ids([as_bytes(text) for text in texts])}
         if self.door == "bytes":
             return {"bytes": pack([as_bytes(text) for text in texts], self._width)}
         # Objects: an array of NumPy's own strings loses NULs at the end, and one of bytes is read as "b'...'".
@@ -129,6 +164,11 @@ class OnnxPredictor:
             ModelError: ONNX Runtime fails.
         """
         return self._run(self._session, outputs, feed)
+
+    def _classifier_feed(self, texts: Sequence[str | bytes]) -> dict[str, np.ndarray]:
+        """What `_session` takes for texts."""
+        feed = self.feed(texts)
+        return {"ids": self._run(self._front_end, ["ids"], feed)[0]} if self._splits else feed
 
     def _run(self, session: Any, outputs: list[str], feed: Mapping[str, np.ndarray]) -> list[Any]:
         try:
@@ -147,7 +187,21 @@ class OnnxPredictor:
     @cached_property
     def _front_end(self) -> Any:
         """A session of the text front-end alone, made when ids are first asked for."""
-        return _open(_cut_at_ids(_parse(self._source, self.path)), self._threads, self.path)
+        return _open(front_end(parse(self._source, self.path)), self._threads, self.path)
+
+    @cached_property
+    def _plain_text(self) -> "PlainText":
+        """What makes the ids that go in, from the file's metadata."""
+        from switch_tf.text.plain import read_plain_text
+
+        problem = f"{self.path} takes ids, and its metadata do not name the words that they stand for"
+        try:
+            text = read_plain_text(json.loads(self.facts["text"]), json.loads(self.facts["vocabulary"]))
+        except (KeyError, ValueError, TypeError, RecursionError, DataError) as error:
+            raise ModelError(f"{problem}. Export it again. ({type(error).__name__}: {error})") from error
+        if text.length != self._width:
+            raise ModelError(f"{problem}: {text.length} tokens a text for {self._width} ids. Export it again.")
+        return text
 
 
 def _checked(source: Path | bytes, path: str) -> str | bytes:
@@ -162,71 +216,23 @@ def _checked(source: Path | bytes, path: str) -> str | bytes:
 
 
 def _open(content: str | bytes, threads: int | None, path: str) -> Any:
-    """A session on the CPU: strings run there whatever there is; a GPU wants the ids input and a session of its own."""
+    """A session on the CPU."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(content, _options(threads), providers=[CPU])
+    except Exception as error:  # its exceptions share no narrower base
+        raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
+
+
+def _options(threads: int | None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no narrower base
-        raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
-
-
-def _parse(source: str | bytes | Path, path: str) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        return onnx.load_from_string(source if isinstance(source, bytes) else Path(source).read_bytes())
-    except (OSError, DecodeError) as error:
-        raise ModelError(f"{path} cannot be read as an ONNX model of ours: {error}. Export it again.") from error
-
-
-def _with_ids(content: str | bytes, path: str) -> bytes:
-    """A copy of a model that also answers the inner value `ids`, int32 [batch, length]; one that takes ids stays."""
-    model = _parse(content, path)
-    if all(entry.name != "ids" for entry in model.graph.input):
-        model.graph.output.append(_ids_output())
-    return model.SerializeToString()
-
-
-def _cut_at_ids(model: Any) -> bytes:
-    """A model that ends where `ids` are known: its text front-end, with nothing that serves other values alone."""
-    needed, nodes = {"ids"}, []
-    for node in reversed(model.graph.node):  # which stand in the order of their execution
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(_inputs(node))
-    constants = [tensor for tensor in model.graph.initializer if tensor.name in needed]
-    del model.graph.output[:], model.graph.value_info[:]
-    model.graph.output.append(_ids_output())
-    # Copies: the lists that these live in are cleared.
-    kept_nodes, kept_constants = (
-        [type(each).FromString(each.SerializeToString()) for each in kept] for kept in (nodes, constants)
-    )
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(reversed(kept_nodes))
-    model.graph.initializer.extend(kept_constants)
-    return model.SerializeToString()
-
-
-def _inputs(node: Any) -> Iterator[str]:
-    """What a node takes, and what the graphs inside it take from around them."""
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in attribute.g.node:
-            yield from _inputs(inner)
-        for output in attribute.g.output:  # a branch may hand on what it has from around it
-            yield output.name
-
-
-def _ids_output() -> Any:
-    import onnx
-
-    return onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT32, [None, None])
+    return options
 
 
 def _labels(metadata: Mapping[str, Any], classes: int, path: str) -> list[str]:

@@ -1,27 +1,44 @@
 """Whatever kind of model a path holds, opened as one that answers texts."""
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from switch_tf.artifacts.base import Predictor
+from switch_tf.artifacts.providers import Provider, check_provider
 from switch_tf.artifacts.saved_model import SavedModelPredictor, newest_version
 from switch_tf.errors import ArgumentError, ModelError
 from switch_tf.runs.folder import UNFINISHED, is_run
 
 
-def load_predictor(path: Path, threads: int | None = None) -> Predictor:
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=6)  # of who calls `switch_tf.load`
+
+
+def load_predictor(
+    path: Path, threads: int | None = None, provider: Provider = "auto", tell: Callable[[str], None] = _warn
+) -> Predictor:
     """The model at `path`: a run folder, a SavedModel, a folder of its versions (the newest), a .tflite or .onnx file.
 
-    `threads` limits what one operator of a file may use.
+    Args:
+        path: of the folder or file.
+        threads: that one operator of a file may use.
+        provider: of ONNX Runtime, for an .onnx file: "cpu", "cuda", or "auto", which is CUDA for a file that takes ids
+            where the installed build has it, and the CPU for all others.
+        tell: gets a line if "auto" tried CUDA in vain, and the CPU answers; it is a warning unless given.
 
     Raises:
-        ArgumentError: `threads` for another kind of model.
+        ArgumentError: `threads` or `provider` for another kind of model, or no such provider is installed.
         RunError: a run folder is unfinished or damaged.
         ModelError: there is no model, or one that is not ours.
     """
     if path.suffix == ".onnx" and path.is_file():
         from switch_tf.artifacts.onnx_file import OnnxPredictor
 
-        return OnnxPredictor(path, threads)
+        return OnnxPredictor(path, threads, provider=provider, tell=tell)
+    check_provider(provider)
+    if provider != "auto":
+        raise ArgumentError(f"{path} is no .onnx file: provider is for those alone. Leave it out.", "provider")
     if path.suffix == ".tflite" and path.is_file():
         from switch_tf.artifacts.tflite_file import TFLitePredictor
 

@@ -15,6 +15,7 @@ from switch_tf.cli.shared import (
     label_column,
     no_header,
     note,
+    provider,
     skip_bad,
     text_column,
     threads,
@@ -23,6 +24,7 @@ from switch_tf.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from switch_tf.artifacts.base import Predictor
+    from switch_tf.artifacts.providers import Provider
     from switch_tf.data.streams import Line
 
 
@@ -34,14 +36,17 @@ if TYPE_CHECKING:
 @no_header
 @skip_bad
 @threads
+@provider
 @as_json
-def evaluate(model: Path, data: str, threads: int | None, as_json: bool, **reading: Any) -> None:
+def evaluate(
+    model: Path, data: str, threads: int | None, provider: "Provider", as_json: bool, **reading: Any
+) -> None:
     """Measure MODEL on labelled DATA: accuracy, macro-F1, log loss, calibration error and the figures of each label.
 
     Of more than 20 labels it shows the worst ones and the most frequent confusions; with --json it gives all.
 
-    MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file that takes text or bytes; DATA is as for
-    `train`, of which the test part is read if it has one.
+    MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file; DATA is as for `train`, of which the
+    test part is read if it has one.
     """
     from switch_tf.data.examples import read_examples
     from switch_tf.measuring.scores import evaluate as measure
@@ -52,7 +57,7 @@ def evaluate(model: Path, data: str, threads: int | None, as_json: bool, **readi
         examples = read_examples(data, split="test", **reading)
     if examples.skipped:
         note(f"Left out {examples.skipped:,} rows that cannot be used, the first: {examples.first_skipped}")
-    predictor = _predictor(model, threads)
+    predictor = _predictor(model, threads, provider)
     with timed(f"Answering {len(examples):,} texts"):
         figures = measure(predictor, examples)
     if as_json:
@@ -77,6 +82,7 @@ def evaluate(model: Path, data: str, threads: int | None, as_json: bool, **readi
 )
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="Show the K most probable labels only.")
 @threads
+@provider
 @as_json
 @click.pass_context
 def predict(
@@ -88,12 +94,13 @@ def predict(
     output: Path | None,
     top: int | None,
     threads: int | None,
+    provider: "Provider",
     as_json: bool,
     **reading: Any,
 ) -> None:
     r"""Answer texts: arguments, the rows or lines of a file, or stdin.
 
-    MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file that takes text or bytes.
+    MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file.
 
     A file is read as `train` reads it: csv, tsv, json, jsonl, parquet or xlsx by its text column, .txt (or no
     extension) and stdin as UTF-8, one text a line, split at \n alone. Any amount streams through. A row that cannot be
@@ -111,7 +118,7 @@ def predict(
         check_answers_path(output)
     given = {name for name in reading if is_given(ctx, name)}
     lines = _lines(texts, source, given, reading, keep=output is not None)
-    answers = answer_beside(_predictor(model, threads), lines, top)
+    answers = answer_beside(_predictor(model, threads, provider), lines, top)
     failed = _show(answers, as_json) if output is None else _write(answers, output, source or "", as_json)
     if failed:
         raise DataError(f"{failed} line(s) could not be read; each is marked in its place.")
@@ -162,13 +169,13 @@ def _lines(
     return (check_line(number, text)._replace(cells={"text": text}) for number, text in enumerate(texts, 1))
 
 
-def _predictor(model: Path, threads: int | None) -> "Predictor":
+def _predictor(model: Path, threads: int | None, provider: "Provider") -> "Predictor":
     """The model, after a word on stderr about what runs it where that is not TensorFlow."""
     from switch_tf.artifacts.opening import load_predictor
     from switch_tf.timing import timed
 
     with timed(f"Loading {model}"):
-        loaded = load_predictor(model, threads)
+        loaded = load_predictor(model, threads, provider, tell=note)
     if not loaded.checked:
         note(f"{model} is not checked: it carries no checksum to compare it with")
     if loaded.runtime != "TensorFlow":

@@ -27,6 +27,13 @@ skip_bad = click.option("--skip-bad", is_flag=True, help="Leave out rows that ca
 threads = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of one operator, for an .onnx or .tflite file."
 )
+provider = click.option(
+    "--provider",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="What ONNX Runtime answers an .onnx file with; auto is CUDA for one that takes ids, if it can be had.",
+)
 _LOUDNESS = "switch_tf.loudness"
 
 
