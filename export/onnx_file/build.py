@@ -32,7 +32,7 @@ from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 
 _TF2ONNX_OPSET = 18  # the newest it writes
-NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see onnx_cuda
+NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see cuda_kernels
 
 
 def build_onnx(

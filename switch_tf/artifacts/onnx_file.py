@@ -1,7 +1,7 @@
 """Answers texts with an exported ONNX file, through ONNX Runtime alone: no TensorFlow is imported."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

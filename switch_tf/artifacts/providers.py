@@ -24,8 +24,8 @@ def wants_cuda(provider: str, door: str, available: Sequence[str]) -> bool:
     "auto" is CUDA for a file that takes ids if the build offers it, and the CPU for all others: strings run there
     whatever there is, and so do many operators on bytes.
 
-    >>> wants_cuda("auto", "ids", [CUDA, CPU]), wants_cuda("auto", "text", [CUDA, CPU]), wants_cuda("auto", "ids", [CPU])
-    (True, False, False)
+    >>> wants_cuda("auto", "ids", [CUDA, CPU]), wants_cuda("auto", "text", [CUDA, CPU])
+    (True, False)
 
     Raises:
         ArgumentError: there is no such provider, or the build has none for CUDA.

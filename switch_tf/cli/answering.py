@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 @threads
 @provider
 @as_json
-def evaluate(
-    model: Path, data: str, threads: int | None, provider: "Provider", as_json: bool, **reading: Any
-) -> None:
+def evaluate(model: Path, data: str, threads: int | None, provider: "Provider", as_json: bool, **reading: Any) -> None:
     """Measure MODEL on labelled DATA: accuracy, macro-F1, log loss, calibration error and the figures of each label.
 
     Of more than 20 labels it shows the worst ones and the most frequent confusions; with --json it gives all.
