@@ -152,12 +152,15 @@ class FileFormat(Format):
     ) -> tuple[Path, list["Comparison"]]:
         from switch_tf.export.caller_page import refuse_foreign_page, write_caller_page
         from switch_tf.export.manifest import refuse_size, write_file
+        from switch_tf.export.proof.gate import refusing_failures
 
         refuse_foreign_page(output)
         if content is None:
             content = self.build(run, proof.exported, options)
         refuse_size(len(content), options.limit, output)
-        comparison = proof.check(self.runner(content, str(output), proof.model))
+        with refusing_failures(str(output)):
+            runner = self.runner(content, str(output), proof.model)
+        comparison = proof.check(runner)
         described = self.describe(content, proof.exported)
         write_file(output, content, proof.exported, comparison, described)
         write_caller_page(output, proof.exported, described)

@@ -47,8 +47,8 @@ def export_run(run: Run, options: ExportOptions, tell: Tell = lambda message: No
 
     Raises:
         ArgumentError: the options do not fit together.
-        ParityError: an artifact does not answer as the trained model does; nothing of it is left.
-        ExportError: one cannot be made or run, would cut too many texts, or does not fit into its bytes.
+        ParityError: an artifact does not answer as the trained model does, or not at all; nothing of it is left.
+        ExportError: one cannot be made or asked, would cut too many texts, or does not fit into its bytes.
         DataError: a quantized one has to be measured on the run's labelled data, and that is not there.
         RunError: one cannot be written.
     """
@@ -97,7 +97,7 @@ def verify_run(
     Raises:
         DataError: the labelled data that quantized artifacts are measured on is not there.
         ModelError: there is nothing to compare, or something that is no artifact.
-        ExportError: an artifact does not run.
+        ExportError: an artifact cannot be asked, for want of room or time.
     """
     found = list(artifacts) or find_artifacts(run)
     missing = [artifact for artifact in found if not artifact.exists()]

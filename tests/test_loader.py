@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from switch_tf.errors import ExportError
+from switch_tf.errors import ExportError, ModelError
 from switch_tf.export.saved_model import loader_child
 from switch_tf.export.saved_model.loader import Answered, Call, as_examples, run_in_loader, strings
 
@@ -90,7 +90,7 @@ def test_an_operator_that_the_loader_lacks_is_refused(small, tmp_path):
                     node.op = "OfAnotherLibrary"
 
     bad = changed(small, tmp_path / "bad", rename)
-    with pytest.raises(ExportError, match=r"x does not run in TensorFlow's C.. loader, .*OfAnotherLibrary"):
+    with pytest.raises(ModelError, match=r"x does not run in TensorFlow's C.. loader, .*OfAnotherLibrary"):
         run_in_loader(bad, "x", [LOOK_UP])
 
 
@@ -102,14 +102,14 @@ def test_a_table_that_nothing_fills_is_refused_though_python_fills_it(small, tmp
     in_python = tf.saved_model.load(str(bad)).signatures["look_up"](text=tf.constant(["b"]))
     assert in_python["number"].numpy().tolist() == [2]
     assert run_in_loader(bad, "x", [ADD])  # what needs no table works
-    with pytest.raises(ExportError, match=r"the signature look_up: .*Table not initialized"):
+    with pytest.raises(ModelError, match=r"the signature look_up: .*Table not initialized"):
         run_in_loader(bad, "x", [ADD, LOOK_UP])
 
 
 def test_a_compiled_signature_is_refused_as_the_stock_server_has_no_xla(small):
     row = tf.constant([[1.0, 2.0]])
     assert tf.saved_model.load(str(small)).signatures["compiled"](row=row)["sum"].numpy().tolist() == [[2, 4]]
-    with pytest.raises(ExportError, match=r"the signature compiled: .*XLA compilation disabled"):
+    with pytest.raises(ModelError, match=r"the signature compiled: .*XLA compilation disabled"):
         run_in_loader(small, "x", [Call("compiled", {"row": row.numpy()}, 1)])
 
 
@@ -123,21 +123,21 @@ def test_a_compiled_signature_is_refused_as_the_stock_server_has_no_xla(small):
     ],
 )
 def test_what_a_signature_does_not_take_is_refused(small, call, message):
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(ModelError, match=message):
         run_in_loader(small, "x", [call])
 
 
 def test_a_folder_without_a_graph_to_serve_is_refused(small, tmp_path):
-    with pytest.raises(ExportError, match="cannot be read as a SavedModel"):
+    with pytest.raises(ModelError, match="cannot be read as a SavedModel"):
         run_in_loader(tmp_path, "x", [ADD])
     (tmp_path / "saved_model.pb").write_bytes(b"no protocol buffer")
-    with pytest.raises(ExportError, match="cannot be read as a SavedModel"):
+    with pytest.raises(ModelError, match="cannot be read as a SavedModel"):
         run_in_loader(tmp_path, "x", [ADD])
 
     def retag(graph):
         graph.meta_info_def.tags[:] = ["train"]
 
-    with pytest.raises(ExportError, match="no graph with the tag serve"):
+    with pytest.raises(ModelError, match="no graph with the tag serve"):
         run_in_loader(changed(small, tmp_path / "bad", retag), "x", [ADD])
 
 

@@ -206,6 +206,67 @@ class TestSignals:
             assert signal.getsignal(signal.SIGTERM) is not before[signal.SIGTERM]
         assert {number: signal.getsignal(number) for number in before} == before
 
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_one_that_comes_during_an_import_waits_for_its_end(self, number: int, code: int, tmp_path: Path) -> None:
+        """An exception that passed through TensorFlow's libraries while they load would abort the process."""
+        (tmp_path / "slowly.py").write_text(
+            "import time\nprint('working', flush=True)\ntime.sleep(0.5)\nprint('loaded', flush=True)"
+        )
+        program = ATTENTIVE + WORKING.format(work="import slowly; time.sleep(600)")
+        command = [sys.executable, "-c", program, str(tmp_path / "folder")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as child:
+            assert child.stdout is not None
+            assert [child.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
+            child.send_signal(number)
+            out, _ = child.communicate()
+        assert (child.returncode, out) == (code, b"loaded\n")
+        assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["slowly.py"]
+
+    def test_one_that_waited_to_the_end_is_not_lost(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "stopper.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)")
+        monkeypatch.syspath_prepend(tmp_path)
+        before = signal.getsignal(signal.SIGALRM)
+        with pytest.raises(process.Stopped) as stopped, process.stopping_on_signals():
+            __import__("stopper")
+        assert stopped.value.number == signal.SIGTERM and signal.getsignal(signal.SIGALRM) is before
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+    @pytest.mark.parametrize("verb", ["train", "export", "predict", "verify"])
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.slow
+    def test_one_that_comes_while_the_libraries_load_ends_the_command(
+        self,
+        verb: str,
+        number: int,
+        code: int,
+        data_folder: Path,
+        trained_run: Path,
+        exported_saved_model: Any,
+        tmp_path: Path,
+    ) -> None:
+        """Where C++ calls Python while it is loaded: at the first frame that an import of TensorFlow leads to."""
+        words = {
+            "train": [data_folder / "made.tsv", "--output", tmp_path / "run", *tiny_arguments()],
+            "export": [trained_run, "--format", "onnx", "--output", tmp_path / "a.onnx"],
+            "predict": [trained_run, "a text"],
+            "verify": [trained_run, exported_saved_model[0]],
+        }[verb]
+        program = """
+import os, sys
+def hook(event, arguments, seen=set()):
+    if event == "import" and arguments[0] in ("tensorflow.python._pywrap_tensorflow_internal", "h5py.defs"):
+        os.kill(os.getpid(), NUMBER)
+sys.addaudithook(hook)
+from switch_tf.cli import main
+main()
+"""
+        command = [sys.executable, "-c", ATTENTIVE + program.replace("NUMBER", str(int(number))), verb]
+        done = subprocess.run([*command, *map(str, words)], capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (code, b""), done.stderr
+        assert done.stderr.strip().splitlines()[-1].startswith(b"Error: ") and b"Traceback" not in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
     def test_an_error_without_a_signal_stays_what_it_is(self) -> None:
         with pytest.raises(ValueError, match="mine"), process.stopping_on_signals():
             raise ValueError("mine")

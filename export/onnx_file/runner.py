@@ -12,7 +12,7 @@ from switch_tf.artifacts.onnx_file import OnnxPredictor
 from switch_tf.export.onnx_file.stored import read_part, spoken_labels
 from switch_tf.export.options import Door
 from switch_tf.export.proof.readback import Part
-from switch_tf.export.proof.runner import in_batches, precision_of
+from switch_tf.export.proof.runner import in_batches, named, precision_of
 
 
 class OnnxRunner:
@@ -58,7 +58,7 @@ class OnnxRunner:
             ids, (probabilities, label) = feed["ids"], model.run(["probabilities", "label"], feed)
         else:
             ids, probabilities, label = model.run(["ids", "probabilities", "label"], model.feed(texts))
-        spoken = label.tolist() if self.door == "text" else [model.labels[index] for index in label]
+        spoken = label.ravel().tolist() if self.door == "text" else named(model.labels, label)
         return Answers(ids, probabilities, spoken)
 
 

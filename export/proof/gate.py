@@ -13,7 +13,8 @@ An artifact passes when all of this holds; `switch_tf.export.proof.bounds` has t
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +23,7 @@ import numpy as np
 
 from switch_tf.config import Dispatch
 from switch_tf.data.examples import Examples, encode_labels
-from switch_tf.errors import ParityError
+from switch_tf.errors import ModelError, ParityError
 from switch_tf.export.proof import bounds
 from switch_tf.export.proof.corpus import adversarial_texts, invalid_utf8_texts
 from switch_tf.export.proof.coverage import texts_that_visit, vocabulary_texts
@@ -49,6 +50,14 @@ class _Question(NamedTuple):
     texts: list[bytes]
     reference: Reference
     unvisited: list[str]
+
+
+class _Written(NamedTuple):
+    """What is stored in an artifact: what of it is wrong, how many arrays of the run were looked for, and seconds."""
+
+    problems: list[str]
+    arrays: int
+    seconds: float
 
 
 class Proof:
@@ -95,43 +104,54 @@ class Proof:
         return self._vocabulary.alone + self._vocabulary.together
 
     def check(self, runner: Runner) -> Comparison:
-        """How the artifact compared.
+        """How the artifact compared. What is wrong when it is read back is said without asking it.
 
         Raises:
-            ParityError: it is out of bounds.
+            ParityError: it is out of bounds, or fails.
+            ExportError: it cannot be asked for another reason.
             DataError: it is quantized, and the labelled data to measure it on is not there.
         """
-        comparison = self.compare(runner)
-        if not comparison.ok:
-            problems = "; ".join(comparison.problems[:_SHOWN])
-            if more := len(comparison.problems[_SHOWN:]):
-                problems += f"; and {more} more"
-            raise ParityError(f"{runner.path} does not answer as the trained model does, and was not kept: {problems}.")
+        with refusing_failures(runner.path):
+            written = self._read(runner)
+            _refuse(runner, written.problems)
+            comparison = self._ask(runner, written)
+        _refuse(runner, comparison.problems)
         return comparison
 
     def compare(self, runner: Runner) -> Comparison:
-        """The same without a verdict."""
+        """The same without a verdict.
+
+        Raises:
+            ModelError: the artifact fails.
+            ExportError, DataError: as above.
+        """
+        return self._ask(runner, self._read(runner))
+
+    def _ask(self, runner: Runner, written: _Written) -> Comparison:
         started = time.perf_counter()
         question = self._question(runner)
         comparison = compare(runner, question.reference, question.texts)
         comparison = self._compare_words(runner, comparison)
-        comparison = self._read_back(runner, comparison)
-        problems = comparison.problems + self._other_labels(runner)
-        comparison = replace(comparison, problems=problems, experts_unvisited=question.unvisited)
+        comparison = replace(
+            comparison,
+            problems=comparison.problems + written.problems,
+            arrays=written.arrays,
+            experts_unvisited=question.unvisited,
+        )
         if runner.precision != "float32" or not self.complete:
             comparison = self._measure(runner, comparison)
-        return replace(comparison, seconds=round(time.perf_counter() - started, 2))
+        return replace(comparison, seconds=round(time.perf_counter() - started + written.seconds, 2))
 
     def _question(self, runner: Runner) -> _Question:
         """What artifacts of this kind are asked; made once."""
         kind = (runner.admits_invalid_utf8, runner.door == "bytes")
         if kind not in self._questions:
             texts = self.texts + self.invalid_texts if runner.admits_invalid_utf8 else list(self.texts)
-            reference = ask_reference(self.model, self._read(texts, runner))
+            reference = ask_reference(self.model, self._kept(texts, runner))
             with on_the_cpu():
                 more = texts_that_visit(self.model, reference.visited)
             if more:
-                reference = join(reference, ask_reference(self.model, self._read(more, runner)))
+                reference = join(reference, ask_reference(self.model, self._kept(more, runner)))
             unvisited = [
                 f"layer {layer}, expert {expert}"
                 for layer, visited in enumerate(reference.visited)
@@ -140,7 +160,7 @@ class Proof:
             self._questions[kind] = _Question(texts + more, reference, unvisited)
         return self._questions[kind]
 
-    def _read(self, texts: Sequence[bytes], runner: Runner) -> list[bytes]:
+    def _kept(self, texts: Sequence[bytes], runner: Runner) -> list[bytes]:
         """What an artifact reads of the texts."""
         return [kept_bytes(self.model.spec, text) for text in texts] if runner.door == "bytes" else list(texts)
 
@@ -152,7 +172,7 @@ class Proof:
             return comparison
         cut = runner.door == "bytes"
         if cut not in self._ids:
-            self._ids[cut] = reference_ids(self.model, self._read(texts, runner))
+            self._ids[cut] = reference_ids(self.model, self._kept(texts, runner))
         expected = self._ids[cut]
         right = np.all([_rows_equal(ids, expected) for ids in received], axis=0)  # [texts]
         problems = list(comparison.problems)
@@ -161,15 +181,17 @@ class Proof:
         words = len(self._vocabulary.alone)
         return replace(comparison, problems=problems, words=words, words_equal=int(right[:words].sum()))
 
-    def _read_back(self, runner: Runner, comparison: Comparison) -> Comparison:
-        """The comparison with what is stored in the artifact besides."""
+    def _read(self, runner: Runner) -> _Written:
+        """How what is stored in the artifact compares."""
+        started = time.perf_counter()
         parts = runner.parts()
         held = frozenset[str]().union(*(part.holds for part in parts))
         tables = self.model.numeric_text.stored_arrays() if "bytes" in held else {}
         words = {word: number for number, word in enumerate(self.model.vocabulary, FIRST_WORD_ID)}
         expected = Expected(self.model.stored_arrays(), self.model.folded_arrays(), tables, words)
         arrays = ("weights" in held) * len(expected.weights) + len(tables) + ("words" in held)
-        return replace(comparison, problems=comparison.problems + read_back(parts, expected), arrays=arrays)
+        problems = read_back(parts, expected) + self._other_labels(runner)
+        return _Written(problems, arrays, time.perf_counter() - started)
 
     def _other_labels(self, runner: Runner) -> list[str]:
         """Where the class names are not those of the run, in their order."""
@@ -214,6 +236,27 @@ class Proof:
     def _accuracy(self, probabilities: np.ndarray) -> float:
         expected = encode_labels(self._examples, self.model.labels)  # [n]
         return float(np.mean(probabilities.argmax(axis=1) == expected))
+
+
+@contextmanager
+def refusing_failures(path: str) -> Iterator[None]:
+    """An artifact that cannot be opened, or fails when it is asked, does not answer as the trained model does.
+
+    Raises:
+        ParityError: instead of ModelError.
+    """
+    try:
+        yield
+    except ModelError as error:
+        raise ParityError(f"{path} does not answer as the trained model does, and was not kept: {error}") from error
+
+
+def _refuse(runner: Runner, problems: Sequence[str]) -> None:
+    if problems:
+        shown = "; ".join(problems[:_SHOWN])
+        if more := len(problems[_SHOWN:]):
+            shown += f"; and {more} more"
+        raise ParityError(f"{runner.path} does not answer as the trained model does, and was not kept: {shown}.")
 
 
 def load_exported(run: Run, words: int | None = None, dispatch: Dispatch | None = None) -> "TextClassifier":

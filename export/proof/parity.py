@@ -63,7 +63,7 @@ def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Com
     """Run an artifact on texts in every batch size and hold all its answers against the reference.
 
     Raises:
-        ModelError: its answers have other shapes, as those of another run do.
+        ModelError: it fails, or its answers have other shapes, as those of another run do.
     """
     expected = reference.answers
     answers = runner.answer(texts, BATCH_SIZES)
@@ -172,6 +172,11 @@ def _refuse_shapes(runner: Runner, received: Answers, expected: Answers) -> None
         if mine.shape != theirs.shape:
             wrong = f"{runner.path} answers {name} {theirs.shape}"
             raise ModelError(f"{wrong}. Expected {mine.shape}: is it of this run?")
+        if mine.dtype != theirs.dtype:
+            raise ModelError(f"{runner.path} answers {name} as {theirs.dtype}. Expected {mine.dtype}. Export it again.")
+    if len(received.labels) != len(expected.labels):
+        wrong = f"{runner.path} answers {len(received.labels)} labels to {len(expected.labels)} texts"
+        raise ModelError(f"{wrong}. Expected one for each. Export it again.")
 
 
 def _differences(received: Answers, expected: Answers) -> np.ndarray:

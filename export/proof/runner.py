@@ -51,6 +51,26 @@ def precision_of(facts: Mapping[str, str], path: str) -> Precision:
     raise ModelError(f"{path}: its metadata say precision = {received!r}. Expected one of {expected}. Export it again.")
 
 
+def named(labels: Sequence[str], indexes: np.ndarray) -> list[str]:
+    """The labels that indexes [n] mean; one that means none, such as -1, is written as it is, and equals no label.
+
+    >>> named(["neg", "pos"], np.array([1, -1, 2]))
+    ['pos', '\\x00-1', '\\x002']
+    """
+    known = dict(enumerate(labels))
+    return [known.get(index, f"\0{index}") for index in indexes.ravel().tolist()]  # no label has a NUL in it
+
+
+def refuse_ranks(received: Answers) -> None:
+    """
+    Raises:
+        ModelError: ids or probabilities are no rows.
+    """
+    for name, array in zip(Answers._fields, received[:2], strict=False):
+        if array.ndim != 2:
+            raise ModelError(f"Received {name} of the shape {array.shape}. Expected rows. Export it again.")
+
+
 def in_batches(
     ask: Callable[[list[bytes]], Answers], texts: Sequence[bytes], batch_sizes: Sequence[int], fixed: int | None
 ) -> list[Answers]:
@@ -64,6 +84,7 @@ def in_batches(
         for start in range(0, len(rows), size):
             batch = list(rows[start : start + size])
             received = ask(batch + [b""] * ((fixed or 0) - len(batch)))
+            refuse_ranks(received)
             ids.append(received.ids[: len(batch)])
             probabilities.append(received.probabilities[: len(batch)])
             labels += received.labels[: len(batch)]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from switch_tf.data.examples import Examples
-from switch_tf.errors import ParityError
+from switch_tf.errors import ModelError, ParityError
 from switch_tf.export.format import Format, Shrunk
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.proof.parity import Comparison, incomparable
@@ -32,7 +32,7 @@ def verify(
     Raises:
         DataError: that data is not there.
         ModelError: something is no artifact of ours.
-        ExportError: an artifact does not run.
+        ExportError: an artifact cannot be asked, for want of room or time.
     """
     tell(f"Loading the trained model of {run.path}")
     proofs: dict[Shrunk, Proof] = {}  # a budget of bytes may have cut the vocabulary
@@ -46,7 +46,7 @@ def verify(
         for runner in format.open_runners(artifact, proof.model):
             try:
                 comparisons.append(proof.compare(runner))
-            except ParityError as error:  # signatures that disagree: nothing to hold against the trained model
+            except (ParityError, ModelError) as error:  # signatures that disagree, or a text that it fails on
                 comparisons.append(incomparable(runner, len(proof.texts), str(error)))
     return comparisons
 

@@ -57,11 +57,12 @@ class SavedModelFormat(Format):
         return [folder / "saved_model" / str(version) for version in versions[-1:]]
 
     def open_runners(self, path: Path, reference: "TextClassifier") -> list["Runner"]:
-        from switch_tf.artifacts.saved_model import newest_version
+        from switch_tf.artifacts.saved_model import check_folder, newest_version
         from switch_tf.export.proof.coverage import vocabulary_texts
         from switch_tf.export.saved_model.runner import SavedModelRunner
 
         folder = newest_version(path) or path
+        _ = check_folder(folder)
         words = vocabulary_texts(reference.spec, reference.vocabulary)
         runner = SavedModelRunner(folder, str(folder), reference.spec.num_bytes, words.alone + words.together)
         return [runner, runner.bytes_runner()]

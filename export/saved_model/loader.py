@@ -15,9 +15,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from switch_tf.errors import ExportError
+from switch_tf.errors import ModelError
 from switch_tf.export.saved_model import loader_child
-from switch_tf.export.saved_model.child_process import ask_child
+from switch_tf.export.saved_model.child_process import started_child
 
 Outputs = Mapping[str, np.ndarray]  # of a signature
 
@@ -49,30 +49,32 @@ def read_signatures(saved_model: Path, path: str) -> dict[str, Any]:
     """The SignatureDef of every signature that a server can be asked for, by name.
 
     Raises:
-        ExportError: `saved_model`, which messages call `path`, is no SavedModel with the tag "serve".
+        ModelError: `saved_model`, which messages call `path`, is no SavedModel with the tag "serve".
     """
     try:
         parsed = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
     except (OSError, DecodeError) as error:
-        raise ExportError(f"{path} cannot be read as a SavedModel: {error}. Export it again.") from error
+        raise ModelError(f"{path} cannot be read as a SavedModel: {error}. Export it again.") from error
     for graph in parsed.meta_graphs:
         if set(graph.meta_info_def.tags) == {"serve"}:
             return {name: each for name, each in graph.signature_def.items() if not name.startswith("__")}
-    raise ExportError(f"{path} has no graph with the tag serve. Export it again.")
+    raise ModelError(f"{path} has no graph with the tag serve. Export it again.")
 
 
 def run_in_loader(saved_model: Path, path: str, calls: Sequence[Call]) -> list[Outputs]:
     """What each call gives, by output name.
 
     Raises:
-        ExportError: `saved_model`, which messages call `path`, does not load, does not take a call, or fails on it.
+        ModelError: `saved_model`, which messages call `path`, does not load, does not take a call, or fails on it.
+        ExportError: this TensorFlow cannot stand in for TF Serving, or has no room or time.
     """
     signatures = read_signatures(saved_model, path)
     arrays: dict[str, np.ndarray] = {}
     described = [_describe(call, signatures, path, arrays) for call in calls]
     request = loader_child.pack(arrays) | {"calls": np.frombuffer(json.dumps(described).encode(), np.uint8)}
     where = "in TensorFlow's C++ loader, as in TF Serving"
-    answers = loader_child.unpack(ask_child(loader_child.__file__, where, saved_model, path, request))
+    with started_child(loader_child.__file__, where, saved_model, path, request) as child:
+        answers = loader_child.unpack(child())
     return [
         {key: answers[f"{number}/{key}"] for key in signatures[call.signature].outputs}
         for number, call in enumerate(calls)
@@ -101,10 +103,10 @@ def _describe(call: Call, signatures: Mapping[str, Any], path: str, arrays: dict
     what = call.what or f"the signature {call.signature}"
     signature = signatures.get(call.signature)
     if signature is None:
-        raise ExportError(f"{path} has no signature {call.signature}, but {sorted(signatures)}. Export it again.")
+        raise ModelError(f"{path} has no signature {call.signature}, but {sorted(signatures)}. Export it again.")
     if set(signature.inputs) != set(call.inputs):
         received = f"{what} gives {call.signature} the inputs {sorted(call.inputs)}"
-        raise ExportError(f"{path}: {received}. Expected {sorted(signature.inputs)}.")
+        raise ModelError(f"{path}: {received}. Expected {sorted(signature.inputs)}.")
     feeds: dict[str, str | list[Any] | dict[str, Any]] = {}
     for name, source in call.inputs.items():
         info = signature.inputs[name]
@@ -118,7 +120,7 @@ def _describe(call: Call, signatures: Mapping[str, Any], path: str, arrays: dict
         taken, shape = tf.dtypes.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)
         if tf.dtypes.as_dtype(source.dtype) != taken or not shape.is_compatible_with(source.shape):
             received = f"{what} gives {call.signature} {name} as {source.dtype} {list(source.shape)}"
-            raise ExportError(f"{path}: {received}. Expected {taken.name} {shape.as_list()}.")
+            raise ModelError(f"{path}: {received}. Expected {taken.name} {shape.as_list()}.")
         arrays[f"array{id(source)}"] = source
         feeds[info.name] = f"array{id(source)}"
     fetches = {key: each.name for key, each in signature.outputs.items()}

@@ -8,7 +8,8 @@ XLA off, as in the stock server. The shared libraries are those of the installed
 REQUEST holds `calls`, JSON as uint8: a list of {"what", "feeds", "fetches", "batch"}. `feeds` names, for each tensor to
 feed, an array of REQUEST; or [i, key], what call i gave under that key; or {"texts", "width"}, an array of strings that
 go in as rows of so many bytes. `fetches` names the tensor to fetch under each key; the rows go in batches of `batch`.
-RESPONSE gets `i/key` for each call i. Strings travel as `pack` says.
+RESPONSE gets `i/key` for each call i. Strings travel as `pack` says. Ends with 3 where the SavedModel is to blame, with
+1 where this TensorFlow is.
 """
 
 import ctypes
@@ -27,6 +28,9 @@ import numpy as np
 _STRING = 7
 _TYPES = {1: np.float32, 3: np.int32, 4: np.uint8, 9: np.int64}
 _STRING_BYTES = 24  # of a TF_TString, from tensorflow/c/tf_tstring.h and ctstring_internal.h
+# RunOptions with inter_op_thread_pool = -1: a run stays on the thread that asks, instead of waking another for each
+# operator of a batch of one text, which takes longer than the operator does.
+_ON_THIS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 _DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"  # void tensorflow::DisableXlaCompilation()
 
 
@@ -42,8 +46,8 @@ def main(saved_model: str, request: str, response: str) -> None:
         feeds = {tensor: _find(source, arrays, answers) for tensor, source in call["feeds"].items()}
         try:
             received = session.run_in_batches(feeds, call["fetches"], call["batch"])
-        except LoaderError as error:
-            raise LoaderError(f"{call['what']}: {error}") from error
+        except SavedModelError as error:
+            raise SavedModelError(f"{call['what']}: {error}") from error
         answers |= {f"{number}/{key}": array for key, array in received.items()}
 
     python = sorted(name for name in sys.modules if name.split(".")[0] in ("tensorflow", "switch_tf", "tf_keras"))
@@ -92,7 +96,11 @@ def unpack(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 class LoaderError(Exception):
-    """What TensorFlow says is wrong."""
+    """This TensorFlow cannot be used without Python."""
+
+
+class SavedModelError(Exception):
+    """What TensorFlow says is wrong with the SavedModel."""
 
 
 class _Output(ctypes.Structure):
@@ -101,18 +109,26 @@ class _Output(ctypes.Structure):
     _fields_ = (("operation", c_void_p), ("index", c_int))
 
 
+class _Buffer(ctypes.Structure):
+    """TF_Buffer: bytes of a protocol buffer."""
+
+    _fields_ = (("data", c_char_p), ("length", c_size_t), ("deallocator", c_void_p))
+
+
 class Session:
     """A loaded SavedModel."""
 
     def __init__(self, saved_model: str):
         """
         Raises:
-            LoaderError: this TensorFlow cannot be used without Python, or it does not load the model.
+            LoaderError: this TensorFlow cannot be used without Python.
+            SavedModelError: it does not load the model.
         """
         self._tf = _load_library()
         self._status = self._tf.TF_NewStatus()
         self._graph = self._tf.TF_NewGraph()
         self._outputs: dict[str, _Output] = {}
+        self._options = ctypes.byref(_Buffer(_ON_THIS_THREAD, len(_ON_THIS_THREAD), None))
         tags = (c_char_p * 1)(b"serve")
         options = self._tf.TF_NewSessionOptions()
         self._session = self._tf.TF_LoadSessionFromSavedModel(
@@ -129,7 +145,10 @@ class Session:
             self.run({name: array[start : start + batch] for name, array in feeds.items()}, list(fetches.values()))
             for start in range(0, max(rows, 1), batch)
         ]
-        return {key: np.concatenate(each) for key, each in zip(fetches, zip(*parts, strict=True), strict=True)}
+        try:
+            return {key: np.concatenate(each) for key, each in zip(fetches, zip(*parts, strict=True), strict=True)}
+        except ValueError as error:  # single numbers, or rows of another shape in each batch
+            raise SavedModelError(f"answers that are no rows: {error}") from error
 
     def run(self, feeds: Mapping[str, np.ndarray], fetches: list[str]) -> list[np.ndarray]:
         """One session run: arrays by the name of the tensor they are fed to -> what is fetched."""
@@ -138,7 +157,7 @@ class Session:
         inputs = (_Output * len(feeds))(*map(self._output, feeds))
         outputs = (_Output * len(fetches))(*map(self._output, fetches))
         self._tf.TF_SessionRun(
-            *(self._session, None, inputs, given, len(given), outputs, received, len(received)),
+            *(self._session, self._options, inputs, given, len(given), outputs, received, len(received)),
             *(None, 0, None, self._status),
         )
         self._check()
@@ -153,7 +172,7 @@ class Session:
             operation, _, index = name.partition(":")
             found = self._tf.TF_GraphOperationByName(self._graph, operation.encode())
             if not found:
-                raise LoaderError(f"the graph has no operation {operation}")
+                raise SavedModelError(f"the graph has no operation {operation}")
             self._outputs[name] = _Output(found, int(index or 0))
         return self._outputs[name]
 
@@ -177,6 +196,8 @@ class Session:
         """A copy of what a TF_Tensor holds."""
         shape = [self._tf.TF_Dim(tensor, axis) for axis in range(self._tf.TF_NumDims(tensor))]
         number, data = self._tf.TF_TensorType(tensor), self._tf.TF_TensorData(tensor)
+        if number not in (_STRING, *_TYPES):
+            raise SavedModelError(f"an answer of TensorFlow's type {number}, which no signature of ours has")
         if number != _STRING:
             content = ctypes.string_at(data, self._tf.TF_TensorByteSize(tensor)) if data else b""
             return np.frombuffer(content, _TYPES[number]).reshape(shape)
@@ -190,7 +211,7 @@ class Session:
 
     def _check(self) -> None:
         if self._tf.TF_GetCode(self._status):
-            raise LoaderError(self._tf.TF_Message(self._status).decode("utf-8", "replace"))
+            raise SavedModelError(self._tf.TF_Message(self._status).decode("utf-8", "replace"))
 
 
 def _load_library() -> Any:
@@ -254,5 +275,6 @@ def _load_library() -> Any:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except LoaderError as error:
-        sys.exit(" ".join(str(error).split()))
+    except (LoaderError, SavedModelError) as problem:
+        print(" ".join(str(problem).split()), file=sys.stderr)
+        sys.exit(3 if isinstance(problem, SavedModelError) else 1)

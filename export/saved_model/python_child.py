@@ -1,12 +1,12 @@
 """Run the signatures of a SavedModel in TensorFlow for Python, in a process that never sees the package that wrote it.
 
-Usage: python -I saved_model_child.py SAVED_MODEL REQUEST.npz RESPONSE.npz
+Usage: python -I python_child.py SAVED_MODEL REQUEST.npz RESPONSE.npz
 
 It stands for a user's program: TensorFlow and NumPy, nothing else. REQUEST holds `content` (uint8, all texts in a
 row), `lengths` (int64 [n]), `batch_size` and `byte_length`; `word_content`, `word_lengths` and `word_batch_size` are
 more texts, whose ids alone are asked for. RESPONSE gets, for each of D = text and bytes: `D/ids`, `D/probabilities` and
 `D/labels` (UTF-8 JSON) as that input answers, `D/ids_probabilities` and `D/ids_label` as the `ids` signature answers
-those ids, and `D/word_ids`.
+those ids, and `D/word_ids`. Ends with 3 where the SavedModel is to blame.
 """
 
 import json
@@ -21,7 +21,7 @@ def main(saved_model: str, request: str, response: str) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["TF_USE_LEGACY_KERAS"] = "0"  # with it, TensorFlow would load tf_keras
     import numpy as np
-    import tensorflow as tf
+    import tensorflow  # noqa: F401 - so that what stands in its way is not put down to the SavedModel
 
     with np.load(request, allow_pickle=False) as arrays:
         texts, words = (
@@ -29,6 +29,24 @@ def main(saved_model: str, request: str, response: str) -> None:
         )
         size, word_size = int(arrays["batch_size"]), int(arrays["word_batch_size"])
         byte_length = int(arrays["byte_length"])
+
+    try:
+        answers = _ask(saved_model, texts, words, size, word_size, byte_length)
+    except Exception as error:  # noqa: BLE001 - whatever TensorFlow makes of a SavedModel that is wrong
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(3)
+    ours = sorted(name for name in sys.modules if name.split(".")[0] in ("switch_tf", "tf_keras"))
+    if ours:
+        raise RuntimeError(f"the process imported {ours}")
+    np.savez(response, **answers)
+
+
+def _ask(
+    saved_model: str, texts: list[bytes], words: list[bytes], size: int, word_size: int, byte_length: int
+) -> dict[str, Any]:
+    """What goes into RESPONSE."""
+    import numpy as np
+    import tensorflow as tf
 
     def pack(batch: list[bytes]) -> Any:
         rows = np.zeros([len(batch), byte_length], np.uint8)
@@ -64,11 +82,7 @@ def main(saved_model: str, request: str, response: str) -> None:
     text_ids = [signatures["tokenize"](text=tf.constant(batch, tf.string))["ids"] for batch in batches]
     bytes_ids = [signatures["tokenize_bytes"](bytes=pack(batch))["ids"] for batch in batches]
     answers["text/word_ids"], answers["bytes/word_ids"] = np.concatenate(text_ids), np.concatenate(bytes_ids)
-
-    ours = sorted(name for name in sys.modules if name.split(".")[0] in ("switch_tf", "tf_keras"))
-    if ours:
-        raise RuntimeError(f"the process imported {ours}")
-    np.savez(response, **answers)
+    return answers
 
 
 def _split(content: bytes, lengths: list[int]) -> list[bytes]:

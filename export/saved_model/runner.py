@@ -5,18 +5,21 @@ Serving's warm-up records. TensorFlow for Python, which loads a SavedModel by ot
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from switch_tf.artifacts.base import Answers, ids_batch
+from switch_tf import files
+from switch_tf.artifacts.base import Answers, checked_labels, ids_batch
 from switch_tf.artifacts.saved_model import SAVED_MODEL_LABELS
-from switch_tf.errors import ExportError, ParityError
+from switch_tf.errors import ModelError, ParityError
 from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof.readback import Part
-from switch_tf.export.saved_model import python_child as saved_model_child
-from switch_tf.export.saved_model.child_process import ask_child
+from switch_tf.export.proof.runner import named
+from switch_tf.export.saved_model import python_child
+from switch_tf.export.saved_model.child_process import started_child
 from switch_tf.export.saved_model.loader import Answered, Call, Outputs, Packed, as_examples, run_in_loader, strings
 from switch_tf.export.saved_model.stored import graph_labels, read_bytes_parts, read_text_parts
 from switch_tf.export.saved_model.warmup import read_warmup
@@ -65,7 +68,8 @@ class SavedModelRunner:
         """In each batch size what `serving_default`, `ids` and `classify` say, then twice what Python gets.
 
         Raises:
-            ExportError: a process fails.
+            ModelError: the SavedModel does not load, or fails on a text.
+            ExportError: a process fails otherwise.
             ParityError: the empty batch has no empty answer, or `classify` names other classes.
         """
         return self.answer_all(texts, batch_sizes)["text"]
@@ -74,15 +78,16 @@ class SavedModelRunner:
         """Every signature on every text, by what it takes; asked again for the same texts, it remembers.
 
         Raises:
-            ExportError, ParityError: as above.
+            ModelError, ExportError, ParityError: as above.
         """
         question = (list(texts), list(batch_sizes))
         if question != self._asked:
             labels = self._read_labels()
             self._word_ids = {"text": [], "bytes": []}
-            of_loader = self._ask_loader(texts, batch_sizes, labels)
-            of_python = self._ask_python(texts, batch_sizes[0], labels)
-            self._answers = {door: of_loader[door] + of_python[door] for door in of_loader}
+            with self._started_in_python(texts, batch_sizes[0], labels) as of_python:  # both at the same time
+                of_loader = self._ask_loader(texts, batch_sizes, labels)
+                also = of_python()
+            self._answers = {door: of_loader[door] + also[door] for door in of_loader}
             self._asked = question
         return self._answers
 
@@ -94,7 +99,7 @@ class SavedModelRunner:
         """The ids of a front-end; asked for the words that it was told of, it remembers them from the answers.
 
         Raises:
-            ExportError, ParityError: as above.
+            ModelError, ExportError, ParityError: as above.
         """
         if list(texts) != self._words or not self._word_ids[door]:
             self._words, self._asked = list(texts), None
@@ -115,9 +120,10 @@ class SavedModelRunner:
 
     def _read_labels(self) -> list[str]:
         try:
-            return json.loads((self.folder / "assets" / SAVED_MODEL_LABELS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ExportError(f"{self.path} does not name its classes: {error}. Export it again.") from error
+            labels = json.loads(files.read_bytes(self.folder / "assets" / SAVED_MODEL_LABELS))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{self.path} does not name its classes: {error}. Export it again.") from error
+        return checked_labels(labels, None, f"the assets of {self.path}")
 
     def _ask_loader(
         self, texts: Sequence[bytes], batch_sizes: Sequence[int], labels: list[str]
@@ -164,13 +170,21 @@ class SavedModelRunner:
             calls.append(Call("tokenize_bytes", {"bytes": Packed(texts, self.byte_length)}, size))
         return calls
 
-    def _ask_python(self, texts: Sequence[bytes], batch_size: int, labels: list[str]) -> dict[Door, list[Answers]]:
+    @contextmanager
+    def _started_in_python(
+        self, texts: Sequence[bytes], batch_size: int, labels: list[str]
+    ) -> Iterator[Callable[[], dict[Door, list[Answers]]]]:
+        """What waits for the answers of TensorFlow for Python, which is at work meanwhile."""
         request: dict[str, np.ndarray | int] = {"batch_size": batch_size, "byte_length": self.byte_length}
         for name, each in (("", texts), ("word_", self._words or [b""])):
             request[f"{name}content"] = np.frombuffer(b"".join(each), np.uint8)
             request[f"{name}lengths"] = np.array([len(text) for text in each], np.int64)
         request["word_batch_size"] = ids_batch(self.byte_length)
-        received = ask_child(saved_model_child.__file__, "in Python's TensorFlow", self.folder, self.path, request)
+        where = "in Python's TensorFlow"
+        with started_child(python_child.__file__, where, self.folder, self.path, request) as child:
+            yield lambda: self._read_python(child(), labels)
+
+    def _read_python(self, received: Outputs, labels: list[str]) -> dict[Door, list[Answers]]:
         answers: dict[Door, list[Answers]] = {"text": [], "bytes": []}
         for door, of_door in answers.items():
             if self._words:
@@ -198,7 +212,7 @@ class _BytesRunner:
         """In each batch size what `bytes` says, and `ids` of the ids of `tokenize_bytes`, then twice what Python gets.
 
         Raises:
-            ExportError, ParityError: as for strings.
+            ModelError, ExportError, ParityError: as for strings.
         """
         return self._runner.answer_all(texts, batch_sizes)["bytes"]
 
@@ -206,7 +220,7 @@ class _BytesRunner:
         """What `tokenize_bytes` says, in TensorFlow's C++ loader and in Python.
 
         Raises:
-            ExportError, ParityError: as for strings.
+            ModelError, ExportError, ParityError: as for strings.
         """
         return self._runner.tokenize_by("bytes", texts)
 
@@ -232,7 +246,7 @@ def _round(inputs: Outputs, batch: int, start: int) -> list[Call]:
 
 def _of_indexes(tokens: Outputs, probabilities: np.ndarray, indexes: np.ndarray, labels: list[str]) -> Answers:
     """The answers of a signature that gives no strings, or no ids."""
-    return Answers(tokens["ids"], probabilities, [labels[index] for index in indexes])
+    return Answers(tokens["ids"], probabilities, named(labels, indexes))
 
 
 def _decode(names: np.ndarray) -> list[str]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from switch_tf.errors import ExportError
+from switch_tf.errors import ModelError
 from switch_tf.export.proof.readback import Part, Stored
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how a checkpoint calls what variables hold
@@ -20,7 +20,7 @@ def read_text_parts(folder: Path, path: str) -> list[Part]:
     """The weights of the checkpoint, and the words of the string front-end's table.
 
     Raises:
-        ExportError: `folder`, which messages call `path`, is no SavedModel.
+        ModelError: `folder`, which messages call `path`, is no SavedModel.
     """
     graph = _read_graph(folder, path)
     try:
@@ -28,7 +28,7 @@ def read_text_parts(folder: Path, path: str) -> list[Part]:
         names = sorted(name for name in reader.get_variable_to_shape_map() if name.endswith(_VALUE))
         weights = [Stored(name.removesuffix(_VALUE), np.asarray(reader.get_tensor(name))) for name in names]
     except (ValueError, tf.errors.OpError) as error:
-        raise ExportError(f"{path} cannot be read as a checkpoint: {error}. Export it again.") from error
+        raise ModelError(f"{path} cannot be read as a checkpoint: {error}. Export it again.") from error
     return [
         Part("the checkpoint", frozenset({"weights"}), weights),
         Part("the graph", frozenset({"words"}), words=_words(graph)),
@@ -39,7 +39,7 @@ def read_bytes_parts(folder: Path, path: str) -> list[Part]:
     """The constants of the signatures that take bytes.
 
     Raises:
-        ExportError: as above.
+        ModelError: as above.
     """
     graph = _read_graph(folder, path)
     return [
@@ -52,7 +52,7 @@ def graph_labels(folder: Path, path: str, classes: int) -> list[list[str]]:
     """What the signatures that name classes hold so many names of.
 
     Raises:
-        ExportError: as above.
+        ModelError: as above.
     """
     graph = _read_graph(folder, path)
     return [
@@ -69,7 +69,7 @@ def _read_graph(folder: Path, path: str) -> Any:
         parsed = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
         return next(each for each in parsed.meta_graphs if set(each.meta_info_def.tags) == {"serve"})
     except (OSError, DecodeError, StopIteration) as error:
-        raise ExportError(f"{path} cannot be read as a SavedModel: {error}. Export it again.") from error
+        raise ModelError(f"{path} cannot be read as a SavedModel: {error}. Export it again.") from error
 
 
 def _constants(graph: Any, signature: str) -> Iterator[Stored]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from switch_tf.errors import ExportError
+from switch_tf.errors import ModelError
 from switch_tf.export.saved_model.loader import Call, as_examples, read_signatures, strings
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.text.byte_codes import pack
@@ -69,7 +69,7 @@ def read_warmup(saved_model: Path, path: str) -> list[Call]:
     """The records as the session runs that TF Serving makes of them; none if there is no file.
 
     Raises:
-        ExportError: the file of the model that messages call `path` is damaged, or holds what the server would refuse.
+        ModelError: the file of the model that messages call `path` is damaged, or holds what the server would refuse.
     """
     file = saved_model / WARMUP
     if not file.is_file():
@@ -78,7 +78,7 @@ def read_warmup(saved_model: Path, path: str) -> list[Call]:
         records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
         logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     except (tf.errors.OpError, DecodeError) as error:
-        raise ExportError(f"{path}: the warm-up records cannot be read: {error}. Export it again.") from error
+        raise ModelError(f"{path}: the warm-up records cannot be read: {error}. Export it again.") from error
     signatures = read_signatures(saved_model, path)
     return [_as_call(log, f"warm-up record {number}", signatures, path) for number, log in enumerate(logs, 1)]
 
@@ -100,10 +100,10 @@ def _as_call(log: Any, what: str, signatures: dict[str, Any], path: str) -> Call
         examples = [example.SerializeToString() for example in request.input.example_list.examples]
         inputs = {"inputs": strings(examples)}
     else:
-        raise ExportError(f"{path}: {what} is a {kind}. Expected a predict_log or a classify_log.")
+        raise ModelError(f"{path}: {what} is a {kind}. Expected a predict_log or a classify_log.")
     signature = request.model_spec.signature_name or "serving_default"
     if kind == "classify_log" and signature in signatures and signatures[signature].method_name != CLASSIFY:
         method = signatures[signature].method_name
-        raise ExportError(f"{path}: {what} asks {signature} to classify, whose method is {method}, not {CLASSIFY}.")
+        raise ModelError(f"{path}: {what} asks {signature} to classify, whose method is {method}, not {CLASSIFY}.")
     rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
     return Call(signature, inputs, max(rows, 1), what)

@@ -10,7 +10,7 @@ from switch_tf.artifacts.tflite_file import TFLitePredictor
 from switch_tf.errors import ModelError, ParityError
 from switch_tf.export.options import Door
 from switch_tf.export.proof.readback import Part
-from switch_tf.export.proof.runner import in_batches, precision_of
+from switch_tf.export.proof.runner import in_batches, named, precision_of
 from switch_tf.export.tflite_file import flatbuffer
 from switch_tf.export.tflite_file.stored import read_labels_txt, read_parts
 
@@ -50,10 +50,14 @@ class TFLiteRunner:
 
     def named_labels(self) -> Mapping[str, list[str]]:
         """The class names in both files of the archive, and in the metadata."""
+        try:
+            described = json.loads(self._facts.get("labels", "[]"))
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"{self.path} does not name its labels in its metadata. Export it again.") from error
         return {
             "labels.json in its archive": self._model.labels,
-            "labels.txt in its archive": read_labels_txt(self._content),
-            "its metadata": json.loads(self._facts.get("labels", "[]")),
+            "labels.txt in its archive": read_labels_txt(self._content, self.path),
+            "its metadata": described,
         }
 
     def parts(self) -> list[Part]:
@@ -69,4 +73,4 @@ class TFLiteRunner:
         if any(not np.array_equal(answer[name], numeric[name]) for name in answer):
             wrong = "the signatures bytes and ids answer differently"
             raise ParityError(f"{self.path}: {wrong}. Export it again; if that does not help, please report it.")
-        return Answers(ids, answer["probabilities"], [model.labels[index] for index in answer["label"]])
+        return Answers(ids, answer["probabilities"], named(model.labels, answer["label"]))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from switch_tf.artifacts.tflite_file import DAMAGE, read_member
+from switch_tf.errors import ModelError
 from switch_tf.export.proof.readback import Holds, Part, Stored
 
 _TYPES: dict[int, Any] = {
@@ -35,12 +37,20 @@ def read_parts(model: Any) -> list[Part]:
     return parts
 
 
-def read_labels_txt(content: bytes) -> list[str]:
-    """The class names in the archive's labels.txt, one a line; none where there is no such file."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if "labels.txt" not in archive.namelist():
-            return []
-        return archive.read("labels.txt").decode("utf-8", "replace").removesuffix("\n").split("\n")
+def read_labels_txt(content: bytes, path: str) -> list[str]:
+    """The class names in the archive's labels.txt, one a line; none where there is no such file.
+
+    Raises:
+        ModelError: it is damaged or too large.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if "labels.txt" not in archive.namelist():
+                return []
+            said = read_member(archive, "labels.txt", path)
+    except DAMAGE as error:
+        raise ModelError(f"{path} cannot be read as a TFLite model of ours: {error}. Export it again.") from error
+    return said.decode("utf-8", "replace").removesuffix("\n").split("\n")
 
 
 def _stored(model: Any, subgraph: Any) -> Iterator[Stored]:
@@ -52,7 +62,10 @@ def _stored(model: Any, subgraph: Any) -> Iterator[Stored]:
             continue
         shape = [] if tensor.shape is None else [int(size) for size in tensor.shape]
         values = np.frombuffer(bytes(data), _TYPES[tensor.type]).reshape(shape)
-        yield Stored(str(tensor.name or index), values, _scale(tensor, values))
+        scale = _scale(tensor, values)
+        if scale is not None and np.any(tensor.quantization.zeroPoint):
+            values = values - np.int16(np.max(np.abs(tensor.quantization.zeroPoint)))  # which no file of ours has
+        yield Stored(str(tensor.name or index), values, scale)
 
 
 def _scale(tensor: Any, values: np.ndarray) -> np.ndarray | None:

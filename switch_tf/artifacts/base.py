@@ -45,8 +45,8 @@ class Predictor(Protocol):
         ...
 
 
-def checked_labels(labels: object, classes: int, where: str) -> list[str]:
-    """The class names of an artifact, if they are `classes` names of classes.
+def checked_labels(labels: object, classes: int | None, where: str) -> list[str]:
+    """The class names of an artifact, if they are `classes` names of classes, or any number of them for None.
 
     Raises:
         ModelError: they are something else.
@@ -55,7 +55,7 @@ def checked_labels(labels: object, classes: int, where: str) -> list[str]:
     if problem:
         raise ModelError(f"The labels in {where} {problem}. Export it again.")
     assert isinstance(labels, list)
-    if len(labels) != classes:
+    if classes is not None and len(labels) != classes:
         raise ModelError(f"{where} names {len(labels)} classes, and the model has {classes}. Export it again.")
     return labels
 

@@ -26,7 +26,7 @@ from switch_tf.text.given import check_texts
 
 SIGNATURES = ("bytes", "ids", "tokenize")
 _SIZE_LIMIT = 2**31  # bytes: what the format can hold
-_DAMAGE = (OSError, KeyError, ValueError, RecursionError, RuntimeError, zlib.error, zipfile.BadZipFile)  # of an archive
+DAMAGE = (OSError, KeyError, ValueError, RecursionError, RuntimeError, zlib.error, zipfile.BadZipFile)  # of an archive
 _LABELS_LIMIT = 8 * 2**20  # bytes, unpacked
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # which unpack no more than they are asked for
 
@@ -135,6 +135,23 @@ def open_interpreter(**words: Any) -> Any:
     return interpreter
 
 
+def read_member(archive: zipfile.ZipFile, name: str, path: str) -> bytes:
+    """One of the files with labels behind a model, which messages call `path`; no more of it than there may be.
+
+    Raises:
+        ModelError: it is packed otherwise than we do, or too large.
+        KeyError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile: it is not there, or damaged.
+    """
+    entry = archive.getinfo(name)
+    if entry.compress_type not in _COMPRESSIONS:
+        raise ModelError(f"{path} has packed its labels by the method {entry.compress_type}. Export it again.")
+    with archive.open(entry) as stream:
+        content = stream.read(_LABELS_LIMIT + 1)  # no more, whatever the archive says of their size
+    if len(content) > _LABELS_LIMIT:
+        raise ModelError(f"{path} has over {_LABELS_LIMIT} bytes of labels. Export it again.")
+    return content
+
+
 def read_labels(source: Path | bytes, path: str = "") -> object:
     """What the archive behind a model says its labels are, unchecked.
 
@@ -147,13 +164,6 @@ def read_labels(source: Path | bytes, path: str = "") -> object:
         if size > _SIZE_LIMIT:
             raise ModelError(f"{path} has {size} bytes. Expected at most {_SIZE_LIMIT}.")
         with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
-            entry = archive.getinfo("labels.json")
-            if entry.compress_type not in _COMPRESSIONS:
-                raise ModelError(f"{path} has packed its labels by the method {entry.compress_type}. Export it again.")
-            with archive.open(entry) as stream:
-                content = stream.read(_LABELS_LIMIT + 1)  # no more, whatever the archive says of their size
-            if len(content) > _LABELS_LIMIT:
-                raise ModelError(f"{path} has over {_LABELS_LIMIT} bytes of labels. Export it again.")
-            return json.loads(content)
-    except _DAMAGE as error:
+            return json.loads(read_member(archive, "labels.json", path))
+    except DAMAGE as error:
         raise ModelError(f"{path} cannot be read as a TFLite model of ours: {error}. Export it again.") from error

@@ -4,14 +4,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
-
-import click
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # which end a process; SIGHUP is not on Windows
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
+_LOADING = "<frozen importlib"  # begins the file name of the frames of an import
+_RETRY, _PATIENCE = 0.02, 30.0  # seconds: between looks whether an import is over, and until nobody waits for it
 _received: list[int] = []
 
 
@@ -27,7 +29,8 @@ class Stopped(KeyboardInterrupt):
 def stopping_on_signals() -> Iterator[None]:
     """Raise `Stopped` where a signal would end the process at once and leave what is half written.
 
-    A signal that is ignored, as under nohup, stays so.
+    A signal that is ignored, as under nohup, stays so. One that comes while a module is loaded waits until it is: the
+    libraries of TensorFlow and of other runtimes abort the process where an exception passes through them then.
     """
     _received.clear()
     earlier = {}
@@ -35,27 +38,62 @@ def stopping_on_signals() -> Iterator[None]:
         numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
         earlier = {number: signal.getsignal(number) for number in numbers}
         earlier = {number: handler for number, handler in earlier.items() if handler in _DEFAULTS}
+    stopping = _Stopping()
     for number in earlier:
-        signal.signal(number, _stop)
+        signal.signal(number, stopping.stop)
     try:
         yield
+        if _received:  # while what was done last was imported
+            raise Stopped(_received[-1])
     except Exception as error:
         stopped = interruption(error)
         if stopped is None:
             raise
         raise stopped from None
     finally:
+        stopping.forget()
         for number, handler in earlier.items():
             signal.signal(number, handler)
 
 
-def _stop(number: int, _frame: Any) -> None:
-    _received.append(number)
-    raise Stopped(number)
+class _Stopping:
+    """What a signal does: it ends the process, now or once what is being imported is loaded."""
+
+    def __init__(self) -> None:
+        self._patience: float | None = None  # until when the waiting lasts
+        self._alarm: Any = None  # whose SIGALRM it was
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        _received.append(number)
+        now = time.monotonic()
+        if is_loading(frame) and now < (self._patience or now + _PATIENCE) and hasattr(signal, "setitimer"):
+            again = signal.signal(signal.SIGALRM, lambda _, later: self.stop(number, later))
+            if self._patience is None:
+                self._patience, self._alarm = now + _PATIENCE, again
+            signal.setitimer(signal.ITIMER_REAL, _RETRY)
+            return
+        raise Stopped(number)
+
+    def forget(self) -> None:
+        """No more waiting."""
+        if self._patience is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._alarm)
+
+
+def is_loading(frame: FrameType | None) -> bool:
+    """Whether a module is being imported in the frame or in one that called it."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_LOADING):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def interruption(error: BaseException) -> KeyboardInterrupt | None:
     """The interruption behind an error: itself, or what became an error in TensorFlow's C++; None if there is none."""
+    import click
+
     cause = error.__cause__ if isinstance(error, click.Abort) else error  # click turns every one into Abort
     if isinstance(cause, KeyboardInterrupt):
         return cause
