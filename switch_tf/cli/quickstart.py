@@ -33,7 +33,7 @@ def quickstart(output: Path, console: Console, progress_console: Console) -> Non
         progress_console: for how training goes.
     """
     started = time.perf_counter()
-    request, output = DataRequest("reviews"), free_name(output)
+    request, output = DataRequest("reviews", embedded=("data",)), free_name(output)
 
     console.rule("Settings chosen from the size of the data", align="left")
     config, choices = auto_config(request, assignments=["train.twin=true"])

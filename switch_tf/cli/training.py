@@ -150,7 +150,7 @@ def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
     shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
     shorthands += ["train.twin=true"] if options["twin"] else []
     assignments = [*options["assignments"], *shorthands]
-    request = DataRequest(**{name: options[name] for name in _REQUEST})
+    request = DataRequest(**{name: options[name] for name in _REQUEST}).resolved()
     if options["preset"] == "auto":
         config, choices = auto_config(request, options["file"], assignments)
         for key, value, why in choices:
@@ -172,7 +172,7 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Pat
     request, config, output = read_unfinished(options["output"])
     if given:
         asked, asked_config, _ = _requested(options)
-        if (asked, asked_config) != (request, config):
+        if (asked, asked_config) != (request.resolved(), config):
             raise UsageError(
                 f"{output} was started with other data or settings than {', '.join(given)} say. "
                 "Resume with the same words, or with --output alone."

@@ -86,6 +86,7 @@ def read_examples(
     label_column: str = LABEL_COLUMN,
     no_header: bool = False,
     skip_bad: bool = False,
+    embedded: bool | None = None,
 ) -> Examples:
     """Examples of a file, of a folder of class folders, or of the embedded set `reviews`.
 
@@ -95,6 +96,7 @@ def read_examples(
         label_column: the column of the labels.
         no_header: the first row of the table is data; its columns are "1", "2", ...
         skip_bad: leave out rows that cannot be used, and count them.
+        embedded: whether `data` is the name of an embedded set; None where an existing path wins over that.
 
     Raises:
         DataError: there is no such data, or a row cannot be used; the message names file, line and column.
@@ -102,19 +104,26 @@ def read_examples(
     """
     path = Path(data)
     wanted = Wanted(text_column, label_column, no_header)
+    if embedded if embedded is not None else is_embedded(str(data)):
+        wanted.refuse_columns(f"{data} is an embedded set")
+        return _read_embedded(str(data), split)
     with refusing_damage(path):
         is_folder, exists = path.is_dir(), path.exists()
+    if exists and str(data) in EMBEDDED:
+        wanted.notes.append(f"{path.absolute()} is read; the embedded set {data} goes by the same name")
     if is_folder:
         wanted.refuse_columns(f"{path} is a folder")
         folder = split_folder(path, split)
         return collect(folder_rows(folder), str(folder), "file", wanted.notes, skip_bad)
     if exists:
         return collect(read_rows(path, wanted), str(path), place_unit(path), wanted.notes, skip_bad)
-    if str(data) in EMBEDDED:
-        wanted.refuse_columns(f"{data} is an embedded set")
-        return _read_embedded(str(data), split)
     sets = ", ".join(EMBEDDED)
     raise DataError(f"There is no {data}. Expected {ACCEPTED}, a folder of class folders, or an embedded set: {sets}.")
+
+
+def is_embedded(data: str) -> bool:
+    """Whether a name means an embedded set here, where an existing path wins over it."""
+    return data in EMBEDDED and not Path(data).exists()
 
 
 def label_names(examples: Examples) -> list[str]:
@@ -210,7 +219,7 @@ def read_texts(data: str, text_column: str = TEXT_COLUMN) -> Iterator[str]:
         DataError: there is no such data, or a row cannot be used.
         ArgumentError: a column is named, and the data has none.
     """
-    if data in EMBEDDED and not Path(data).exists():
+    if is_embedded(data):
         Wanted(text_column).refuse_columns(f"{data} is an embedded set")
         yield from _read_embedded(data, "test").texts.to_pylist()
         return
@@ -230,6 +239,8 @@ def fingerprint(examples: Examples) -> str:
 
 
 def _read_embedded(name: str, split: str) -> Examples:
+    if name not in EMBEDDED:
+        raise DataError(f"There is no embedded set {name!r}. Expected one of {', '.join(EMBEDDED)}.")
     file = resources.files("switch_tf.datasets") / name / f"{split}.tsv.xz"
     if not file.is_file():
         raise DataError(f"The embedded set {name!r} has no split {split!r}. Expected 'train' or 'test'.")

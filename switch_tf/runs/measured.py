@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from switch_tf.data.examples import Examples, as_spelled, fingerprint, read_examples, split_validation
-from switch_tf.data.request import DataRequest, read_test, request_of
+from switch_tf.data.examples import EMBEDDED, Examples, as_spelled, fingerprint, split_validation
+from switch_tf.data.request import DataRequest, read_data, read_test, request_of
 from switch_tf.errors import DataError, RunError
 from switch_tf.runs import folder as run
 from switch_tf.runs.folder import Run
@@ -25,10 +25,11 @@ def read_measured(finished: Run, data: str | Examples | None = None) -> Examples
         expected = finished.data["test_fingerprint" if tested else "fingerprint"]
     except KeyError as error:
         raise RunError(f"{finished.path / run.DATA} does not say {error}. Restore it, or train again.") from error
-    name, found = (data.source, data) if isinstance(data, Examples) else _read_again(finished, request, tested, data)
-    if found is not None:
-        found = as_spelled(found, finished.labels)
-    if found is None or fingerprint(found) != expected:
+    if isinstance(data, Examples):
+        name, found = data.source, _matching(finished, data, expected)
+    else:
+        name, found = _read_again(finished, request, tested, data, expected)
+    if found is None:
         raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is.", "measured_on")
     if tested:
         return found
@@ -36,16 +37,33 @@ def read_measured(finished: Run, data: str | Examples | None = None) -> Examples
     return split_validation(found, settings.validation_share, settings.seed)[1]
 
 
-def _read_again(finished: Run, request: DataRequest, tested: bool, data: str | None) -> tuple[str, Examples | None]:
-    """What the test data, or else the training data, is called, and its examples."""
+def _matching(finished: Run, found: Examples | None, expected: str) -> Examples | None:
+    """The examples, their labels as the run spells them, if they have the fingerprint."""
+    found = None if found is None else as_spelled(found, finished.labels)
+    return found if found is not None and fingerprint(found) == expected else None
+
+
+def _read_again(
+    finished: Run, request: DataRequest, tested: bool, data: str | None, expected: str
+) -> tuple[str, Examples | None]:
+    """What the test data, or else the training data, is called, and its examples; None where others are there."""
     if data is not None:
         request = replace(request, test=data) if tested else replace(request, data=data)
+        request = replace(request, embedded=None)  # it is where it is said to be now
     name = request.test or request.data
     if data is None and ("test" if request.test else "data") in finished.data.get("in_memory", ()):
         problem = f"{finished.path} was measured on data that was given in memory ({name}), which no run keeps"
         raise DataError(f"{problem}. Give it again, or a file with the same rows.", argument="measured_on")
     try:
-        return name, read_test(request) if tested else read_examples(request.data, **request.options)
+        if request.embedded is None and name in EMBEDDED:  # which of the two it is, their content tells
+            ours = _read(replace(request, embedded=("data", "test")), tested)
+            if (found := _matching(finished, ours, expected)) is not None:
+                return name, found
+        return name, _matching(finished, _read(request, tested), expected)
     except DataError as error:
         problem = f"{finished.path} was measured on {name}, which cannot be read: {error}"
         raise DataError(f"{problem} Say where it is now.", argument="measured_on") from error
+
+
+def _read(request: DataRequest, tested: bool) -> Examples | None:
+    return read_test(request) if tested else read_data(request)

@@ -12,7 +12,7 @@ import numpy as np
 
 from switch_tf.config import Config, load_config
 from switch_tf.data.examples import Examples, label_names, read_examples, words_of
-from switch_tf.data.request import DataRequest
+from switch_tf.data.request import DataRequest, read_data
 
 MANY_CLASSES, SEVERAL_CLASSES = 50, 6
 MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the data takes a minute
@@ -56,7 +56,7 @@ def auto_config(
         DataError: the data cannot be used.
     """
     load_config("auto", file, assignments)  # before long data is read
-    choices = choose(measure(read_examples(request.data, **request.options)))
+    choices = choose(measure(read_data(request)))
     config = load_config("auto", file, assignments, tables_of(choices))
     return config, [choice for choice in choices if value_of(config, choice.key) == choice.value]
 

@@ -18,10 +18,9 @@ from switch_tf.data.examples import (
     fingerprint,
     join,
     label_names,
-    read_examples,
     split_validation,
 )
-from switch_tf.data.request import DataRequest, read_test, request_of
+from switch_tf.data.request import DataRequest, read_data, read_test, request_of
 from switch_tf.data.survey import survey
 from switch_tf.errors import ConfigError, DataError, RunError
 from switch_tf.locks import locked
@@ -81,7 +80,7 @@ def train(
             into it; or there is not enough memory.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
-    folder = unfinished(output)
+    folder, request = unfinished(output), request.resolved()
     with locked(output, "trained"):
         _check_folders(output, folder, resume)
         files.remove_parts(output.parent, folder.name)
@@ -161,7 +160,7 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
     Raises:
         DataError: they cannot be used.
     """
-    everything = in_memory["data"] if "data" in in_memory else read_examples(request.data, **request.options)
+    everything = in_memory["data"] if "data" in in_memory else read_data(request)
     labels = label_names(everything)
     test = in_memory["test"] if "test" in in_memory else read_test(request)
     if test is not None:
