@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from switch_tf.errors import RunError, SwitchTFError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _HEADER_LIMIT = 64 * 2**20  # bytes of a JSON file of ours: far above any that we write
 _CHECKSUM = "sha256"  # among the metadata of safetensors
+_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "BOOL": "bool"}
 _PART = ".part"  # ends the temporary names
 _RANDOM = "?" * 8  # what `tempfile` puts before that
 
@@ -128,6 +129,32 @@ def read_tensors(path: Path) -> "tuple[dict[str, np.ndarray], dict[str, str]]":
     if metadata.pop(_CHECKSUM, None) not in (None, _digest(tensors, metadata)):
         raise RunError(f"{path} is not as it was written: its checksum differs. Restore it, or train again.")
     return tensors, metadata
+
+
+class Shape(NamedTuple):
+    """What a header says of an array."""
+
+    shape: tuple[int, ...]
+    dtype: str  # as NumPy calls it, or as safetensors does where NumPy has no such type
+
+
+def read_shapes(path: Path) -> dict[str, Shape]:
+    """The shapes and types of a safetensors file's arrays, from its header: none of them is read.
+
+    Raises:
+        RunError: the file is missing, damaged, or not as long as its header says.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            slices = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118
+            return {
+                name: Shape(tuple(each.get_shape()), _TYPES.get(each.get_dtype(), each.get_dtype()))
+                for name, each in slices.items()
+            }
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} cannot be read as safetensors: {error}. Restore it, or train again.") from error
 
 
 def _digest(tensors: "dict[str, np.ndarray]", metadata: dict[str, str]) -> str:

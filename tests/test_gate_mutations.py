@@ -4,24 +4,25 @@ Nothing of the wrong artifact may be left, and an earlier good one must stand un
 """
 
 import copy
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Quiet, tiny_config
-from gate_breaks import BUILDS, CHANGES, INT8, SAVED_MODEL, SMALL, SURGEONS, Build, Change, Target, build
+from gate_breaks import BUILDS, CHANGES, INT8, SAVED_MODEL, SMALL, SURGEONS, Build, Change, Target
+from gate_breaks import build as build_wrong
 
 from switch_tf.data.request import DataRequest
 from switch_tf.errors import ParityError
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.proof.gate import Proof
-from switch_tf.export.saved_model.build import export_saved_model
+from switch_tf.export.saved_model import build
 from switch_tf.runs.folder import open_run
 from switch_tf.training.session import train
 
-FEWEST = {"saved_model": 6}  # breaks of a format; its artifacts take some ten seconds each
-_OF_FILES = 30
+FEWEST = 30  # breaks of a format
 _EARLIER = b"an earlier good artifact"
 
 BREAKS: list[Change | Build] = [*CHANGES, *BUILDS]
@@ -46,12 +47,30 @@ class Right:
     def __init__(self, run: Any):
         self.run, self.proof = run, Proof(run, texts=100)
         self._contents: dict[Target, bytes] = {}
+        self._folder: dict[str, bytes] = {}
 
     def content(self, target: Target) -> bytes:
         if target not in self._contents:
             format: Any = FORMATS[target.format]
             self._contents[target] = format.build(self.run, self.proof.exported, target.options())
         return self._contents[target]
+
+    def folder(self, place: Path) -> Path:
+        """A copy of a right SavedModel."""
+        if not self._folder:
+            build._save(self.proof.exported, place / "right")
+            written = (path for path in (place / "right").rglob("*") if path.is_file())
+            self._folder = {str(path.relative_to(place / "right")): path.read_bytes() for path in written}
+            shutil.rmtree(place / "right")
+        return write_folder(self._folder, place / "copy")
+
+
+def write_folder(content: dict[str, bytes], place: Path) -> Path:
+    """The files of a folder."""
+    for name, each in content.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(each)
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +132,7 @@ def test_a_wrong_file_ends_with_3_and_leaves_nothing(
         content = surgeon.close()
         assert content != SURGEONS[target.format](right.content(target)).close(), "nothing was broken"
     else:
-        content = build(right.run, target, each)
+        content = build_wrong(right.run, target, each)
     suffix = format.suffix  # type: ignore[attr-defined]
     earlier, fresh = tmp_path / f"earlier{suffix}", tmp_path / "export" / f"model{suffix}"
     earlier.write_bytes(_EARLIER)
@@ -128,22 +147,50 @@ def test_a_wrong_file_ends_with_3_and_leaves_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize(("each", "target"), cases(folders=True))
 def test_a_wrong_folder_ends_with_3_and_leaves_nothing(
-    rights: dict[str, Right], codes: dict[tuple[str, str], int], each: Build, target: Target, tmp_path: Path
+    rights: dict[str, Right],
+    codes: dict[tuple[str, str], int],
+    each: Change | Build,
+    target: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An earlier version stands in the folder, and must go on standing there alone."""
     right = rights[each.model]
     wrong = copy.copy(right.proof)
-    wrong.exported = build(right.run, target, each)
+    if isinstance(each, Change):
+        surgeon = SURGEONS["saved_model"](right.folder(tmp_path))
+        each.change(surgeon, right.proof.model)
+        content = surgeon.close()
+        shutil.rmtree(tmp_path / "copy")
+        monkeypatch.setattr(build, "_save", lambda model, folder: write_folder(content, folder))
+    else:
+        wrong.exported = build_wrong(right.run, target, each)
+    earlier = tmp_path / "export" / "saved_model" / "1" / "saved_model.pb"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(_EARLIER)
     with pytest.raises(ParityError) as raised:
-        export_saved_model(right.run, wrong, tmp_path / "export" / "saved_model")
+        build.export_saved_model(right.run, wrong, tmp_path / "export" / "saved_model")
     codes[each.name, str(target)] = raised.value.exit_code
     assert raised.value.exit_code == 3
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [earlier]
+    assert earlier.read_bytes() == _EARLIER and len(list(tmp_path.rglob("*"))) == 4
+
+
+@pytest.mark.slow
+def test_a_right_folder_passes_when_it_was_opened_and_closed_again(
+    rights: dict[str, Right], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = rights["attention"]
+    content = SURGEONS["saved_model"](right.folder(tmp_path)).close()
+    monkeypatch.setattr(build, "_save", lambda model, folder: write_folder(content, folder))
+    _, comparisons = build.export_saved_model(right.run, right.proof, tmp_path / "saved_model")
+    assert all(each.ok and each.words_equal == each.words == 48 for each in comparisons)
 
 
 def test_no_format_joins_without_its_breaks() -> None:
     for name, format in FORMATS.items():
         broken = {each.name for each, target in CASES if target.format == name}
-        assert len(broken) >= FEWEST.get(name, _OF_FILES), name
+        assert len(broken) >= FEWEST and any("fails on some texts" in each for each in broken), name
         if name != SAVED_MODEL.format:
             inputs = {target.inputs or format.inputs[0] for _, target in CASES if target.format == name}
             assert inputs == set(format.inputs), name

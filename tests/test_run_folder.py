@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from conftest import NEL_WORD, ask, tiny_config
 from switch_tf import files
 from switch_tf.config import Config, dense_twin, load_config
 from switch_tf.errors import DataError, RunError
+from switch_tf.models import fused
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs import folder as run
 from switch_tf.runs.folder import (
@@ -133,6 +135,10 @@ def test_a_vocabulary_of_another_length_is_refused(unchecked_run: Path) -> None:
         load_classifier(open_run(unchecked_run))
 
 
+def never_read(path: Path) -> NoReturn:
+    raise AssertionError(f"{path} is read before its header is compared with the settings")
+
+
 class TestWeights:
     def test_of_another_shape_are_refused(self, unchecked_run: Path) -> None:
         path = unchecked_run / "config.toml"
@@ -246,7 +252,11 @@ class TestHostileSettings:
             ("sequence_length = 12", "sequence_length = 8192", r"expected \(8192, 8\) of float32"),
         ],
     )
-    def test_in_little_memory(self, old: str, new: str, problem: str, unchecked_run: Path) -> None:
+    def test_in_little_memory(
+        self, old: str, new: str, problem: str, unchecked_run: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the header of the weights alone: they are not read."""
+        monkeypatch.setattr(fused, "read_tensors", never_read)
         path = unchecked_run / "config.toml"
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
@@ -257,14 +267,16 @@ class TestHostileSettings:
             load_classifier(open_run(unchecked_run))
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
-    def test_weights_of_another_type_are_refused(self, unchecked_run: Path) -> None:
+    def test_weights_of_another_type_are_refused(self, unchecked_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fused, "read_tensors", never_read)
         path = unchecked_run / "weights.safetensors"
         weights, _ = files.read_tensors(path)
         files.write_tensors(path, {name: array.astype(np.float64) for name, array in weights.items()})
         with pytest.raises(RunError, match=r"has shape \(12, 8\) of float64, expected \(12, 8\) of float32"):
             load_classifier(open_run(unchecked_run))
 
-    def test_a_weight_too_many_is_refused(self, unchecked_run: Path) -> None:
+    def test_a_weight_too_many_is_refused(self, unchecked_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fused, "read_tensors", never_read)
         path = unchecked_run / "weights.safetensors"
         weights, _ = files.read_tensors(path)
         files.write_tensors(path, weights | {"more": np.zeros(2, np.float32)})

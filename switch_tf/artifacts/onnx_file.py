@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from switch_tf.text.plain import PlainText
 
 _SIZE_LIMIT = 2**31  # bytes: what a protobuf file can hold
+_MEMORY_LIMIT = 4 * 2**30  # bytes: what all graphs of the process may hold at a time, whatever shapes they compute
 _ERRORS = 3  # of ONNX Runtime's log levels
 _INPUTS = {"text": ("tensor(string)", 1), "bytes": ("tensor(uint8)", 2), "ids": ("tensor(int32)", 2)}  # type, rank
 
@@ -232,7 +234,25 @@ def _options(threads: int | None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS
+    _limit_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     return options
+
+
+@cache
+def _limit_memory() -> None:
+    """Have sessions that ask for it share an arena of at most `_MEMORY_LIMIT`: a small file may ask for any amount."""
+    import onnxruntime
+
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    default = -1
+    # Refused where another library of this process has registered one before: then theirs is the limit.
+    with suppress(RuntimeError):
+        onnxruntime.create_and_register_allocator(
+            place, onnxruntime.OrtArenaCfg(_MEMORY_LIMIT, default, default, default)
+        )
 
 
 def _labels(metadata: Mapping[str, Any], classes: int, path: str) -> list[str]:

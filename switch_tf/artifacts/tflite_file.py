@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from switch_tf.text.given import check_texts
 SIGNATURES = ("bytes", "ids", "tokenize")
 _SIZE_LIMIT = 2**31  # bytes: what the format can hold
 DAMAGE = (OSError, KeyError, ValueError, RecursionError, RuntimeError, zlib.error, zipfile.BadZipFile)  # of an archive
+_MEMORY_LIMIT = 4 * 2**30  # bytes of one tensor, for a batch of TEXT_BATCH
 _LABELS_LIMIT = 8 * 2**20  # bytes, unpacked
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # which unpack no more than they are asked for
 
@@ -63,6 +65,7 @@ class TFLitePredictor:
         self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
             self._interpreter = open_interpreter(**given, num_threads=threads)
+            _refuse_large_tensors(self._interpreter, self.path)
             found = self._interpreter.get_signature_list()
             if set(found) != set(SIGNATURES):
                 raise ModelError(f"{self.path} has the signatures {sorted(found)}. Expected {sorted(SIGNATURES)}.")
@@ -123,6 +126,18 @@ class TFLitePredictor:
         return ask_in_batches(
             lambda batch: self.run(signature, self.feed(batch))[output], encoded, self.batch, b"", empty, size
         )
+
+
+def _refuse_large_tensors(interpreter: Any, path: str) -> None:
+    """
+    Raises:
+        ModelError: a tensor would take more memory than any of ours, which is not touched before the model is run.
+    """
+    for tensor in interpreter.get_tensor_details():
+        size = math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize * TEXT_BATCH
+        if size > _MEMORY_LIMIT:
+            problem = f"its tensor {tensor['name']!r} has the shape {tensor['shape'].tolist()}"
+            raise ModelError(f"{path} cannot be used as a TFLite model: {problem}. Export it again.")
 
 
 def open_interpreter(**words: Any) -> Any:

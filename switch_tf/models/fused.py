@@ -5,6 +5,8 @@ Rows of pairs are shared. Those that have a vector in the deep path come first, 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -12,12 +14,14 @@ import tf_keras as keras
 
 from switch_tf.config import Config
 from switch_tf.errors import RunError
+from switch_tf.files import read_shapes, read_tensors
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
-from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, assign_weights, creating_only
+from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, Stored, assign_weights, creating_only, refuse_others
 from switch_tf.models.wide import WidePath, WideTables
 
 SCALES = "fusion/scales"
 _WIDE = "wide/"  # before the names of its arrays
+_Kept = TypeVar("_Kept", bound=Stored)
 
 
 class FusedClassifier(keras.Model):
@@ -69,7 +73,7 @@ def fused_arrays(deep: Mapping[str, np.ndarray], wide: WideTables, scales: np.nd
     return {**deep, **named, SCALES: np.asarray(scales, np.float32)}
 
 
-def deep_arrays(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def deep_arrays(weights: Mapping[str, _Kept]) -> dict[str, _Kept]:
     """Those of a run's weights that a `SwitchClassifier` has."""
     return {name: array for name, array in weights.items() if not name.startswith(_WIDE) and name != SCALES}
 
@@ -97,12 +101,48 @@ def build_classifier(
     if deep.get(EMBEDDINGS, np.zeros(0)).shape[:1] == (num_ids,):  # else `assign_weights` will say so
         num_ids = min(num_ids, kept_ids or num_ids)
         deep, tables = cut_vocabulary(deep, tables, num_ids)
-    num_pairs = max(len(deep.get(PAIR_EMBEDDINGS, [])) - 1, 0)
-    if num_pairs > (0 if tables is None else tables.index.num_pairs):
-        raise RunError(f"{source} has {num_pairs} vectors of pairs that it cannot find. Restore it, or train again.")
+    return _filled(_built(config, deep, num_ids, num_classes, source), deep, tables, weights, source)
+
+
+def read_classifier(
+    config: Config,
+    path: Path,
+    num_ids: int,
+    num_classes: int,
+    kept_ids: int,
+) -> SwitchClassifier | FusedClassifier:
+    """`build_classifier` of the weights in the file `path`, which is not read before its header fits the settings."""
+    source, shapes = str(path), read_shapes(path)
+    deep_shapes = deep_arrays(shapes) if config.wide.enabled else shapes
+    classifier = _built(config, deep_shapes, num_ids, num_classes, source)
+    refuse_others(classifier, deep_shapes, source)
+    weights, _ = read_tensors(path)
+    if kept_ids < num_ids:
+        return build_classifier(config, weights, num_ids, num_classes, source, kept_ids)
+    tables = _wide_tables(weights, num_ids, num_classes, source) if config.wide.enabled else None
+    return _filled(classifier, deep_arrays(weights), tables, weights, source)
+
+
+def _built(config: Config, deep: Mapping[str, Stored], num_ids: int, num_classes: int, source: str) -> SwitchClassifier:
+    """The deep path, none of whose weights has another shape than in `deep`; its weights are yet to come."""
+    pairs = deep.get(PAIR_EMBEDDINGS)
+    num_pairs = max(pairs.shape[0] - 1, 0) if pairs is not None and pairs.shape else 0
     with creating_only(deep, source):
         classifier = SwitchClassifier(config, num_ids, num_classes, num_pairs=num_pairs)
         classifier.initialize()
+    return classifier
+
+
+def _filled(
+    classifier: SwitchClassifier,
+    deep: Mapping[str, np.ndarray],
+    tables: WideTables | None,
+    weights: Mapping[str, np.ndarray],
+    source: str,
+) -> SwitchClassifier | FusedClassifier:
+    num_pairs = max(len(deep.get(PAIR_EMBEDDINGS, [])) - 1, 0)
+    if num_pairs > (0 if tables is None else tables.index.num_pairs):
+        raise RunError(f"{source} has {num_pairs} vectors of pairs that it cannot find. Restore it, or train again.")
     assign_weights(classifier, deep, source)
     return classifier if tables is None else FusedClassifier(classifier, tables, weights[SCALES])
 

@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from switch_tf.config import Config
 from switch_tf.errors import DataError, RunError
-from switch_tf.files import read_tensors
 from switch_tf.models.classifier import SwitchClassifier
-from switch_tf.models.fused import FusedClassifier, build_classifier
+from switch_tf.models.fused import FusedClassifier, read_classifier
 from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.from_strings import KerasText
@@ -147,13 +146,11 @@ def load_classifier(run: Run, words: int | None = None) -> TextClassifier:
         RunError: the weights or the vocabulary are missing, damaged or of another model.
     """
     vocabulary = run.vocabulary[:words]
-    weights, _ = read_tensors(run.path / WEIGHTS)
-    classifier = build_classifier(
+    classifier = read_classifier(
         run.config,
-        weights,
+        run.path / WEIGHTS,
         num_ids=len(run.vocabulary) + FIRST_WORD_ID,
         num_classes=len(run.labels),
-        source=str(run.path / WEIGHTS),
         kept_ids=len(vocabulary) + FIRST_WORD_ID,
     )
     try:

@@ -9,6 +9,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.errors import RunError
+from switch_tf.files import Shape
+
+Stored = np.ndarray | Shape  # a weight, or what the header of its file says of it
 
 EMBEDDINGS = "classifier/tokens/embeddings"  # the weight that has a row for each id
 PAIR_EMBEDDINGS = "classifier/pairs/embeddings"  # the one that has a row for each pair, and a last one of zeros
@@ -20,7 +23,7 @@ def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
 
 
 @contextmanager
-def creating_only(stored: Mapping[str, np.ndarray], source: str) -> Iterator[None]:
+def creating_only(stored: Mapping[str, Stored], source: str) -> Iterator[None]:
     """Refuse to create a weight that is not among those `stored` in the file `source`, before it takes any memory.
 
     Raises:
@@ -50,27 +53,34 @@ def creating_only(stored: Mapping[str, np.ndarray], source: str) -> Iterator[Non
         ) from None
 
 
-def _difference(name: str, stored: np.ndarray | None, shape: tuple[int, ...]) -> str | None:
-    if stored is not None and stored.dtype == np.float32 and stored.shape == shape:
+def _difference(name: str, stored: Stored | None, shape: tuple[int, ...]) -> str | None:
+    if stored is not None and str(stored.dtype) == "float32" and tuple(stored.shape) == shape:
         return None
     received = "none (missing)" if stored is None else f"{stored.shape} of {stored.dtype}"
     return f"weight {name!r} has shape {received}, expected {shape} of float32"
 
 
-def assign_weights(model: keras.Model, weights: dict[str, np.ndarray], source: str) -> None:
-    """Give an initialized model its weights.
-
-    Raises:
-        RunError: a weight is missing, of another shape, or more than the model has.
+def refuse_others(model: keras.Model, weights: Mapping[str, Stored], source: str) -> None:
     """
-    variables = named_weights(model)
-    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-    received = {name: array.shape for name, array in weights.items()}
+    Raises:
+        RunError: a weight of an initialized model is missing, of another shape, or there are more than the model has.
+    """
+    expected = {name: tuple(variable.shape) for name, variable in named_weights(model).items()}
+    received = {name: tuple(each.shape) for name, each in weights.items()}
     if expected != received:
         name = sorted(name for name in expected | received if expected.get(name) != received.get(name))[0]
         raise RunError(
             f"{source} does not fit its settings: weight {name!r} has shape {received.get(name, 'none (missing)')}, "
             f"expected {expected.get(name, 'no such weight')}. Restore the folder whole, or train again."
         )
-    for name, variable in variables.items():
+
+
+def assign_weights(model: keras.Model, weights: Mapping[str, np.ndarray], source: str) -> None:
+    """Give an initialized model its weights.
+
+    Raises:
+        RunError: as `refuse_others`.
+    """
+    refuse_others(model, weights, source)
+    for name, variable in named_weights(model).items():
         variable.assign(weights[name])
