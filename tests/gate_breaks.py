@@ -219,8 +219,7 @@ class SavedModelSurgeon:
         )
         for name in self.removed:
             (self.folder / name).unlink()
-        written = (path for path in self.folder.rglob("*") if path.is_file())
-        return {str(path.relative_to(self.folder)): path.read_bytes() for path in written}
+        return read_folder(self.folder)
 
     def constants(self) -> Iterator[Any]:
         """Every node that is a constant, of the graph and of its functions."""
@@ -660,14 +659,18 @@ BUILDS = [
 ]
 
 
-def build(run: Any, target: Target, broken: Build) -> Any:
-    """The wrong model and, of a file, its content."""
+def build(run: Any, target: Target, broken: Build, place: Path) -> Any:
+    """The content of the wrong artifact; of a folder, which is made in `place`, that of every file by name."""
     made = broken.wrong(run)
     with made if isinstance(made, AbstractContextManager) else nullcontext(made) as wrong:
         model = load_exported(wrong)
         broken.spoil(model)
-        if target.format == "saved_model":  # what was traced while the code is wrong stays so when it is saved
-            for signature in saved_model_build._signatures(model).values():
-                signature.get_concrete_function()
-            return model
+        if target.format == "saved_model":
+            saved_model_build._save(model, place)
+            return read_folder(place)
         return FORMATS[target.format].build(wrong, model, target.options())  # type: ignore[attr-defined]
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

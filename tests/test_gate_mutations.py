@@ -3,7 +3,6 @@
 Nothing of the wrong artifact may be left, and an earlier good one must stand untouched. `pytest -s` shows the table.
 """
 
-import copy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Quiet, tiny_config
-from gate_breaks import BUILDS, CHANGES, INT8, SAVED_MODEL, SMALL, SURGEONS, Build, Change, Target
+from gate_breaks import BUILDS, CHANGES, INT8, SAVED_MODEL, SMALL, SURGEONS, Build, Change, Target, read_folder
 from gate_breaks import build as build_wrong
 
 from switch_tf.data.request import DataRequest
@@ -59,8 +58,7 @@ class Right:
         """A copy of a right SavedModel."""
         if not self._folder:
             build._save(self.proof.exported, place / "right")
-            written = (path for path in (place / "right").rglob("*") if path.is_file())
-            self._folder = {str(path.relative_to(place / "right")): path.read_bytes() for path in written}
+            self._folder = read_folder(place / "right")
             shutil.rmtree(place / "right")
         return write_folder(self._folder, place / "copy")
 
@@ -132,7 +130,7 @@ def test_a_wrong_file_ends_with_3_and_leaves_nothing(
         content = surgeon.close()
         assert content != SURGEONS[target.format](right.content(target)).close(), "nothing was broken"
     else:
-        content = build_wrong(right.run, target, each)
+        content = build_wrong(right.run, target, each, tmp_path)
     suffix = format.suffix  # type: ignore[attr-defined]
     earlier, fresh = tmp_path / f"earlier{suffix}", tmp_path / "export" / f"model{suffix}"
     earlier.write_bytes(_EARLIER)
@@ -156,20 +154,19 @@ def test_a_wrong_folder_ends_with_3_and_leaves_nothing(
 ) -> None:
     """An earlier version stands in the folder, and must go on standing there alone."""
     right = rights[each.model]
-    wrong = copy.copy(right.proof)
     if isinstance(each, Change):
         surgeon = SURGEONS["saved_model"](right.folder(tmp_path))
         each.change(surgeon, right.proof.model)
         content = surgeon.close()
-        shutil.rmtree(tmp_path / "copy")
-        monkeypatch.setattr(build, "_save", lambda model, folder: write_folder(content, folder))
     else:
-        wrong.exported = build_wrong(right.run, target, each)
+        content = build_wrong(right.run, target, each, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy")
+    monkeypatch.setattr(build, "_save", lambda model, folder: write_folder(content, folder))
     earlier = tmp_path / "export" / "saved_model" / "1" / "saved_model.pb"
     earlier.parent.mkdir(parents=True)
     earlier.write_bytes(_EARLIER)
     with pytest.raises(ParityError) as raised:
-        build.export_saved_model(right.run, wrong, tmp_path / "export" / "saved_model")
+        build.export_saved_model(right.run, right.proof, tmp_path / "export" / "saved_model")
     codes[each.name, str(target)] = raised.value.exit_code
     assert raised.value.exit_code == 3
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [earlier]
