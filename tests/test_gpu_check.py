@@ -88,7 +88,7 @@ def test_calls_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch)
         called.append(name)
         clock[0] += next(seconds[name])
 
-    monkeypatch.setattr(gpu_check.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     taken = gpu_check.seconds_of([lambda: call("a"), lambda: call("b")], least=5, most=9, limit=1.0)
     assert taken == [2.0, 3.0] and called == ["a", "b"] * 7
 
@@ -96,7 +96,15 @@ def test_calls_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.slow
 def test_a_part_that_fails_or_takes_too_long_is_said_and_the_others_go_on(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
-    words = [sys.executable, TOOLS / "gpu_check.py", "run", tmp_path / "none", results, "--seconds", "60"]
+    words: list[str | Path] = [
+        sys.executable,
+        TOOLS / "gpu_check.py",
+        "run",
+        tmp_path / "none",
+        results,
+        "--seconds",
+        "60",
+    ]
     finished = subprocess.run(words, capture_output=True, text=True, check=False)
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     assert [row["of"] for row in rows] == ["parity", "throughput", "layers", "torch"]

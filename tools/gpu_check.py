@@ -220,8 +220,14 @@ def _module(bundle: Path, entry: dict[str, Any], arrays: Arrays) -> Callable[...
     return lambda *inputs: call(*inputs, *taken)
 
 
-def seconds_of(calls: Sequence[Callable[[], Any]], least: int = 5, most: int = 30, limit: float = 2.0) -> list[float]:
-    """The median seconds of each call, all in turns, after two rounds that warm up."""
+def seconds_of(
+    calls: Sequence[Callable[[], Any]],
+    least: int = 5,
+    most: int = 30,
+    limit: float = 2.0,
+    of: Callable[[list[float]], Any] = np.median,
+) -> list[float]:
+    """Seconds of each call, all in turns: the median (or what `of` makes of them), after two rounds that warm up."""
     taken: list[list[float]] = [[] for _ in calls]
     until = time.perf_counter() + limit * len(calls)
     for number in range(most + 2):
@@ -232,7 +238,7 @@ def seconds_of(calls: Sequence[Callable[[], Any]], least: int = 5, most: int = 3
             call()
             if number >= 2:
                 each.append(time.perf_counter() - started)
-    return [float(np.median(each)) for each in taken]
+    return [float(of(each)) for each in taken]
 
 
 def draw(shapes: dict[str, list[int]], seed: int = 0) -> Arrays:
