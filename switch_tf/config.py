@@ -105,6 +105,12 @@ class WideConfig:
     pair_min_count: Annotated[int, Field(ge=1)] = setting(
         1, "pairs of neighbouring words seen that often are features; more is smaller, and better with many classes"
     )
+    inverse_regularization: Positive | None = setting(
+        None, "C of the ridge penalty |V|^2 / (2 C n) on n texts; unset: of 50, 10 and 2 what validation prefers"
+    )
+    naive_bayes_power: NonNegative = setting(
+        0.75, "of the naive-Bayes ratio that features are scaled by: 0 is no scale, 1 favours telling words the most"
+    )
 
 
 @dataclass(frozen=True, config=STRICT)

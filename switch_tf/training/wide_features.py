@@ -5,7 +5,7 @@ class k, let df[f] be those that have it and df[f, k] those of class k among the
 
     idf[f] = log((1 + n) / (1 + df[f])) + 1
     r[f, k] = log((df[f, k] + 1) / ((df[f] - df[f, k]) n[k] / (n - n[k]) + 1))        naive Bayes, one class against all
-    s[f] = max over k of |r[f, k]| to the power 3/4
+    s[f] = max over k of |r[f, k]| to the power p                                     wide.naive_bayes_power, 3/4
 
 A text is the sum of its words and pairs, each as often as it occurs, divided by the root of the sum of their idf^2.
 A pair stands for idf s; a word for idf times s beside its grams, which are idf s each, divided by the norm of their
@@ -23,8 +23,6 @@ import scipy.sparse
 
 from switch_tf.models.wide import TINY
 from switch_tf.text.ngrams import neighbours
-
-_POWER = 0.75  # of the naive-Bayes ratio; from 0.5 to 1 the same within noise
 
 Matrix: TypeAlias = scipy.sparse.csr_matrix
 
@@ -66,7 +64,7 @@ def count_classes(matrix: Matrix, labels: np.ndarray, num_classes: int) -> np.nd
     return np.bincount(cells, minlength=matrix.shape[1] * num_classes).reshape(-1, num_classes).astype(np.float64)
 
 
-def weigh_features(counts: np.ndarray, class_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weigh_features(counts: np.ndarray, class_sizes: np.ndarray, power: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
     """idf and s of each feature, both float32 [features], from df[f, k] and n[k]; see the module.
 
     df of a gram counts the words that have it, and may exceed the number of texts.
@@ -75,7 +73,7 @@ def weigh_features(counts: np.ndarray, class_sizes: np.ndarray) -> tuple[np.ndar
     total = counts.sum(axis=1, keepdims=True)  # [features, 1]
     idf = np.log((1 + texts) / (1 + np.minimum(total[:, 0], texts))) + 1
     ratio = np.log((counts + 1) / ((total - counts) * (sizes / (texts - sizes)) + 1))  # [features, classes]
-    return idf.astype(np.float32), (np.abs(ratio).max(axis=1) ** _POWER).astype(np.float32)
+    return idf.astype(np.float32), (np.abs(ratio).max(axis=1) ** power).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,20 +105,24 @@ class Features:
     pair_scale: np.ndarray
 
 
-def make_features(words: Matrix, pairs: Matrix, grams: Matrix, labels: np.ndarray, num_classes: int) -> Features:
+def make_features(
+    words: Matrix, pairs: Matrix, grams: Matrix, labels: np.ndarray, num_classes: int, power: float = 0.75
+) -> Features:
     """The features of texts whose words and pairs `count_features` has counted.
 
-    grams: float32 [num_ids, grams], of `switch_tf.text.ngrams.word_grams`.
+    Args:
+        grams: float32 [num_ids, grams], of `switch_tf.text.ngrams.word_grams`.
+        power: of the naive-Bayes ratio.
     """
     sizes = np.bincount(labels, minlength=num_classes)  # [classes]
     word_counts = count_classes(words, labels, num_classes)  # [num_ids, classes]
-    word_idf, word_scale = weigh_features(word_counts, sizes)
-    pair_idf, pair_scale = weigh_features(count_classes(pairs, labels, num_classes), sizes)
+    word_idf, word_scale = weigh_features(word_counts, sizes, power)
+    pair_idf, pair_scale = weigh_features(count_classes(pairs, labels, num_classes), sizes, power)
     used_words = np.flatnonzero(word_counts.sum(axis=1))
     grams_used = grams[used_words]  # [used words, grams]
     used_grams = np.flatnonzero(grams_used.sum(axis=0))
     grams_used = grams_used[:, used_grams]  # [used words, used grams]
-    gram_idf, gram_scale = weigh_features(grams_used.T @ word_counts[used_words], sizes)
+    gram_idf, gram_scale = weigh_features(grams_used.T @ word_counts[used_words], sizes, power)
     own = grams_used @ diagonal(gram_idf)
     parts = diagonal(_inverse_norm(own.power(2).sum(axis=1))) @ own @ diagonal(gram_scale)
     by_norm = diagonal(_inverse_norm(words @ word_idf**2 + pairs @ pair_idf**2))
