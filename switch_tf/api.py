@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from switch_tf.export.options import Door, Precision
     from switch_tf.export.proof.parity import Comparison
     from switch_tf.runs.folder import Run
+    from switch_tf.training.autotune import Autotune
     from switch_tf.training.progress import TrainingProgress
 
 StrPath = str | os.PathLike[str]
@@ -38,6 +39,8 @@ def train(
     text_column: str = "text",
     label_column: str = "label",
     resume: bool = False,
+    autotune: float | None = None,
+    max_size: int | str | None = None,
     verbose: int = 1,
     **settings: Any,
 ) -> "Classifier":
@@ -56,6 +59,10 @@ def train(
         label_column: of tables.
         resume: go on where a training into `output` (None: the newest unfinished one) was cut off, on the same data;
             without settings it goes on with those it was started with.
+        autotune: minutes to search better settings on validation before the training, beginning with those that the
+            call would have without; those that `config` or `settings` name stay, of a whole `Config` all may change.
+            Ctrl-C ends the search and trains with the best so far. Needs the extra `autotune`.
+        max_size: with `autotune`, bytes that the exported model may have as an int8 TFLite file, such as "800K".
         verbose: 0 is silent; 1 shows progress on stderr; 2 shows a line for each epoch alone, without a bar.
         **settings: single settings by name, such as epochs=5, num_experts=8; they override `config`, which overrides
             the preset.
@@ -63,36 +70,88 @@ def train(
     Raises:
         ConfigError: a setting is unknown, of the wrong type, or out of range.
         DataError: the data cannot be used; the message names the row.
-        RunError: the folder is in the way, or there is nothing to resume.
+        RunError: the folder is in the way, there is nothing to resume, or nothing to search with or within the limits.
+        ArgumentError: `max_size` without `autotune`, or `autotune` with `resume`.
     """
-    from switch_tf.config import config_from_call
+    from switch_tf.data.request import DataRequest
+    from switch_tf.training.session import read_unfinished
+    from switch_tf.training.session import train as train_run
 
-    named = preset
-    if preset is None and config is None:
-        preset = "auto"
-    settled = config_from_call(preset, config, settings)
+    wanted = _search(autotune, max_size, resume, config, settings)
     held = _in_memory({"data": data, "test": test}, text_column, label_column)
-    if preset == "auto" and not resume:
-        from switch_tf.training.auto import choose, examples_of, measure, tables_of
-
-        choices = choose(measure(examples_of(held, data, text_column, label_column)))
-        settled = config_from_call(preset, config, settings, tables_of(choices))
+    columns = {"text_column": text_column, "label_column": label_column}
+    settled = _settled(data, held, columns, preset, config, settings, resume)
     with _progress(verbose) as (console, progress):
-        from switch_tf.data.request import DataRequest
-        from switch_tf.training.session import read_unfinished
-        from switch_tf.training.session import train as train_run
-
         names: dict[str, Any] = {
             name: _name(value) for name, value in (("data", data), ("test", test)) if value is not None
         }
-        request = DataRequest(**names, text_column=text_column, label_column=label_column)
+        request = DataRequest(**names, **columns)
         path = _run_folder(output, None if "data" in held else request.data, resume)
-        if resume and named is None and config is None and not settings:
+        if resume and preset is None and config is None and not settings:
             _, settled, path = read_unfinished(path, has_data=True)
         console.print(f"Training on {request.data}; the run will be in {path}", highlight=False)
-        run = train_run(request, settled, path, progress, resume, held)
+        tune = None if wanted is None else _tuner(wanted, progress)
+        run = train_run(request, settled, path, progress, resume, held, tune=tune)
         _report(console, run)
     return load(run.path)
+
+
+def _settled(
+    data: Any,
+    held: "Mapping[str, Examples]",
+    columns: dict[str, str],
+    preset: str | None,
+    config: "Config | Mapping[str, Any] | StrPath | None",
+    settings: dict[str, Any],
+    resume: bool,
+) -> "Config":
+    """All settings of a call: those of its preset, those chosen from the size of the data, and those it names."""
+    from switch_tf.config import config_from_call
+
+    if preset is None and config is None:
+        preset = "auto"
+    settled = config_from_call(preset, config, settings)  # before long data is read
+    if preset != "auto" or resume:
+        return settled
+    from switch_tf.training.auto import choose, examples_of, measure, tables_of
+
+    choices = choose(measure(examples_of(held, data, **columns)))
+    return config_from_call(preset, config, settings, tables_of(choices))
+
+
+def _search(
+    minutes: float | None,
+    max_size: int | str | None,
+    resume: bool,
+    config: "Config | Mapping[str, Any] | StrPath | None",
+    settings: dict[str, Any],
+) -> "Autotune | None":
+    """The search that a call asks for.
+
+    Raises:
+        ArgumentError: it cannot be.
+        RunError: what searches is not installed.
+    """
+    if minutes is None:
+        if max_size is not None:
+            raise ArgumentError("Received max_size without autotune. Expected the minutes to search in.", "autotune")
+        return None
+    if resume:
+        raise ArgumentError("Received autotune with resume. A search is over when training begins.", "autotune")
+    if not 0 < minutes < float("inf"):
+        raise ArgumentError(f"Received autotune={minutes!r}. Expected minutes, above 0.", argument="autotune")
+    from switch_tf.config import asked_for
+    from switch_tf.export.options import parse_size
+    from switch_tf.training.autotune import Autotune, require_optuna
+
+    require_optuna()
+    return Autotune(minutes, None if max_size is None else parse_size(max_size), asked_for(config, settings))
+
+
+def _tuner(wanted: "Autotune", progress: "TrainingProgress") -> Any:
+    from switch_tf.training.autotune import tuner
+
+    return tuner(wanted, progress)
 
 
 def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto") -> "Classifier":

@@ -7,9 +7,9 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
+from switch_tf.config import WideConfig
 from switch_tf.errors import DataError
 from switch_tf.text.ngrams import word_grams
-from switch_tf.config import WideConfig
 from switch_tf.training import wide_fit
 from switch_tf.training.wide_features import count_features, make_features
 from switch_tf.training.wide_fit import WideFit, WideWeights, cross_entropy, fit_wide

@@ -19,6 +19,7 @@ MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the d
 _LARGEST_VOCABULARY, _LONGEST = 40_000, 512
 _COVERED = 0.995  # of the texts are read whole
 _STEP = 16  # sequence lengths are multiples of it
+_VALIDATION, _MOST_VALIDATION, _ENOUGH = 0.1, 0.3, 100  # shares of the texts, and texts to choose by
 _FEWEST_STEPS, _MOST_EPOCHS = 500, 60
 
 
@@ -130,7 +131,17 @@ def choose(size: DataSize) -> list[Choice]:
             + ("every pair helps" if wide_pairs == 1 else "rarer pairs cost more than they give"),
         ),
         Choice("train.epochs", *_epochs(size, much)),
+        *_validation(size),
     ]
+
+
+def _validation(size: DataSize) -> list[Choice]:
+    """A larger share to choose by where the usual one would be too few texts."""
+    share = min(_MOST_VALIDATION, round(_ENOUGH / size.texts, 2))
+    if share <= _VALIDATION:
+        return []
+    why = f"{size.texts:,} texts: about {_ENOUGH} are wanted to choose by, of at most {_MOST_VALIDATION:.0%} of them"
+    return [Choice("train.validation_share", share, why)]
 
 
 def _epochs(size: DataSize, much: bool) -> tuple[int, str]:

@@ -51,79 +51,92 @@ def grams_of(config: Config, vocabulary: Sequence[str]) -> scipy.sparse.csr_matr
     return word_grams([word.encode() for word in vocabulary], len(vocabulary) + FIRST_WORD_ID, FIRST_WORD_ID)
 
 
-class Joined(NamedTuple):
-    """Both paths as the training texts alone have made them, and how their answers are joined.
+class WideAlone(NamedTuple):
+    """A wide path as the training texts alone have made it.
 
     Attributes:
-        fitted: the wide path.
-        settings: what it was fitted with.
+        settings: what it was fitted with, the strength of its penalty included.
+        fitted: the coefficients and tables.
+        logits: float [n, classes], of the validation texts.
+    """
+
+    settings: WideConfig
+    fitted: WideFit
+    logits: np.ndarray
+
+
+class Joined(NamedTuple):
+    """Both paths as the training texts alone have made them, and what joins their answers.
+
+    Attributes:
+        alone: the wide path.
         weights: of the deep path.
         known: the pairs that the deep path has vectors of.
-        wide: float [n, classes], logits of the validation texts.
-        deep: float64 [n, classes], the same.
+        deep: float64 [n, classes], its logits of the validation texts.
         scales: of the wide path, of the deep one, and the temperature that divides both.
     """
 
-    fitted: WideFit
-    settings: WideConfig
+    alone: WideAlone
     weights: dict[str, np.ndarray]
     known: KnownPairs
-    wide: np.ndarray
     deep: np.ndarray
     scales: tuple[float, float, float]
 
     @property
     def logits(self) -> np.ndarray:
         """Of the validation texts, joined and not yet divided by the temperature: float64 [n, classes]."""
-        return self.scales[0] * self.wide + self.scales[1] * self.deep
+        return self.scales[0] * self.alone.logits + self.scales[1] * self.deep
 
 
-def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix) -> Fusion:
+def add_wide_path(
+    run: Run, training: Encoded, unseen: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix
+) -> Fusion:
     """Give a run folder with the weights of a deep path both paths; once done, doing it again changes nothing.
 
     The scalars and the temperature are chosen with a wide path that has not seen the validation texts. The one that
     stays is fitted on those too.
+
+    Args:
+        unseen: the validation texts as a model reads them that knows the words of the training texts alone.
     """
-    joined = join_paths(run, training, validation, grams)
+    alone = fit_on_validation(run.config.wide, training, unseen, len(run.labels), grams)
+    joined = join_paths(run, alone, training, unseen)
     write_paths(run, training, validation, grams, joined)
     probabilities = softmax(joined.logits / joined.scales[2])
-    return Fusion(probabilities, joined.wide, joined.deep, _figures(joined, probabilities, validation.labels))
+    return Fusion(probabilities, joined.alone.logits, joined.deep, _figures(joined, probabilities, unseen.labels))
 
 
-def join_paths(run: Run, training: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix) -> Joined:
-    """Fit a wide path beside the deep one in a run folder, and choose what joins them; the folder stays as it is."""
-    settings, fitted, wide = fit_on_validation(run.config.wide, training, validation, len(run.labels), grams)
+def join_paths(run: Run, alone: WideAlone, training: Encoded, validation: Encoded) -> Joined:
+    """Choose what joins a wide path with the deep one in a run folder, which stays as it is."""
     kept, _ = files.read_tensors(run.path / WEIGHTS)
     weights = deep_arrays(kept)
-    known = KnownPairs(training.ids, grams.shape[0], run.config.model.pair_min_count)
+    known = KnownPairs(training.ids, alone.fitted.tables.index.num_ids, run.config.model.pair_min_count)
     deep = deep_logits(run, weights, known, validation.ids)
-    return Joined(fitted, settings, weights, known, wide, deep, choose_scales(wide, deep, validation.labels))
+    return Joined(alone, weights, known, deep, choose_scales(alone.logits, deep, validation.labels))
 
 
 def fit_on_validation(
     settings: WideConfig, training: Encoded, validation: Encoded, num_classes: int, grams: scipy.sparse.csr_matrix
-) -> tuple[WideConfig, WideFit, np.ndarray]:
+) -> WideAlone:
     """Fit a wide path on the training texts, with the strength of the penalty that validation prefers if none is set.
 
     Penalties are tried from the weakest on, each fit beginning where the last one ended, until one is no better.
-
-    Returns:
-        The settings with the strength, the fit, and the logits of the validation texts, float32 [n, classes].
     """
-    found: tuple[float, WideConfig, WideFit, np.ndarray] | None = None
+    found: WideAlone | None = None
+    least = np.inf
     for strength in _strengths(settings, len(validation.labels)):
         tried = dataclasses.replace(settings, inverse_regularization=strength)
-        start = None if found is None else found[2].weights
+        start = None if found is None else found.fitted.weights
         fitted = fit_wide(
             training.ids, training.labels, num_classes, grams, tried, start=start, weights=training.weights
         )
         logits = with_exact_sums(fitted.tables, validation.ids.shape[1]).logits(validation.ids)
         loss = cross_entropy_of(logits / temperature(logits, validation.labels), validation.labels)
-        if found is not None and loss >= found[0]:
+        if found is not None and not loss < least:
             break
-        found = loss, tried, fitted, logits
+        found, least = WideAlone(tried, fitted, logits), loss
     assert found is not None
-    return found[1:]
+    return found
 
 
 def _strengths(settings: WideConfig, texts: int) -> Sequence[float]:
@@ -141,7 +154,9 @@ def write_paths(
     ids = np.concatenate([training.ids, validation.ids])
     labels = np.concatenate([training.labels, validation.labels])
     weights = None if training.weights is None else balanced_weights(labels, num_classes)
-    refitted = fit_wide(ids, labels, num_classes, grams, joined.settings, start=joined.fitted.weights, weights=weights)
+    refitted = fit_wide(
+        ids, labels, num_classes, grams, joined.alone.settings, start=joined.alone.fitted.weights, weights=weights
+    )
     tables = put_first(with_exact_sums(refitted.tables, validation.ids.shape[1]), joined.known.pairs)
     a, b, cooled = joined.scales
     files.write_tensors(run.path / WEIGHTS, fused_arrays(joined.weights, tables, np.array([a, b]) / cooled))
@@ -150,9 +165,9 @@ def write_paths(
 def _figures(joined: Joined, probabilities: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
     """What joining chose and gave, for JSON."""
     a, b, cooled = joined.scales
-    paths = (("wide", joined.wide), ("deep", joined.deep), ("fused", joined.logits / cooled))
+    paths = (("wide", joined.alone.logits), ("deep", joined.deep), ("fused", joined.logits / cooled))
     return {
-        "inverse_regularization": joined.settings.inverse_regularization,
+        "inverse_regularization": joined.alone.settings.inverse_regularization,
         "wide_scale": a / cooled,
         "deep_scale": b / cooled,
         "temperature": cooled,

@@ -11,6 +11,9 @@ A text is the sum of its words and pairs, each as often as it occurs, divided by
 A pair stands for idf s; a word for idf times s beside its grams, which are idf s each, divided by the norm of their
 idf. With s a ridge penalty costs a feature the less, the better it tells classes apart.
 
+A word of one text alone would be unknown but for that text, and so tells what unknown words tell: it stands for the
+unknown word as well, times the s of all texts that have such words.
+
 Sources: Wang and Manning, "Baselines and bigrams", ACL 2012, for naive Bayes as a scale; Bojanowski et al., "Enriching
 word vectors with subword information", TACL 2017, for grams.
 """
@@ -23,6 +26,7 @@ import scipy.sparse
 
 from switch_tf.models.wide import TINY
 from switch_tf.text.ngrams import neighbours
+from switch_tf.text.spec import OUT_OF_VOCABULARY_ID
 
 Matrix: TypeAlias = scipy.sparse.csr_matrix
 
@@ -85,7 +89,8 @@ class Features:
     Attributes:
         words: float32 [texts, used words], idf over the norm of the text.
         pairs: float32 [texts, pairs], idf s over the norm of the text.
-        word_parts: float32 [used words, used words + used grams], of each word its own s and those of its grams.
+        word_parts: float32 [used words, used words + used grams], of each word its own s and those of its grams, and
+            of rare words that of the unknown word.
         used_words: int [used words], their ids.
         used_grams: int [used grams], their columns.
         num_grams: of all.
@@ -106,17 +111,27 @@ class Features:
 
 
 def make_features(
-    words: Matrix, pairs: Matrix, grams: Matrix, labels: np.ndarray, num_classes: int, power: float = 0.75
+    words: Matrix,
+    pairs: Matrix,
+    grams: Matrix,
+    labels: np.ndarray,
+    num_classes: int,
+    power: float = 0.75,
+    rare_as_unknown: bool = True,
 ) -> Features:
     """The features of texts whose words and pairs `count_features` has counted.
 
     Args:
         grams: float32 [num_ids, grams], of `switch_tf.text.ngrams.word_grams`.
         power: of the naive-Bayes ratio.
+        rare_as_unknown: whether words of one text alone stand for the unknown word too.
     """
     sizes = np.bincount(labels, minlength=num_classes)  # [classes]
     word_counts = count_classes(words, labels, num_classes)  # [num_ids, classes]
-    word_idf, word_scale = weigh_features(word_counts, sizes, power)
+    word_idf, _ = weigh_features(word_counts, sizes, power)
+    rare = np.flatnonzero(word_counts.sum(axis=1) == 1) if rare_as_unknown else np.zeros(0, np.int64)
+    word_counts[OUT_OF_VOCABULARY_ID] = _count_unknown(words, rare, labels, num_classes)
+    _, word_scale = weigh_features(word_counts, sizes, power)
     pair_idf, pair_scale = weigh_features(count_classes(pairs, labels, num_classes), sizes, power)
     used_words = np.flatnonzero(word_counts.sum(axis=1))
     grams_used = grams[used_words]  # [used words, grams]
@@ -124,12 +139,13 @@ def make_features(
     grams_used = grams_used[:, used_grams]  # [used words, used grams]
     gram_idf, gram_scale = weigh_features(grams_used.T @ word_counts[used_words], sizes, power)
     own = grams_used @ diagonal(gram_idf)
+    own_parts = diagonal(word_scale) + _as_unknown(rare, word_scale)  # [num_ids, num_ids]
     parts = diagonal(_inverse_norm(own.power(2).sum(axis=1))) @ own @ diagonal(gram_scale)
     by_norm = diagonal(_inverse_norm(words @ word_idf**2 + pairs @ pair_idf**2))
     return Features(
         words=(by_norm @ words @ diagonal(word_idf))[:, used_words].tocsr(),
         pairs=(by_norm @ pairs @ diagonal(pair_idf * pair_scale)).tocsr(),
-        word_parts=scipy.sparse.hstack([diagonal(word_scale[used_words]), parts], format="csr"),
+        word_parts=scipy.sparse.hstack([own_parts.tocsr()[used_words][:, used_words], parts], format="csr"),
         used_words=used_words,
         used_grams=used_grams,
         num_grams=grams.shape[1],
@@ -137,6 +153,20 @@ def make_features(
         pair_idf=pair_idf,
         pair_scale=pair_scale,
     )
+
+
+def _count_unknown(words: Matrix, rare: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many texts of each class have words that are unknown, or would be without this text: float64 [classes]."""
+    unknown = words[:, np.union1d(rare, [OUT_OF_VOCABULARY_ID])].sum(axis=1)  # [texts, 1]
+    return np.bincount(labels[np.asarray(unknown).ravel() > 0], minlength=num_classes).astype(np.float64)
+
+
+def _as_unknown(rare: np.ndarray, word_scale: np.ndarray) -> Matrix:
+    """What rare words have of the unknown word: float32 [num_ids, num_ids]."""
+    rare = rare[rare != OUT_OF_VOCABULARY_ID]
+    scale = np.full(len(rare), word_scale[OUT_OF_VOCABULARY_ID], np.float32)
+    columns = np.full(len(rare), OUT_OF_VOCABULARY_ID)
+    return scipy.sparse.csr_matrix((scale, (rare, columns)), (len(word_scale), len(word_scale)))
 
 
 def _inverse_norm(squares: np.ndarray) -> np.ndarray:

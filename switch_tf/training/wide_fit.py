@@ -90,11 +90,14 @@ def fit_wide(
         raise DataError(f"All {len(labels)} training texts are of one class. Expected two classes at least.")
     settings = settings or WideConfig()
     words, pairs, known = count_features(ids, grams.shape[0], settings.pair_min_count)
-    features = make_features(words, pairs, grams, labels, num_classes, settings.naive_bayes_power)
+    power, as_unknown = settings.naive_bayes_power, settings.rare_as_unknown
+    features = make_features(words, pairs, grams, labels, num_classes, power, as_unknown)
     threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         columns = 1 if num_classes == 2 else num_classes
-        objective = _Objective(features, labels, columns, settings.inverse_regularization or USUAL_STRENGTH, pool, threads, weights)
+        objective = _Objective(
+            features, labels, columns, settings.inverse_regularization or USUAL_STRENGTH, pool, threads, weights
+        )
         begin = objective.zeros() if start is None else objective.pack(_for_pairs(start, known))
         found = minimize(objective, begin, _MAX_STEPS, _TOLERANCE)
     found_weights = objective.unpack(found.x, known)
