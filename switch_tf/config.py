@@ -109,8 +109,7 @@ class WideConfig:
         None, "C of the ridge penalty |V|^2 / (2 C n) on n texts; unset: of 50, 10 and 2 what validation prefers"
     )
     rare_as_unknown: bool = setting(
-        True,
-        "a word of one training text tells what unknown words tell too, which are known otherwise by letters alone",
+        False, "a word of one training text also tells what unknown words tell: good where spam is full of odd words"
     )
     naive_bayes_power: NonNegative = setting(
         0.75, "of the naive-Bayes ratio that features are scaled by: 0 is no scale, 1 favours telling words the most"

@@ -7,7 +7,9 @@ the command trains with `--twin`, which measures all models on the test texts on
 of the training texts. Then the model of the first seed is exported as int8 TFLite, with the gate, and asked in LiteRT;
 with --gate every other format is exported too, which takes longer than the rest.
 
-`--write` also draws the pictures of quality_plots.py beside the page. fastText is measured where it is installed, in this Python or in another: `--fasttext /path/to/python`. What has been
+`--write` also draws the pictures of quality_plots.py beside the page.
+
+fastText is measured where it is installed, in this Python or in another: `--fasttext /path/to/python`. What has been
 measured is kept in a file and not measured again, so that a table can grow set by set.
 """
 

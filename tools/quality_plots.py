@@ -78,7 +78,7 @@ def draw_accuracy(runs: Runs) -> Figure | None:
             axes.plot(means, rows, marker, color=color, markersize=size, label=label, linestyle="none")
         axes.set_yticks(range(len(order)), order)
         axes.set_xlabel("test accuracy over TF-IDF + logistic regression, in points; lines are the range of the seeds")
-        _legend(axes, 3)
+        _legend(figure, axes, 3)
     return figure
 
 
@@ -107,7 +107,7 @@ def draw_calibration(runs: Runs) -> Figure | None:
         diagram.set_ylabel("share of right answers")
         for axes in (errors, diagram):
             _plain(axes)
-        _legend(errors, 1)
+        _legend(figure, errors, 2)
     return figure
 
 
@@ -143,8 +143,7 @@ def draw_curves(runs: Runs) -> Figure | None:
             _plain(axes)
         for axes in grid[len(measured) :]:
             axes.set_visible(False)
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+        _legend(figure, grid[0], 2)
         figure.supxlabel("epoch", fontsize=9)
         figure.supylabel("log loss", fontsize=9)
     return figure
@@ -165,5 +164,6 @@ def _plain(axes: Any) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _legend(axes: Any, columns: int) -> None:
-    axes.legend(frameon=False, ncols=columns, loc="lower right")
+def _legend(figure: Figure, axes: Any, columns: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)

@@ -130,6 +130,12 @@ def choose(size: DataSize) -> list[Choice]:
             f"{texts}, {classes}: "
             + ("every pair helps" if wide_pairs == 1 else "rarer pairs cost more than they give"),
         ),
+        Choice(
+            "wide.rare_as_unknown",
+            not several,
+            f"{classes}: "
+            + ("rare words tell little of so many" if several else "that a word is rare may tell its class"),
+        ),
         Choice("train.epochs", *_epochs(size, much)),
         *_validation(size),
     ]

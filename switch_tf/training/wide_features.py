@@ -11,8 +11,8 @@ A text is the sum of its words and pairs, each as often as it occurs, divided by
 A pair stands for idf s; a word for idf times s beside its grams, which are idf s each, divided by the norm of their
 idf. With s a ridge penalty costs a feature the less, the better it tells classes apart.
 
-A word of one text alone would be unknown but for that text, and so tells what unknown words tell: it stands for the
-unknown word as well, times the s of all texts that have such words.
+With `wide.rare_as_unknown` a word of one text alone, which would be unknown but for that text, also tells what unknown
+words tell: it stands for the unknown word as well, times the s of all texts that have such words.
 
 Sources: Wang and Manning, "Baselines and bigrams", ACL 2012, for naive Bayes as a scale; Bojanowski et al., "Enriching
 word vectors with subword information", TACL 2017, for grams.
@@ -117,7 +117,7 @@ def make_features(
     labels: np.ndarray,
     num_classes: int,
     power: float = 0.75,
-    rare_as_unknown: bool = True,
+    rare_as_unknown: bool = False,
 ) -> Features:
     """The features of texts whose words and pairs `count_features` has counted.
 
