@@ -24,6 +24,7 @@ from switch_tf.training.trainer import logits_in_batches
 from switch_tf.training.wide_fit import USUAL_STRENGTH, WideFit, fit_wide
 
 _FEWEST_TEXTS = 50  # to choose scalars on
+_ENOUGH_TEXTS = 200  # to choose the strength of a penalty on, which changes less
 _STRENGTHS = (USUAL_STRENGTH, 10.0, 2.0)  # of the wide path's penalty, to choose from where none is set
 _USUAL = (0.6, 0.4, 1.0)  # near the middle of what ten sets chose
 
@@ -143,7 +144,7 @@ def _strengths(settings: WideConfig, texts: int) -> Sequence[float]:
     """C to try: what is set, or a few if `texts` are enough to choose by."""
     if settings.inverse_regularization is not None:
         return [settings.inverse_regularization]
-    return _STRENGTHS if texts >= _FEWEST_TEXTS else _STRENGTHS[:1]
+    return _STRENGTHS if texts >= _ENOUGH_TEXTS else _STRENGTHS[:1]
 
 
 def write_paths(
