@@ -4,29 +4,23 @@ Everything is checked before TensorFlow loads, and TensorFlow loads only where i
 answers without it.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from switch_tf.errors import ArgumentError, ModelError
+from switch_tf import calls
+from switch_tf.calls import StrPath
+from switch_tf.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.console import Console
 
     from switch_tf.artifacts.base import Predictor
     from switch_tf.artifacts.providers import Provider
     from switch_tf.config import Config, Dispatch
-    from switch_tf.data.examples import Examples
     from switch_tf.export.options import Door, Precision
     from switch_tf.export.proof.parity import Comparison
     from switch_tf.runs.folder import Run
-    from switch_tf.training.autotune import Autotune
-    from switch_tf.training.progress import TrainingProgress
-
-StrPath = str | os.PathLike[str]
 
 
 def train(
@@ -77,81 +71,23 @@ def train(
     from switch_tf.training.session import read_unfinished
     from switch_tf.training.session import train as train_run
 
-    wanted = _search(autotune, max_size, resume, config, settings)
-    held = _in_memory({"data": data, "test": test}, text_column, label_column)
+    wanted = calls.search_of(autotune, max_size, resume, config, settings)
+    held = calls.in_memory({"data": data, "test": test}, text_column, label_column)
     columns = {"text_column": text_column, "label_column": label_column}
-    settled = _settled(data, held, columns, preset, config, settings, resume)
-    with _progress(verbose) as (console, progress):
+    settled = calls.settle(data, held, columns, preset, config, settings, resume)
+    with calls.progress_on_stderr(verbose) as (console, progress):
         names: dict[str, Any] = {
-            name: _name(value) for name, value in (("data", data), ("test", test)) if value is not None
+            name: calls.name_of(value) for name, value in (("data", data), ("test", test)) if value is not None
         }
-        request = DataRequest(**names, **columns)
-        path = _run_folder(output, None if "data" in held else request.data, resume)
+        request = DataRequest(**names, text_column=text_column, label_column=label_column)
+        path = calls.run_folder(output, None if "data" in held else request.data, resume)
         if resume and preset is None and config is None and not settings:
             _, settled, path = read_unfinished(path, has_data=True)
         console.print(f"Training on {request.data}; the run will be in {path}", highlight=False)
-        tune = None if wanted is None else _tuner(wanted, progress)
+        tune = calls.tuner_of(wanted, progress)
         run = train_run(request, settled, path, progress, resume, held, tune=tune)
-        _report(console, run)
+        calls.report(console, run)
     return load(run.path)
-
-
-def _settled(
-    data: Any,
-    held: "Mapping[str, Examples]",
-    columns: dict[str, str],
-    preset: str | None,
-    config: "Config | Mapping[str, Any] | StrPath | None",
-    settings: dict[str, Any],
-    resume: bool,
-) -> "Config":
-    """All settings of a call: those of its preset, those chosen from the size of the data, and those it names."""
-    from switch_tf.config import config_from_call
-
-    if preset is None and config is None:
-        preset = "auto"
-    settled = config_from_call(preset, config, settings)  # before long data is read
-    if preset != "auto" or resume:
-        return settled
-    from switch_tf.training.auto import choose, examples_of, measure, tables_of
-
-    choices = choose(measure(examples_of(held, data, **columns)))
-    return config_from_call(preset, config, settings, tables_of(choices))
-
-
-def _search(
-    minutes: float | None,
-    max_size: int | str | None,
-    resume: bool,
-    config: "Config | Mapping[str, Any] | StrPath | None",
-    settings: dict[str, Any],
-) -> "Autotune | None":
-    """The search that a call asks for.
-
-    Raises:
-        ArgumentError: it cannot be.
-        RunError: what searches is not installed.
-    """
-    if minutes is None:
-        if max_size is not None:
-            raise ArgumentError("Received max_size without autotune. Expected the minutes to search in.", "autotune")
-        return None
-    if resume:
-        raise ArgumentError("Received autotune with resume. A search is over when training begins.", "autotune")
-    if not 0 < minutes < float("inf"):
-        raise ArgumentError(f"Received autotune={minutes!r}. Expected minutes, above 0.", argument="autotune")
-    from switch_tf.config import asked_for
-    from switch_tf.export.options import parse_size
-    from switch_tf.training.autotune import Autotune, require_optuna
-
-    require_optuna()
-    return Autotune(minutes, None if max_size is None else parse_size(max_size), asked_for(config, settings))
-
-
-def _tuner(wanted: "Autotune", progress: "TrainingProgress") -> Any:
-    from switch_tf.training.autotune import tuner
-
-    return tuner(wanted, progress)
 
 
 def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto") -> "Classifier":
@@ -233,7 +169,7 @@ class Classifier:
         """
         from switch_tf.measuring.scores import evaluate
 
-        return evaluate(self._model, _examples(data, text_column, label_column))
+        return evaluate(self._model, calls.examples_of(data, text_column, label_column))
 
     @overload
     def export(  # type: ignore[overload-overlap]  # "all" is a str as well, for which the answer is one path
@@ -311,14 +247,14 @@ class Classifier:
             dispatch,
             max_size,
             max_loss,
-            _measured_on(run, measured_on),
+            calls.measured_on(run, measured_on),
             allow_truncation,
             max_batch_size,
         )
         check_options(options)
         from switch_tf.export.session import export_run
 
-        exported = export_run(run, options, _teller(verbose))
+        exported = export_run(run, options, calls.teller(verbose))
         return exported.paths if format == ALL else exported.paths[0]
 
     def verify(
@@ -355,7 +291,9 @@ class Classifier:
 
         own = None if held_out is None else texts_in_memory(held_out)
         paths = [Path(path) for path in artifacts]
-        comparisons = verify_run(run, paths, texts, seed, own, _measured_on(run, measured_on), _teller(verbose))
+        comparisons = verify_run(
+            run, paths, texts, seed, own, calls.measured_on(run, measured_on), calls.teller(verbose)
+        )
         refuse_differences(comparisons)
         return comparisons
 
@@ -366,89 +304,3 @@ class Classifier:
         if not isinstance(run, Run):
             raise ModelError(f"{self.path} is an export already: only a run folder can be {verb}. Load that one.")
         return run
-
-
-def _in_memory(given: Mapping[str, Any], text_column: str, label_column: str) -> dict[str, "Examples"]:
-    """The examples of what is no path, by argument."""
-    from switch_tf.data.in_memory import examples_in_memory
-
-    columns = {"text_column": text_column, "label_column": label_column}
-    return {
-        name: examples_in_memory(value, **columns, argument=name)
-        for name, value in given.items()
-        if not _is_path(value) and not (name == "test" and value is None)
-    }
-
-
-def _examples(data: Any, text_column: str, label_column: str) -> "Examples":
-    from switch_tf.data.examples import read_examples
-    from switch_tf.data.in_memory import examples_in_memory
-
-    columns: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
-    if _is_path(data):
-        return read_examples(os.fspath(data), split="test", **columns)
-    return examples_in_memory(data, **columns)
-
-
-def _measured_on(run: "Run", data: Any) -> "str | Examples | None":
-    from switch_tf.data.in_memory import examples_in_memory
-
-    if data is None or _is_path(data):
-        return None if data is None else os.fspath(data)
-    columns = {name: run.data.get(name, name.removesuffix("_column")) for name in ("text_column", "label_column")}
-    return examples_in_memory(data, **columns, argument="measured_on")
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike)
-
-
-def _name(value: Any) -> str:
-    from switch_tf.data.in_memory import describe
-
-    return os.fspath(value) if _is_path(value) else describe(value)
-
-
-def _run_folder(output: StrPath | None, data: str | None, resume: bool) -> Path:
-    """Where the run will be; `data` is the path it is named after where there is one."""
-    from switch_tf.runs.folder import RUNS, UNFINISHED, free_name, fresh_name, newest_run
-
-    if output is not None:
-        return Path(output)
-    if resume:
-        folder = newest_run(unfinished=True)
-        return folder.with_name(folder.name.removesuffix(UNFINISHED))
-    return free_name(RUNS / "run") if data is None else fresh_name(data)
-
-
-@contextmanager
-def _progress(verbose: int) -> Iterator[tuple["Console", "TrainingProgress"]]:
-    """What tells on stderr how the training goes."""
-    console = _console(verbose)
-    from switch_tf.training.progress import TrainingProgress
-
-    with TrainingProgress(console) as progress:
-        yield console, progress
-
-
-def _console(verbose: int) -> "Console":
-    from rich.console import Console
-
-    if verbose not in (0, 1, 2):
-        expected = "0 (silent), 1 (progress) or 2 (a line for each epoch)"
-        raise ArgumentError(f"Received verbose={verbose!r}. Expected {expected}.", argument="verbose")
-    # A silent console must not be a terminal either: a live bar would swallow what others print meanwhile.
-    terminal = None if verbose == 1 else False
-    return Console(stderr=True, quiet=not verbose, markup=False, emoji=False, force_terminal=terminal)
-
-
-def _teller(verbose: int) -> Callable[[str], None]:
-    console = _console(verbose)
-    return lambda message: console.print(message, highlight=False, soft_wrap=True)
-
-
-def _report(console: "Console", run: "Run") -> None:
-    from switch_tf.reporting.comparison import print_figures
-    from switch_tf.runs.folder import read_metrics
-
-    print_figures(console, str(run.path), read_metrics(run.path))

@@ -17,7 +17,7 @@ Runs = Mapping[str, Sequence[Mapping[str, Any]]]  # figures by set and seed
 
 _INK = "#7d8590"  # of text and axes: of about the same contrast with white and with black
 _MODEL, _WIDE, _FASTTEXT, _BEFORE = "#2f81f7", "#e3803c", "#3fb950", "#e5534b"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "switch-tf",
     "font.family": "sans-serif",

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from switch_tf.config import Config
 from switch_tf.errors import RunError
-from switch_tf.training.loop import Progress
 from switch_tf.training.search_space import Dimension, search_space, with_settings
 
 if TYPE_CHECKING:
@@ -52,10 +51,12 @@ class Autotune:
     interrupted: Callable[[BaseException], bool] = lambda error: isinstance(error, KeyboardInterrupt)
 
 
-class Shown(Progress, Protocol):
+class Shown(Protocol):
     """Where a search is told of; `switch_tf.training.progress` shows it."""
 
     console: "Console"
+
+    def stage(self, name: str) -> None: ...
 
     def search(self, name: str, share: float, figures: str) -> None: ...
 

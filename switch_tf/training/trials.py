@@ -144,7 +144,7 @@ class Reader:
             vocabulary = choose_vocabulary(config, self._prepared)
             front_end = KerasText(spec, vocabulary)
             parts = (self._prepared.training, self._prepared.validation)
-            encoded = [encode(each, self._prepared.labels, front_end) for each in parts]
-            texts = Texts(vocabulary, *encoded, with_unknown(encoded[1], encoded[0]))
+            training, validation = (encode(each, self._prepared.labels, front_end) for each in parts)
+            texts = Texts(vocabulary, training, validation, with_unknown(validation, training))
             self._read = dict([*self._read.items(), (spec, texts)][-self._KEPT :])
         return self._read[spec]
