@@ -91,7 +91,7 @@ def test_a_word_of_one_text_stands_for_the_unknown_word_too() -> None:
     plain = make_features(words, pairs, GRAMS, LABELS, 2)
     features = make_features(words, pairs, GRAMS, LABELS, 2, rare_as_unknown=True)
     expected = plain.word_parts.toarray()
-    # of log(2 / (1/3 + 1)) and |log(2 / (3 + 1))| the larger one, to the power 3/4; as if the second text's word 3 were 1
+    # of log(2 / (1/3 + 1)) and |log(2 / (3 + 1))| the larger one, to the power 3/4
     expected[2, 0] = 0.6931472**0.75
     np.testing.assert_allclose(features.word_parts.toarray(), expected, rtol=1e-6)
     np.testing.assert_array_equal(features.words.toarray(), plain.words.toarray())
