@@ -16,7 +16,8 @@ def print_search(console: Console, record: dict[str, Any]) -> None:
     early = len(record["trials"]) - len(ended)
     interrupted = ", then interrupted" if record["ended_by"] == "interruption" else ""
     tried = f"{len(record['trials'])} trials in {record['seconds']:.0f} s{interrupted}, {early} of them ended early"
-    print_table(console, _table(f"The best of {tried}", _ranked(ended, record["by"]), record))
+    console.print(f"The best of {tried}:", highlight=False, soft_wrap=True)
+    print_table(console, _table(_ranked(ended, record["by"]), record["max_size"] is not None))
     for line in chosen_lines(record):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -26,9 +27,8 @@ def _ranked(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row[by] if by == "log_loss" else -row[by])[:_SHOWN]
 
 
-def _table(title: str, rows: list[dict[str, Any]], record: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left")
-    sized = record["max_size"] is not None
+def _table(rows: list[dict[str, Any]], sized: bool) -> Table:
+    table = Table()
     for column in ("trial", "log loss", "accuracy", "macro-F1", *["bytes"] * sized, "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
