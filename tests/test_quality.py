@@ -44,7 +44,7 @@ CURVES = {"training": [0.7, 0.5, 0.3], "validation": [0.7, 0.6, 0.55]}
 EXPORTED = {"int8_bytes": 1482898, "int8_accuracy": 0.9021, "milliseconds": 0.04049, "exported": 4, "refused": []}
 MEASURED = {
     "made/1": run(0.88),
-    "made/0": run(0.87, calibration=CALIBRATION, curves=CURVES, **EXPORTED),
+    "made/0": run(0.87, calibration=CALIBRATION, curves=CURVES, calibration_errors={"linear": 0.2}, **EXPORTED),
     "other/0": run(0.9, refused=["onnx float32: off"], exported=4),
 }
 
@@ -103,6 +103,7 @@ def test_pictures_are_small_svg_without_background_and_the_same_again(tmp_path: 
         assert root.tag == "{http://www.w3.org/2000/svg}svg" and len(text) < 100_000
         words = {"".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")}
         assert "made" in words
+        assert ("TF-IDF + LR" in words) == (path.name == "quality-calibration.svg")
         assert "#000000" not in text and "fill: #ffffff" not in text
     first = [path.read_bytes() for path in drawn]
     assert [path.read_bytes() for path in quality_plots.draw_all(runs, tmp_path)] == first
@@ -156,6 +157,7 @@ def test_a_set_is_trained_on_measured_and_kept(tmp_path: Path) -> None:
     assert figures["int8_bytes"] > 10_000 and figures["milliseconds"] > 0 and figures["refused"] == []
     assert page.read_text().count("| made | 120, 40 | 2 | 1 |") == 1
     calibration = figures["calibration"]
+    assert figures["calibration_errors"]["model"] == figures["calibration_error"]
     assert calibration["after"]["error"] == pytest.approx(figures["calibration_error"], abs=1e-6)
     assert figures["temperature"] == 1.0 and calibration["before"] == calibration["after"]  # too few texts to choose
     assert [sum(row[0] for row in each["bins"]) for each in calibration.values()] == [40, 40]

@@ -96,6 +96,9 @@ def measure(
         figures = {
             "accuracy": {key: each["accuracy"] for key, each in metrics["comparison"]["models"].items()},
             "calibration_error": metrics["test"]["calibration_error"],
+            "calibration_errors": {
+                key: each["calibration_error"] for key, each in metrics["comparison"]["models"].items()
+            },
             "seconds": metrics["training"]["seconds"],
             "cpu_seconds": metrics["training"]["cpu_seconds"],
             "parameters": metrics["training"]["parameters"],

@@ -83,7 +83,10 @@ def draw_accuracy(runs: Runs) -> Figure | None:
 
 
 def draw_calibration(runs: Runs) -> Figure | None:
-    """The calibration error of each set without and with the temperature, and both diagrams of all sets together."""
+    """The calibration error of each set without and with the temperature, and both diagrams of all sets together.
+
+    That of TF-IDF + LR stands beside them.
+    """
     measured = {name: seeds[0]["calibration"] for name, seeds in runs.items() if "calibration" in seeds[0]}
     if not measured:
         return None
@@ -99,6 +102,11 @@ def draw_calibration(runs: Runs) -> Figure | None:
             errors.plot(values, range(len(names)), "o", color=color, markersize=5, label=label)
             sure, right = pooled([measured[name][when]["bins"] for name in names])
             diagram.plot(sure, right, "o-", color=color, markersize=3, linewidth=1.2, label=label)
+        others = {name: runs[name][0].get("calibration_errors", {}).get("linear") for name in names}
+        places = [row for row, name in enumerate(names) if others[name] is not None]
+        if places:
+            values = [others[names[row]] for row in places]
+            errors.plot(values, places, "^", color=_WIDE, markersize=5, label="TF-IDF + LR")
         errors.set_yticks(range(len(names)), names)
         errors.set_xlim(left=0)
         errors.set_xlabel("calibration error of the test texts")
@@ -107,7 +115,7 @@ def draw_calibration(runs: Runs) -> Figure | None:
         diagram.set_ylabel("share of right answers")
         for axes in (errors, diagram):
             _plain(axes)
-        _legend(figure, errors, 2)
+        _legend(figure, errors, 3)
     return figure
 
 
