@@ -4,28 +4,23 @@ Everything is checked before TensorFlow loads, and TensorFlow loads only where i
 answers without it.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from switch_tf.errors import ArgumentError, ModelError
+from switch_tf import calls
+from switch_tf.calls import StrPath
+from switch_tf.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.console import Console
 
     from switch_tf.artifacts.base import Predictor
     from switch_tf.artifacts.providers import Provider
     from switch_tf.config import Config, Dispatch
-    from switch_tf.data.examples import Examples
     from switch_tf.export.options import Door, Precision
     from switch_tf.export.proof.parity import Comparison
     from switch_tf.runs.folder import Run
-    from switch_tf.training.progress import TrainingProgress
-
-StrPath = str | os.PathLike[str]
 
 
 def train(
@@ -38,6 +33,8 @@ def train(
     text_column: str = "text",
     label_column: str = "label",
     resume: bool = False,
+    autotune: float | None = None,
+    max_size: int | str | None = None,
     verbose: int = 1,
     **settings: Any,
 ) -> "Classifier":
@@ -56,6 +53,10 @@ def train(
         label_column: of tables.
         resume: go on where a training into `output` (None: the newest unfinished one) was cut off, on the same data;
             without settings it goes on with those it was started with.
+        autotune: minutes to search better settings on validation before the training, beginning with those that the
+            call would have without; those that `config` or `settings` name stay, of a whole `Config` all may change.
+            Ctrl-C ends the search and trains with the best so far. Needs the extra `autotune`.
+        max_size: with `autotune`, bytes that the exported model may have as an int8 TFLite file, such as "800K".
         verbose: 0 is silent; 1 shows progress on stderr; 2 shows a line for each epoch alone, without a bar.
         **settings: single settings by name, such as epochs=5, num_experts=8; they override `config`, which overrides
             the preset.
@@ -63,35 +64,29 @@ def train(
     Raises:
         ConfigError: a setting is unknown, of the wrong type, or out of range.
         DataError: the data cannot be used; the message names the row.
-        RunError: the folder is in the way, or there is nothing to resume.
+        RunError: the folder is in the way, there is nothing to resume, or nothing to search with or within the limits.
+        ArgumentError: `max_size` without `autotune`, or `autotune` with `resume`.
     """
-    from switch_tf.config import config_from_call
+    from switch_tf.data.request import DataRequest
+    from switch_tf.training.session import read_unfinished
+    from switch_tf.training.session import train as train_run
 
-    named = preset
-    if preset is None and config is None:
-        preset = "auto"
-    settled = config_from_call(preset, config, settings)
-    held = _in_memory({"data": data, "test": test}, text_column, label_column)
-    if preset == "auto" and not resume:
-        from switch_tf.training.auto import choose, examples_of, measure, tables_of
-
-        choices = choose(measure(examples_of(held, data, text_column, label_column)))
-        settled = config_from_call(preset, config, settings, tables_of(choices))
-    with _progress(verbose) as (console, progress):
-        from switch_tf.data.request import DataRequest
-        from switch_tf.training.session import read_unfinished
-        from switch_tf.training.session import train as train_run
-
+    wanted = calls.search_of(autotune, max_size, resume, config, settings)
+    held = calls.in_memory({"data": data, "test": test}, text_column, label_column)
+    columns = {"text_column": text_column, "label_column": label_column}
+    settled = calls.settle(data, held, columns, preset, config, settings, resume)
+    with calls.progress_on_stderr(verbose) as (console, progress):
         names: dict[str, Any] = {
-            name: _name(value) for name, value in (("data", data), ("test", test)) if value is not None
+            name: calls.name_of(value) for name, value in (("data", data), ("test", test)) if value is not None
         }
         request = DataRequest(**names, text_column=text_column, label_column=label_column)
-        path = _run_folder(output, None if "data" in held else request.data, resume)
-        if resume and named is None and config is None and not settings:
+        path = calls.run_folder(output, None if "data" in held else request.data, resume)
+        if resume and preset is None and config is None and not settings:
             _, settled, path = read_unfinished(path, has_data=True)
         console.print(f"Training on {request.data}; the run will be in {path}", highlight=False)
-        run = train_run(request, settled, path, progress, resume, held)
-        _report(console, run)
+        tune = calls.tuner_of(wanted, progress)
+        run = train_run(request, settled, path, progress, resume, held, tune=tune)
+        calls.report(console, run)
     return load(run.path)
 
 
@@ -174,7 +169,7 @@ class Classifier:
         """
         from switch_tf.measuring.scores import evaluate
 
-        return evaluate(self._model, _examples(data, text_column, label_column))
+        return evaluate(self._model, calls.examples_of(data, text_column, label_column))
 
     @overload
     def export(  # type: ignore[overload-overlap]  # "all" is a str as well, for which the answer is one path
@@ -252,14 +247,14 @@ class Classifier:
             dispatch,
             max_size,
             max_loss,
-            _measured_on(run, measured_on),
+            calls.measured_on(run, measured_on),
             allow_truncation,
             max_batch_size,
         )
         check_options(options)
         from switch_tf.export.session import export_run
 
-        exported = export_run(run, options, _teller(verbose))
+        exported = export_run(run, options, calls.teller(verbose))
         return exported.paths if format == ALL else exported.paths[0]
 
     def verify(
@@ -296,7 +291,9 @@ class Classifier:
 
         own = None if held_out is None else texts_in_memory(held_out)
         paths = [Path(path) for path in artifacts]
-        comparisons = verify_run(run, paths, texts, seed, own, _measured_on(run, measured_on), _teller(verbose))
+        comparisons = verify_run(
+            run, paths, texts, seed, own, calls.measured_on(run, measured_on), calls.teller(verbose)
+        )
         refuse_differences(comparisons)
         return comparisons
 
@@ -307,89 +304,3 @@ class Classifier:
         if not isinstance(run, Run):
             raise ModelError(f"{self.path} is an export already: only a run folder can be {verb}. Load that one.")
         return run
-
-
-def _in_memory(given: Mapping[str, Any], text_column: str, label_column: str) -> dict[str, "Examples"]:
-    """The examples of what is no path, by argument."""
-    from switch_tf.data.in_memory import examples_in_memory
-
-    columns = {"text_column": text_column, "label_column": label_column}
-    return {
-        name: examples_in_memory(value, **columns, argument=name)
-        for name, value in given.items()
-        if not _is_path(value) and not (name == "test" and value is None)
-    }
-
-
-def _examples(data: Any, text_column: str, label_column: str) -> "Examples":
-    from switch_tf.data.examples import read_examples
-    from switch_tf.data.in_memory import examples_in_memory
-
-    columns: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
-    if _is_path(data):
-        return read_examples(os.fspath(data), split="test", **columns)
-    return examples_in_memory(data, **columns)
-
-
-def _measured_on(run: "Run", data: Any) -> "str | Examples | None":
-    from switch_tf.data.in_memory import examples_in_memory
-
-    if data is None or _is_path(data):
-        return None if data is None else os.fspath(data)
-    columns = {name: run.data.get(name, name.removesuffix("_column")) for name in ("text_column", "label_column")}
-    return examples_in_memory(data, **columns, argument="measured_on")
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike)
-
-
-def _name(value: Any) -> str:
-    from switch_tf.data.in_memory import describe
-
-    return os.fspath(value) if _is_path(value) else describe(value)
-
-
-def _run_folder(output: StrPath | None, data: str | None, resume: bool) -> Path:
-    """Where the run will be; `data` is the path it is named after where there is one."""
-    from switch_tf.runs.folder import RUNS, UNFINISHED, free_name, fresh_name, newest_run
-
-    if output is not None:
-        return Path(output)
-    if resume:
-        folder = newest_run(unfinished=True)
-        return folder.with_name(folder.name.removesuffix(UNFINISHED))
-    return free_name(RUNS / "run") if data is None else fresh_name(data)
-
-
-@contextmanager
-def _progress(verbose: int) -> Iterator[tuple["Console", "TrainingProgress"]]:
-    """What tells on stderr how the training goes."""
-    console = _console(verbose)
-    from switch_tf.training.progress import TrainingProgress
-
-    with TrainingProgress(console) as progress:
-        yield console, progress
-
-
-def _console(verbose: int) -> "Console":
-    from rich.console import Console
-
-    if verbose not in (0, 1, 2):
-        expected = "0 (silent), 1 (progress) or 2 (a line for each epoch)"
-        raise ArgumentError(f"Received verbose={verbose!r}. Expected {expected}.", argument="verbose")
-    # A silent console must not be a terminal either: a live bar would swallow what others print meanwhile.
-    terminal = None if verbose == 1 else False
-    return Console(stderr=True, quiet=not verbose, markup=False, emoji=False, force_terminal=terminal)
-
-
-def _teller(verbose: int) -> Callable[[str], None]:
-    console = _console(verbose)
-    return lambda message: console.print(message, highlight=False, soft_wrap=True)
-
-
-def _report(console: "Console", run: "Run") -> None:
-    from switch_tf.reporting.comparison import print_figures
-    from switch_tf.runs.folder import read_metrics
-
-    print_figures(console, str(run.path), read_metrics(run.path))

@@ -105,6 +105,15 @@ class WideConfig:
     pair_min_count: Annotated[int, Field(ge=1)] = setting(
         1, "pairs of neighbouring words seen that often are features; more is smaller, and better with many classes"
     )
+    inverse_regularization: Positive | None = setting(
+        None, "C of the ridge penalty |V|^2 / (2 C n) on n texts; unset: of 50, 10 and 2 what validation prefers"
+    )
+    rare_as_unknown: bool = setting(
+        False, "a word of one training text also tells what unknown words tell: good where spam is full of odd words"
+    )
+    naive_bayes_power: NonNegative = setting(
+        0.75, "of the naive-Bayes ratio that features are scaled by: 0 is no scale, 1 favours telling words the most"
+    )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -272,6 +281,29 @@ def config_from_call(
         table, key = _find_setting(name)
         values.setdefault(table, {})[key] = value.item() if hasattr(value, "item") else value  # NumPy's numbers
     return config_from_dict(values, where="the settings")
+
+
+def asked_for(
+    config: "Config | Mapping[str, Any] | str | os.PathLike[str] | None" = None,
+    settings: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> frozenset[str]:
+    """Dotted keys of the settings that a call or a command asks for by name; a whole `Config` asks for none.
+
+    >>> sorted(asked_for({"text": {"sequence_length": 128}}, {"num_experts": 2}, ["train.epochs=1"]))
+    ['model.num_experts', 'text.sequence_length', 'train.epochs']
+    """
+    values: dict[str, dict[str, Any]] = {}
+    if isinstance(config, str | os.PathLike):
+        merge(values, read_toml(Path(config)), where=str(config))
+    elif isinstance(config, Mapping):
+        merge(values, dict(config), where="config")
+    for assignment in assignments:
+        merge(values, parse_assignment(assignment), where=repr(assignment))
+    for name in settings or {}:
+        table, key = _find_setting(name)
+        values.setdefault(table, {})[key] = None
+    return frozenset(f"{table}.{key}" for table, keys in values.items() for key in keys)
 
 
 def _find_setting(name: str) -> tuple[str, str]:

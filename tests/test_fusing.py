@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 from conftest import Quiet, ask, export_file, tiny_config
 from test_composed import COMPOSED
 
 from switch_tf import files
+from switch_tf.config import WideConfig
 from switch_tf.data.examples import encode_labels
 from switch_tf.data.request import DataRequest
 from switch_tf.export.proof.gate import Proof
@@ -19,8 +21,9 @@ from switch_tf.models.fused import FusedClassifier
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import Run, open_run, read_metrics
 from switch_tf.training import fusing, session
-from switch_tf.training.fusing import choose_scales
+from switch_tf.training.fusing import choose_scales, fit_on_validation
 from switch_tf.training.session import encode, prepare, train
+from switch_tf.training.steps import Encoded
 
 
 def settings() -> Any:
@@ -51,6 +54,32 @@ def test_the_model_is_both_paths_by_the_scales_of_the_file(run: Run) -> None:
     deep = model.classifier.deep(ids, pair_rows=rows[:, :-1]).logits.numpy()
     logits = expected[0] * model.classifier.wide(ids).numpy() + expected[1] * deep
     np.testing.assert_allclose(model.probabilities(texts), softmax(logits), atol=1e-6)
+
+
+def noisy(texts: int, seed: int, flipped: float) -> Encoded:
+    """Texts of 6 words of 200; the first one's parity is the class, but for a share of them."""
+    random = np.random.default_rng(seed)
+    ids = random.integers(2, 202, [texts, 6]).astype(np.int32)
+    return Encoded(ids, ((ids[:, 0] + (random.random(texts) < flipped)) % 2).astype(np.int32))
+
+
+NO_GRAMS = scipy.sparse.csr_matrix((202, 0), dtype=np.float32)
+
+
+@pytest.mark.parametrize(("flipped", "chosen"), [(0.0, 50.0), (0.45, 2.0)])
+def test_noisy_labels_choose_a_stronger_penalty(flipped: float, chosen: float) -> None:
+    training, validation = noisy(2000, 0, flipped), noisy(400, 1, flipped)
+    alone = fit_on_validation(WideConfig(), training, validation, 2, NO_GRAMS)
+    assert alone.settings == WideConfig(inverse_regularization=chosen)
+    assert alone.logits.shape == (400, 2)
+
+
+def test_a_penalty_that_is_set_or_cannot_be_chosen_stays() -> None:
+    training, validation = noisy(500, 0, 0.45), noisy(400, 1, 0.45)
+    fixed = fit_on_validation(WideConfig(inverse_regularization=7.0), training, validation, 2, NO_GRAMS)
+    assert fixed.settings.inverse_regularization == 7.0
+    few = Encoded(validation.ids[:199], validation.labels[:199])
+    assert fit_on_validation(WideConfig(), training, few, 2, NO_GRAMS).settings.inverse_regularization == 50.0
 
 
 def test_few_texts_choose_no_scales() -> None:

@@ -42,6 +42,18 @@ def test_a_deep_path_that_knows_nothing_gets_no_say() -> None:
     assert fuse(wide, 10 * noise, chosen)[1] == 0.0
 
 
+def test_of_few_texts_a_little_better_is_no_better() -> None:
+    random = np.random.default_rng(2)
+    wide, noise = random.normal(size=[2, 99, 2])
+    chosen = (softmax(wide)[:, 1] > random.random(99)).astype(int)
+    helpful = np.where(np.eye(2)[chosen] > 0, 1.0, 0.0)
+    # Against chance it takes one more text: with 100 the least loss counts, of however little it is the least.
+    lucky = noise + 0.1 * helpful
+    more = (np.concatenate([each, each[:1]]) for each in (wide, lucky, chosen))
+    assert fuse(wide, lucky, chosen)[1] == 0.0 < fuse(*more)[1]
+    assert fuse(wide, helpful, chosen)[1] == 1.0  # what is clear is clear on few texts
+
+
 def test_temperature_finds_what_the_logits_were_multiplied_by() -> None:
     # three of four right at every text: the honest logit is log 3
     expected = np.array([0, 0, 0, 1])

@@ -3,10 +3,12 @@
 import json
 import lzma
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import TINY, made_up_rows, tiny_config
@@ -14,6 +16,7 @@ from conftest import TINY, made_up_rows, tiny_config
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import quality
+import quality_plots
 
 
 def run(model: float, **others: Any) -> dict[str, Any]:
@@ -33,10 +36,15 @@ def run(model: float, **others: Any) -> dict[str, Any]:
     return figures | others
 
 
+CALIBRATION = {
+    "before": {"error": 0.0314, "bins": [[0, 0.0, 0], [4, 2.8, 2], [6, 5.4, 6]]},
+    "after": {"error": 0.0123, "bins": [[0, 0.0, 0], [5, 3.0, 3], [5, 4.5, 5]]},
+}
+CURVES = {"training": [0.7, 0.5, 0.3], "validation": [0.7, 0.6, 0.55]}
 EXPORTED = {"int8_bytes": 1482898, "int8_accuracy": 0.9021, "milliseconds": 0.04049, "exported": 4, "refused": []}
 MEASURED = {
     "made/1": run(0.88),
-    "made/0": run(0.87, **EXPORTED),
+    "made/0": run(0.87, calibration=CALIBRATION, curves=CURVES, calibration_errors={"linear": 0.2}, **EXPORTED),
     "other/0": run(0.9, refused=["onnx float32: off"], exported=4),
 }
 
@@ -54,9 +62,56 @@ def test_accuracies_are_means_and_half_of_the_range() -> None:
 
 def test_costs_are_those_of_the_first_seed() -> None:
     assert quality.cost_table(MEASURED).splitlines()[2:] == [
-        "| made | 32 | 30 (61) | 5 | 1,234,567 | 17,408 | 1,482,898 | 0.902 | 0.040 | 0.012 | none of 4 |",
-        "| other | 32 | 30 (61) | 5 | 1,234,567 | 17,408 | - | - | - | 0.012 | onnx float32 of 4 |",
+        "| made | 32 | 30 (61) | 5 | 1,234,567 | 17,408 | 1,482,898 | 0.902 | 0.040 | 0.031 | 0.012 | none of 4 |",
+        "| other | 32 | 30 (61) | 5 | 1,234,567 | 17,408 | - | - | - | not run | 0.012 | onnx float32 of 4 |",
     ]
+
+
+def test_bins_are_counts_and_sums() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.95, 0.05], [0.5, 0.5]])
+    assert quality.bins(probabilities, np.array([0, 0, 0, 1]), count=4) == [
+        [0, 0.0, 0],
+        [0, 0.0, 0],
+        [1, 0.5, 0],
+        [3, 2.65, 2],
+    ]
+
+
+def test_every_set_counts_alike_in_the_diagram_of_all() -> None:
+    one, other = [[0, 0.0, 0], [2, 1.2, 1]], [[10, 3.0, 5], [10, 9.0, 10]]
+    sure, right = quality_plots.pooled([one, other])
+    # the second bin has all of the first set and half of the other: (1 x 0.6 + 0.5 x 0.9) / 1.5
+    assert sure == pytest.approx([0.3, 0.7]) and right == pytest.approx([0.5, (0.5 + 0.5) / 1.5])
+
+
+def test_differences_are_points_over_the_linear_model() -> None:
+    runs = quality.by_set(MEASURED)
+    assert quality_plots.differences(runs, "model") == {
+        "made": [pytest.approx(7), pytest.approx(8)],
+        "other": [pytest.approx(10)],
+    }
+    assert quality_plots.differences(runs, "fasttext") == {}
+
+
+def test_pictures_are_small_svg_without_background_and_the_same_again(tmp_path: Path) -> None:
+    runs = quality.by_set(MEASURED)
+    drawn = quality_plots.draw_all(runs, tmp_path)
+    assert [path.name for path in drawn] == ["quality-accuracy.svg", "quality-calibration.svg", "quality-curves.svg"]
+    for path in drawn:
+        text = path.read_text("utf-8")
+        root = ElementTree.fromstring(text)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg" and len(text) < 100_000
+        words = {"".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")}
+        assert "made" in words
+        assert ("TF-IDF + LR" in words) == (path.name == "quality-calibration.svg")
+        assert "#000000" not in text and "fill: #ffffff" not in text
+    first = [path.read_bytes() for path in drawn]
+    assert [path.read_bytes() for path in quality_plots.draw_all(runs, tmp_path)] == first
+
+
+def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
+    runs = quality.by_set({"other/0": run(0.9)})
+    assert [path.name for path in quality_plots.draw_all(runs, tmp_path)] == ["quality-accuracy.svg"]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +156,17 @@ def test_a_set_is_trained_on_measured_and_kept(tmp_path: Path) -> None:
     assert (figures["classes"], figures["training_texts"], figures["test_texts"]) == (2, 120, 40)
     assert figures["int8_bytes"] > 10_000 and figures["milliseconds"] > 0 and figures["refused"] == []
     assert page.read_text().count("| made | 120, 40 | 2 | 1 |") == 1
+    calibration = figures["calibration"]
+    assert figures["calibration_errors"]["model"] == figures["calibration_error"]
+    assert calibration["after"]["error"] == pytest.approx(figures["calibration_error"], abs=1e-6)
+    assert figures["temperature"] == 1.0 and calibration["before"] == calibration["after"]  # too few texts to choose
+    assert [sum(row[0] for row in each["bins"]) for each in calibration.values()] == [40, 40]
+    assert len(figures["curves"]["validation"]) == len(figures["curves"]["training"]) == 1
+    assert sorted(path.name for path in tmp_path.glob("*.svg")) == [
+        "quality-accuracy.svg",
+        "quality-calibration.svg",
+        "quality-curves.svg",
+    ]
     results.write_text(json.dumps({"made/0": figures | {"classes": 77}}))
     again = CliRunner().invoke(quality.main, words)  # measures nothing again
     assert "made, seed 0" not in again.output and page.read_text().count("| made | 120, 40 | 77 | 1 |") == 1

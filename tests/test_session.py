@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import Quiet, ask, made_up_rows, tiny_config, write_tsv
@@ -23,7 +24,8 @@ from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import open_run, read_vocabulary
 from switch_tf.runs.measured import read_measured
 from switch_tf.training import session as module
-from switch_tf.training.session import prepare, read_unfinished, train
+from switch_tf.training.session import choose_vocabulary, prepare, read_unfinished, train, with_unknown
+from switch_tf.training.steps import Encoded
 
 CONTENTS = [
     "config.toml",
@@ -388,3 +390,23 @@ class TestResuming:
         assert answer.code == 2
         assert "was started with other data or settings than epochs, data say." in answer.err
         assert "Resume with the same words, or with --output alone." in answer.err
+
+
+def test_words_that_no_training_text_has_are_unknown_on_validation() -> None:
+    training = Encoded(np.array([[5, 7, 0], [9, 0, 0]], np.int32), np.array([0, 1], np.int32))
+    validation = Encoded(np.array([[7, 8, 9], [1, 5, 0]], np.int32), np.array([1, 0], np.int32))
+    unseen = with_unknown(validation, training)
+    assert unseen.ids.tolist() == [[7, 1, 9], [1, 5, 0]] and unseen.ids.dtype == np.int32
+    assert unseen.labels is validation.labels
+    assert validation.ids.tolist() == [[7, 8, 9], [1, 5, 0]]
+
+
+def test_a_wide_path_knows_the_words_of_validation_and_of_no_test_text(tmp_path: Path) -> None:
+    rows = [(f"word{i} common", "ab"[i % 2]) for i in range(40)]
+    data = write_tsv(tmp_path / "data.tsv", rows)
+    test = write_tsv(tmp_path / "test.tsv", [("testword common", "a"), ("testword", "b")])
+    plain = tiny_config("train.validation_share=0.5")
+    prepared = prepare(DataRequest(str(data), str(test)), plain)
+    wide = tiny_config("train.validation_share=0.5", "wide.enabled=true")
+    assert len(choose_vocabulary(plain, prepared)) == 21
+    assert len(choose_vocabulary(wide, prepared)) == 41 and "testword" not in choose_vocabulary(wide, prepared)

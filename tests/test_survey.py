@@ -155,3 +155,10 @@ def test_many_labels_show_the_most_and_the_least_frequent() -> None:
         line.split()[0] for line in lines[7:11]
     ]
     assert "    ... 42 more ..." in lines
+
+
+def test_words_that_validation_alone_has_are_unknown_there_though_the_vocabulary_has_them() -> None:
+    spec = TextSpec(sequence_length=5)
+    parts = {"training": examples_of([("a film", "x"), ("a plot", "y")]), "validation": examples_of([("a cast", "x")])}
+    report = survey(parts, ["x", "y"], spec, ["a", "film", "plot", "cast"], "label")
+    assert report["unknown_words_on_validation"] == 0.5

@@ -85,6 +85,23 @@ def test_features() -> None:
     )
 
 
+def test_a_word_of_one_text_stands_for_the_unknown_word_too() -> None:
+    """Word 3 is in one text of class 0, the unknown word in one of class 1: together in one text of each class."""
+    words, pairs, _ = count_features(IDS, 5, 2)
+    plain = make_features(words, pairs, GRAMS, LABELS, 2)
+    features = make_features(words, pairs, GRAMS, LABELS, 2, rare_as_unknown=True)
+    expected = plain.word_parts.toarray()
+    # of log(2 / (1/3 + 1)) and |log(2 / (3 + 1))| the larger one, to the power 3/4
+    expected[2, 0] = 0.6931472**0.75
+    np.testing.assert_allclose(features.word_parts.toarray(), expected, rtol=1e-6)
+    np.testing.assert_array_equal(features.words.toarray(), plain.words.toarray())
+    unseen, _, _ = count_features(np.array([[2, 3, 0], [2, 4, 4]], np.int32), 5, 9)
+    features = make_features(unseen, pairs[:2, :0], GRAMS, np.array([0, 1]), 2, rare_as_unknown=True)
+    assert features.used_words.tolist() == [1, 2, 3, 4]  # the unknown word has a column, though no text has it
+    # words 3 and 4 are in one text each: the unknown one in a text of each class, where log(2 / (1 + 1)) is 0
+    assert features.word_parts.toarray()[:, 0].tolist() == [0, 0, 0, 0]
+
+
 def test_words_and_grams_that_no_text_has_take_no_room() -> None:
     words, pairs, _ = count_features(np.array([[4, 0], [1, 4]], np.int32), 5, 1)
     features = make_features(words, pairs, GRAMS, np.array([0, 1]), 2)

@@ -7,6 +7,7 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
+from switch_tf.config import WideConfig
 from switch_tf.errors import DataError
 from switch_tf.text.ngrams import word_grams
 from switch_tf.training import wide_fit
@@ -34,7 +35,7 @@ def fit(ids: np.ndarray, labels: np.ndarray, classes: int, **options: object) ->
 def objective_of(ids: np.ndarray, labels: np.ndarray, classes: int, pool: ThreadPoolExecutor) -> wide_fit._Objective:
     words, pairs, _ = count_features(ids, NUM_IDS, 1)
     features = make_features(words, pairs, GRAMS, labels, classes)
-    return wide_fit._Objective(features, labels, 1 if classes == 2 else classes, pool, 2)
+    return wide_fit._Objective(features, labels, 1 if classes == 2 else classes, 50.0, pool, 2)
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -154,7 +155,7 @@ class TestResult:
     @pytest.mark.parametrize("classes", [2, 4])
     def test_the_shapes_and_zeros_of_tables(self, classes: int) -> None:
         ids, labels = made_up(classes)
-        tables = fit(ids, labels, classes, min_pair_count=4).tables
+        tables = fit(ids, labels, classes, settings=WideConfig(pair_min_count=4)).tables
         columns = 1 if classes == 2 else classes
         assert tables.words.shape == (NUM_IDS, columns + 1) and not tables.words[0].any()
         assert tables.pairs.shape == (tables.index.num_pairs + 1, columns + 1) and not tables.pairs[-1].any()
@@ -169,7 +170,8 @@ class TestResult:
 
     def test_without_any_pair_or_gram(self) -> None:
         ids, labels = made_up(4)
-        found = fit_wide(ids, labels, 4, scipy.sparse.csr_matrix((NUM_IDS, 0), dtype=np.float32), min_pair_count=10_000)
+        no_grams, no_pairs = scipy.sparse.csr_matrix((NUM_IDS, 0), dtype=np.float32), WideConfig(pair_min_count=10_000)
+        found = fit_wide(ids, labels, 4, no_grams, no_pairs)
         assert found.tables.index.num_pairs == 0 and found.losses[-1] < found.losses[0]
         assert np.isfinite(found.tables.logits(ids)).all()
 

@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf", "switch_tf.__main__"),
     ("switch_tf.cli",),
     ("switch_tf.api",),
+    ("switch_tf.calls",),
     ("switch_tf.training",),
     ("switch_tf.reporting",),
     ("switch_tf.export",),
@@ -39,8 +40,10 @@ WITHOUT_TENSORFLOW = (
     "switch_tf.artifacts.tensorflow",  # which loads it with the model
     "switch_tf.training.session",  # refuses data and settings before TensorFlow loads
     "switch_tf.training.progress",
+    "switch_tf.training.autotune",
     "switch_tf.export.session",  # so does this
     "switch_tf.api",
+    "switch_tf.calls",
 )
 CHILDREN = ("switch_tf.export.saved_model.python_child", "switch_tf.export.saved_model.loader_child")
 _COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z][a-z-]+|\bswitch-tf [a-z]")  # an option, or a command

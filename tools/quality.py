@@ -7,10 +7,13 @@ the command trains with `--twin`, which measures all models on the test texts on
 of the training texts. Then the model of the first seed is exported as int8 TFLite, with the gate, and asked in LiteRT;
 with --gate every other format is exported too, which takes longer than the rest.
 
+`--write` also draws the pictures of quality_plots.py beside the page.
+
 fastText is measured where it is installed, in this Python or in another: `--fasttext /path/to/python`. What has been
 measured is kept in a file and not measured again, so that a table can grow set by set.
 """
 
+import csv
 import json
 import subprocess
 import sys
@@ -22,6 +25,7 @@ from typing import Any
 
 import click
 import numpy as np
+from quality_plots import draw_all
 
 MODELS = {
     "linear": "TF-IDF + LR",
@@ -72,6 +76,8 @@ def main(
     tables = {"accuracy": accuracy_table(measured), "cost": cost_table(measured)}
     for path in write:
         path.write_text(fill(path.read_text("utf-8"), tables), "utf-8")
+        for drawn in draw_all(by_set(measured), path.parent):
+            click.echo(f"{drawn} is drawn", err=True)
     click.echo("\n\n".join(tables.values()))
 
 
@@ -90,12 +96,15 @@ def measure(
         figures = {
             "accuracy": {key: each["accuracy"] for key, each in metrics["comparison"]["models"].items()},
             "calibration_error": metrics["test"]["calibration_error"],
+            "calibration_errors": {
+                key: each["calibration_error"] for key, each in metrics["comparison"]["models"].items()
+            },
             "seconds": metrics["training"]["seconds"],
             "cpu_seconds": metrics["training"]["cpu_seconds"],
             "parameters": metrics["training"]["parameters"],
             "epochs": metrics["training"]["epochs"],
         }
-        figures |= describe(run)
+        figures |= describe(run) | measure_calibration(run, str(data if test is None else test))
         reached = measure_fasttext(fasttext, str(data), None if test is None else str(test), seed, Path(temporary))
         if reached is not None:
             figures["accuracy"]["fasttext"] = reached
@@ -116,6 +125,52 @@ def describe(path: Path) -> dict[str, Any]:
         "length": run.config.text.sequence_length,
         "flops": flops_per_token(run.config),
     }
+
+
+def measure_calibration(path: Path, test: str) -> dict[str, Any]:
+    """How well probabilities of the test texts hold with the temperature and without it; and the losses of the epochs.
+
+    Probabilities without a temperature T are those of the logits times T, so p^T over its sum. A bin is how many texts
+    have an answer as probable as that, the sum of these probabilities, and how many of the answers are right.
+    """
+    from switch_tf.artifacts.opening import load_predictor
+    from switch_tf.data.examples import encode_labels, read_examples
+    from switch_tf.measuring.fusion import expected_calibration_error, softmax
+    from switch_tf.runs.folder import read_metrics
+
+    with (path / "history.csv").open(encoding="utf-8") as file:
+        history = list(csv.DictReader(file))
+    columns = {"training": "loss", "validation": "validation_loss"}
+    figures: dict[str, Any] = {
+        "curves": {name: [round(float(row[column]), 4) for row in history] for name, column in columns.items()}
+    }
+    fusion = read_metrics(path).get("fusion")
+    if fusion is None:
+        return figures
+    model, examples = load_predictor(path, None), read_examples(test, split="test")
+    expected = encode_labels(examples, list(model.labels))
+    after = np.concatenate([model.probabilities(texts) for texts in examples.text_batches(1024)])
+    before = softmax(np.log(np.maximum(after, np.finfo(np.float32).tiny)) * fusion["temperature"])
+    figures["calibration"] = {
+        name: {"error": expected_calibration_error(probabilities, expected), "bins": bins(probabilities, expected)}
+        for name, probabilities in (("before", before), ("after", after))
+    }
+    figures["temperature"] = fusion["temperature"]
+    return figures
+
+
+def bins(probabilities: np.ndarray, expected: np.ndarray, count: int = 15) -> list[list[float]]:
+    """[texts, sum of the answers' probabilities, right answers] of each bin of equal width.
+
+    Args:
+        probabilities: [n, classes].
+        expected: label indices [n].
+    """
+    sure = probabilities.max(axis=1).astype(np.float64)  # [n]
+    right = probabilities.argmax(axis=1) == expected  # [n]
+    place = np.minimum((sure * count).astype(np.int64), count - 1)  # [n]
+    sums = [np.bincount(place, weights=each, minlength=count) for each in (np.ones_like(sure), sure, right)]
+    return [[int(texts), round(float(total), 4), int(good)] for texts, total, good in zip(*sums, strict=True)]
 
 
 def flops_per_token(config: Any) -> int:
@@ -207,8 +262,8 @@ def cost_table(measured: dict[str, dict[str, Any]]) -> str:
     """What training and answering cost, of the first seed."""
     lines = [
         "| set | length | training: CPU s (wall) | epochs | parameters | FLOPs a token, deep | int8 TFLite, bytes "
-        "| int8 accuracy | ms a text | calibration error | refused by the gate |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| int8 accuracy | ms a text | calibration error without temperature | with it | refused by the gate |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in by_set(measured).items():
         first = runs[0]
@@ -218,9 +273,20 @@ def cost_table(measured: dict[str, dict[str, Any]]) -> str:
         seconds = f"{first['cpu_seconds']:.0f} ({first['seconds']:.0f})"
         cells = [first["length"], seconds, first["epochs"], f"{first['parameters']:,}", f"{first['flops']:,}"]
         cells += ["-" if size is None else f"{size:,}", "-" if accuracy is None else f"{accuracy:.3f}"]
-        cells += ["-" if ms is None else f"{ms:.3f}", f"{first['calibration_error']:.3f}", refused]
+        cells += [
+            "-" if ms is None else f"{ms:.3f}",
+            calibration_before(first),
+            f"{first['calibration_error']:.3f}",
+            refused,
+        ]
         lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def calibration_before(figures: dict[str, Any]) -> str:
+    """The calibration error without the temperature, if it was measured."""
+    measured = figures.get("calibration")
+    return "not run" if measured is None else f"{measured['before']['error']:.3f}"
 
 
 def by_set(measured: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

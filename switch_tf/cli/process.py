@@ -100,6 +100,15 @@ def interruption(error: BaseException) -> KeyboardInterrupt | None:
     return Stopped(_received[-1]) if _received else None
 
 
+def ends_search(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C, which a search takes as the wish to go on to the training; it is forgotten then."""
+    stop = interruption(error)
+    if stop is None or getattr(stop, "number", signal.SIGINT) != signal.SIGINT:
+        return False
+    _received.clear()
+    return True
+
+
 def last_words(stopped: BaseException) -> tuple[str, int]:
     """What to say of an interruption, and the exit code that shells give a program which a signal ended."""
     number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.process import interruption
+from switch_tf.cli.process import ends_search, interruption
 from switch_tf.cli.shared import (
     as_json,
     command_line,
@@ -24,6 +24,8 @@ from switch_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from switch_tf.training.progress import TrainingProgress
 
 
 _REQUEST = ("data", "test", "text_column", "label_column", "no_header", "skip_bad")
@@ -65,6 +67,17 @@ class _TrainCommand(click.Command):
 @click.option("--epochs", type=int, help="Short for --set train.epochs=N.")
 @click.option("--seed", type=int, help="Short for --set train.seed=N.")
 @click.option("--twin", is_flag=True, help="Short for --set train.twin=true: the dense twin's figures beside.")
+@click.option(
+    "--autotune",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="Search better settings on validation first; those given stay. Needs the extra `autotune`.",
+)
+@click.option(
+    "--max-size",
+    metavar="BYTES",
+    help="With --autotune: only settings whose int8 TFLite file is as small as 800K or 1.5M.",
+)
 @text_column
 @label_column
 @no_header
@@ -83,6 +96,9 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     It ends with what the model has to be measured against, on the same texts: the majority class, TF-IDF with logistic
     regression, each of its paths alone and, with --twin, its dense twin; and says so if the model is no better.
 
+    --autotune begins with the settings that it would have without, so what it finds is no worse on validation. Ctrl-C
+    ends the search and trains with the best settings so far. The test texts are not touched by it.
+
     Other delimiters than csv's comma and tsv's tab are recognised where the header tells them (; | tab , and sep=).
     """
     from switch_tf.reporting.comparison import print_figures
@@ -92,6 +108,8 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     from switch_tf.training.session import train as train_run
 
     terminal = console()
+    searching = {name: options.pop(name) for name in ("autotune", "max_size")}
+    _check_search(searching, resume)
     request, config, output = _resumed(ctx, options) if resume else _requested(options)
     terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False, soft_wrap=True)
     surveys: list[dict[str, Any]] = []
@@ -101,15 +119,55 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
         terminal.print("\n".join(survey_lines(report)), highlight=False, soft_wrap=True)
 
     with _naming_the_way_on(output), TrainingProgress(terminal) as progress:
-        run = train_run(request, config, output, progress, resume=resume, tell=tell)
+        tune = _tuner(searching, options, progress)
+        run = train_run(request, config, output, progress, resume=resume, tell=tell, tune=tune)
     metrics = read_metrics(run.path)
     _warn_of_labels(metrics, terminal)
     if as_json:
-        echo_json({"run": str(run.path), **metrics} | ({"survey": surveys[0]} if surveys else {}))
+        told = {"survey": surveys[0]} if surveys else {}
+        searched = {"autotune": run.data["autotune"]} if "autotune" in run.data else {}
+        echo_json({"run": str(run.path), **metrics} | told | searched)
         return
     print_figures(terminal, str(run.path), metrics)
     following = command_line("predict", run.path, "Your text here.")
     terminal.print(f"Next: {following}", highlight=False, soft_wrap=True)
+
+
+def _check_search(searching: dict[str, Any], resume: bool) -> None:
+    """
+    Raises:
+        UsageError: the words of a search do not fit together.
+        RunError: what searches is not installed.
+    """
+    if searching["max_size"] is not None and searching["autotune"] is None:
+        remedy = "To fit a finished model into so many bytes: switch-tf export RUN --format tflite --max-size BYTES."
+        raise UsageError(f"Received --max-size without --autotune MINUTES. Expected both. {remedy}")
+    if searching["autotune"] is None:
+        return
+    if resume:
+        raise UsageError("Received --autotune with --resume. A search is over when training begins: leave it out.")
+    from switch_tf.training.autotune import require_optuna
+
+    require_optuna()
+
+
+def _tuner(searching: dict[str, Any], options: dict[str, Any], progress: "TrainingProgress") -> Any:
+    """The search that the command asks for; None if it asks for none."""
+    if searching["autotune"] is None:
+        return None
+    from switch_tf.config import asked_for
+    from switch_tf.export.options import parse_size
+    from switch_tf.training.autotune import Autotune, tuner
+
+    limit = None if searching["max_size"] is None else parse_size(searching["max_size"])
+    given = asked_for(options["file"], None, _assignments(options))
+    return tuner(Autotune(searching["autotune"], limit, given, ends_search), progress)
+
+
+def _assignments(options: dict[str, Any]) -> list[str]:
+    """What --set and its shorthands say."""
+    shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
+    return [*options["assignments"], *shorthands, *(["train.twin=true"] if options["twin"] else [])]
 
 
 def _warn_of_labels(metrics: dict[str, Any], terminal: "Console") -> None:
@@ -147,9 +205,7 @@ def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
     from switch_tf.runs.folder import fresh_name
     from switch_tf.training.auto import auto_config
 
-    shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
-    shorthands += ["train.twin=true"] if options["twin"] else []
-    assignments = [*options["assignments"], *shorthands]
+    assignments = _assignments(options)
     request = DataRequest(**{name: options[name] for name in _REQUEST}).resolved()
     if options["preset"] == "auto":
         config, choices = auto_config(request, options["file"], assignments)

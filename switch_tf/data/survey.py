@@ -56,7 +56,10 @@ def survey(
         parts: "training" and "validation", and "test" where there is one.
     """
     known = {word.encode() for word in vocabulary}
-    seen = {name: _look(examples, spec, known) for name, examples in parts.items()}
+    learnt: set[bytes] = set()  # while something is chosen on validation, the words of the training texts are known
+    seen = {"training": _look(parts["training"], spec, known, learnt)}
+    seen["validation"] = _look(parts["validation"], spec, known & learnt)
+    seen |= {name: _look(examples, spec, known) for name, examples in parts.items() if name not in seen}
     both = [seen["training"], seen["validation"]]
     counts = Counter[str]()
     for name in ("training", "validation"):
@@ -91,7 +94,8 @@ def survey(
     return report
 
 
-def _look(examples: Examples, spec: TextSpec, known: set[bytes]) -> _Seen:
+def _look(examples: Examples, spec: TextSpec, known: set[bytes], words_seen: set[bytes] | None = None) -> _Seen:
+    """Sums over the texts; their words go into `words_seen`."""
     seen = _Seen()
     kept, lower = letters(spec.standardize), spec.standardize.startswith("lower")
     stripped = bytes(byte for byte in range(256) if byte not in kept and byte not in WHITESPACE)
@@ -104,6 +108,8 @@ def _look(examples: Examples, spec: TextSpec, known: set[bytes]) -> _Seen:
         for text in batch:
             words = text.encode().translate(folded, delete=stripped).split()  # bytes.split: bytes 9-13 and 32
             _count(seen, text, words, spec.sequence_length, known)
+            if words_seen is not None:
+                words_seen.update(words[: spec.sequence_length])
             within = [word if word in known else b"" for word in words[: spec.sequence_length]]
             for read, found, numbers in ((words, seen.whole, wholes), (within, seen.within, withins)):
                 key = hashlib.blake2b(b" ".join(read), digest_size=16).digest()

@@ -9,16 +9,22 @@ import scipy.special
 
 _WIDE = np.arange(4, 15) / 10  # scalars tried for the wide path, and below for the deep one
 _DEEP = np.arange(0, 11) / 10
+_MANY = 100  # texts on which chance is small
 _BINS = 15  # of the calibration error, the number that is customary
 _TEMPERATURES = (0.2, 5.0)
 
 
 def cross_entropy_of(logits: np.ndarray, expected: np.ndarray) -> float:
     """Mean cross-entropy in nats, from logits [n, classes] and label indices [n]."""
+    return float(cross_entropies(logits, expected).mean())
+
+
+def cross_entropies(logits: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The same of each text: float64 [n]."""
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):  # where training went wrong, the answer is NaN
         log_probabilities = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    return float(-log_probabilities[np.arange(len(logits)), expected].mean())
+    return -log_probabilities[np.arange(len(logits)), expected]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -29,16 +35,28 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def fuse(wide: np.ndarray, deep: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """a and b for which a x wide + b x deep has the least cross-entropy on texts that neither was trained on.
 
-    Two scalars on a coarse grid: finer ones would fit the texts they are chosen on. `temperature` then scales both.
+    Two scalars on a coarse grid: finer ones would fit the texts they are chosen on. `temperature` then scales both. Of
+    few texts chance makes much: then b is the least whose cross-entropy is within a standard error of the best one's,
+    the rule of Breiman et al. 1984 ("Classification and regression trees", section 3.4.3).
 
     Args:
         wide: logits [n, classes].
         deep: the same of the other model.
         expected: label indices [n].
     """
-    tried = ((cross_entropy_of(a * wide + b * deep, expected), a, b) for a in _WIDE for b in _DEEP)
-    _, a, b = min(tried)
-    return float(a), float(b)
+    means = {(a, b): cross_entropy_of(a * wide + b * deep, expected) for a in _WIDE for b in _DEEP}
+    best = min(means, key=lambda scales: means[scales])
+    if len(expected) < _MANY:
+        losses = {(a, b): cross_entropies(a * wide + b * deep, expected) for a, b in means}  # each [n]
+        level = [scales for scales in means if _is_level(losses[scales], losses[best])]
+        best = min(level, key=lambda scales: (scales[1], means[scales]))
+    return float(best[0]), float(best[1])
+
+
+def _is_level(losses: np.ndarray, least: np.ndarray) -> bool:
+    """Whether the mean of `losses` is within a standard error of that of `least`, text by text; both float64 [n]."""
+    more = losses - least
+    return bool(more.mean() <= more.std() / np.sqrt(len(more)))
 
 
 def temperature(logits: np.ndarray, expected: np.ndarray) -> float:

@@ -52,7 +52,7 @@ class KerasText(tf.Module):
 
 
 def adapt_vocabulary(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str]:
-    """The most frequent words of `batches` (training texts only), at most `spec.vocabulary_size - 2`.
+    """The most frequent words of `batches` (never of test texts), at most `spec.vocabulary_size - 2`.
 
     Each batch is an array of texts, string or object [batch]. Words of equal count stand in falling order of their
     bytes, as in `TextVectorization.adapt`, so the same texts always give the same vocabulary.

@@ -19,6 +19,8 @@ MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the d
 _LARGEST_VOCABULARY, _LONGEST = 40_000, 512
 _COVERED = 0.995  # of the texts are read whole
 _STEP = 16  # sequence lengths are multiples of it
+_VALIDATION, _MOST_VALIDATION, _ENOUGH = 0.1, 0.3, 100  # shares of the texts, and texts to choose by
+_FEW_TEXTS = 3_000  # of two classes
 _FEWEST_STEPS, _MOST_EPOCHS = 500, 60
 
 
@@ -129,8 +131,30 @@ def choose(size: DataSize) -> list[Choice]:
             f"{texts}, {classes}: "
             + ("every pair helps" if wide_pairs == 1 else "rarer pairs cost more than they give"),
         ),
+        *_wide(size, classes),
         Choice("train.epochs", *_epochs(size, much)),
+        *_validation(size),
     ]
+
+
+def _wide(size: DataSize, classes: str) -> list[Choice]:
+    """What the wide path makes of rare words, and of counts that are small."""
+    several = size.classes >= SEVERAL_CLASSES
+    why = "rare words tell little of so many" if several else "that a word is rare may tell its class"
+    choices = [Choice("wide.rare_as_unknown", not several, f"{classes}: {why}")]
+    if size.classes == 2 and size.texts < _FEW_TEXTS:
+        why = f"{classes}, {size.texts:,} texts: which words tell them apart is less certain"
+        choices.append(Choice("wide.naive_bayes_power", 0.5, why))
+    return choices
+
+
+def _validation(size: DataSize) -> list[Choice]:
+    """A larger share to choose by where the usual one would be too few texts."""
+    share = min(_MOST_VALIDATION, round(_ENOUGH / size.texts, 2))
+    if share <= _VALIDATION:
+        return []
+    why = f"{size.texts:,} texts: about {_ENOUGH} are wanted to choose by, of at most {_MOST_VALIDATION:.0%} of them"
+    return [Choice("train.validation_share", share, why)]
 
 
 def _epochs(size: DataSize, much: bool) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """Joins a trained deep path with a wide one: fit, choose the scalars on validation, calibrate, refit on all texts."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from switch_tf import files
-from switch_tf.config import Config
+from switch_tf.config import Config, WideConfig
 from switch_tf.measuring.fusion import cross_entropy_of, expected_calibration_error, fuse, softmax, temperature
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import deep_arrays, fused_arrays, put_first, with_exact_sums
@@ -20,9 +21,11 @@ from switch_tf.training.loop import balanced_weights
 from switch_tf.training.sampling import KnownPairs
 from switch_tf.training.steps import Encoded
 from switch_tf.training.trainer import logits_in_batches
-from switch_tf.training.wide_fit import fit_wide
+from switch_tf.training.wide_fit import USUAL_STRENGTH, WideFit, fit_wide
 
 _FEWEST_TEXTS = 50  # to choose scalars on
+_ENOUGH_TEXTS = 200  # to choose the strength of a penalty on, which changes less
+_STRENGTHS = (USUAL_STRENGTH, 10.0, 2.0)  # of the wide path's penalty, to choose from where none is set
 _USUAL = (0.6, 0.4, 1.0)  # near the middle of what ten sets chose
 
 
@@ -49,53 +52,136 @@ def grams_of(config: Config, vocabulary: Sequence[str]) -> scipy.sparse.csr_matr
     return word_grams([word.encode() for word in vocabulary], len(vocabulary) + FIRST_WORD_ID, FIRST_WORD_ID)
 
 
-def add_wide_path(run: Run, training: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix) -> Fusion:
+class WideAlone(NamedTuple):
+    """A wide path as the training texts alone have made it.
+
+    Attributes:
+        settings: what it was fitted with, the strength of its penalty included.
+        fitted: the coefficients and tables.
+        logits: float [n, classes], of the validation texts.
+    """
+
+    settings: WideConfig
+    fitted: WideFit
+    logits: np.ndarray
+
+
+class Joined(NamedTuple):
+    """Both paths as the training texts alone have made them, and what joins their answers.
+
+    Attributes:
+        alone: the wide path.
+        weights: of the deep path.
+        known: the pairs that the deep path has vectors of.
+        deep: float64 [n, classes], its logits of the validation texts.
+        scales: of the wide path, of the deep one, and the temperature that divides both.
+    """
+
+    alone: WideAlone
+    weights: dict[str, np.ndarray]
+    known: KnownPairs
+    deep: np.ndarray
+    scales: tuple[float, float, float]
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Of the validation texts, joined and not yet divided by the temperature: float64 [n, classes]."""
+        return self.scales[0] * self.alone.logits + self.scales[1] * self.deep
+
+
+def add_wide_path(
+    run: Run, training: Encoded, unseen: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix
+) -> Fusion:
     """Give a run folder with the weights of a deep path both paths; once done, doing it again changes nothing.
 
     The scalars and the temperature are chosen with a wide path that has not seen the validation texts. The one that
     stays is fitted on those too.
+
+    Args:
+        unseen: the validation texts as a model reads them that knows the words of the training texts alone.
     """
-    config, num_classes = run.config, len(run.labels)
-    fitted = fit_wide(
-        training.ids, training.labels, num_classes, grams, config.wide.pair_min_count, weights=training.weights
-    )
+    alone = fit_on_validation(run.config.wide, training, unseen, len(run.labels), grams)
+    joined = join_paths(run, alone, training, unseen)
+    write_paths(run, training, validation, grams, joined)
+    probabilities = softmax(joined.logits / joined.scales[2])
+    return Fusion(probabilities, joined.alone.logits, joined.deep, _figures(joined, probabilities, unseen.labels))
+
+
+def join_paths(run: Run, alone: WideAlone, training: Encoded, validation: Encoded) -> Joined:
+    """Choose what joins a wide path with the deep one in a run folder, which stays as it is."""
     kept, _ = files.read_tensors(run.path / WEIGHTS)
     weights = deep_arrays(kept)
-    known = KnownPairs(training.ids, grams.shape[0], config.model.pair_min_count)
+    known = KnownPairs(training.ids, alone.fitted.tables.index.num_ids, run.config.model.pair_min_count)
     deep = deep_logits(run, weights, known, validation.ids)
-    wide = with_exact_sums(fitted.tables, validation.ids.shape[1]).logits(validation.ids)
-    a, b, cooled = choose_scales(wide, deep, validation.labels)
-    joined = a * wide + b * deep  # [n, classes]
+    return Joined(alone, weights, known, deep, choose_scales(alone.logits, deep, validation.labels))
 
+
+def fit_on_validation(
+    settings: WideConfig, training: Encoded, validation: Encoded, num_classes: int, grams: scipy.sparse.csr_matrix
+) -> WideAlone:
+    """Fit a wide path on the training texts, with the strength of the penalty that validation prefers if none is set.
+
+    Penalties are tried from the weakest on, each fit beginning where the last one ended, until one is no better.
+    """
+    found: WideAlone | None = None
+    least = np.inf
+    for strength in _strengths(settings, len(validation.labels)):
+        tried = dataclasses.replace(settings, inverse_regularization=strength)
+        start = None if found is None else found.fitted.weights
+        fitted = fit_wide(
+            training.ids, training.labels, num_classes, grams, tried, start=start, weights=training.weights
+        )
+        logits = with_exact_sums(fitted.tables, validation.ids.shape[1]).logits(validation.ids)
+        loss = cross_entropy_of(logits / temperature(logits, validation.labels), validation.labels)
+        if found is not None and not loss < least:
+            break
+        found, least = WideAlone(tried, fitted, logits), loss
+    assert found is not None
+    return found
+
+
+def _strengths(settings: WideConfig, texts: int) -> Sequence[float]:
+    """C to try: what is set, or a few if `texts` are enough to choose by."""
+    if settings.inverse_regularization is not None:
+        return [settings.inverse_regularization]
+    return _STRENGTHS if texts >= _ENOUGH_TEXTS else _STRENGTHS[:1]
+
+
+def write_paths(
+    run: Run, training: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix, joined: Joined
+) -> None:
+    """Write the weights of both paths into the run folder, after fitting the wide one on all texts."""
+    num_classes = len(run.labels)
     ids = np.concatenate([training.ids, validation.ids])
     labels = np.concatenate([training.labels, validation.labels])
+    weights = None if training.weights is None else balanced_weights(labels, num_classes)
     refitted = fit_wide(
-        ids,
-        labels,
-        num_classes,
-        grams,
-        config.wide.pair_min_count,
-        start=fitted.weights,
-        weights=None if training.weights is None else balanced_weights(labels, num_classes),
+        ids, labels, num_classes, grams, joined.alone.settings, start=joined.alone.fitted.weights, weights=weights
     )
-    tables = put_first(with_exact_sums(refitted.tables, validation.ids.shape[1]), known.pairs)
-    files.write_tensors(run.path / WEIGHTS, fused_arrays(weights, tables, np.array([a, b]) / cooled))
-    probabilities = softmax(joined / cooled)
-    figures = {
+    tables = put_first(with_exact_sums(refitted.tables, validation.ids.shape[1]), joined.known.pairs)
+    a, b, cooled = joined.scales
+    files.write_tensors(run.path / WEIGHTS, fused_arrays(joined.weights, tables, np.array([a, b]) / cooled))
+
+
+def _figures(joined: Joined, probabilities: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+    """What joining chose and gave, for JSON."""
+    a, b, cooled = joined.scales
+    paths = (("wide", joined.alone.logits), ("deep", joined.deep), ("fused", joined.logits / cooled))
+    return {
+        "inverse_regularization": joined.alone.settings.inverse_regularization,
         "wide_scale": a / cooled,
         "deep_scale": b / cooled,
         "temperature": cooled,
-        "calibration_error_before": expected_calibration_error(softmax(joined), validation.labels),
-        "calibration_error_after": expected_calibration_error(probabilities, validation.labels),
+        "calibration_error_before": expected_calibration_error(softmax(joined.logits), expected),
+        "calibration_error_after": expected_calibration_error(probabilities, expected),
         **{
             name: {
-                "accuracy": float(np.mean(logits.argmax(axis=1) == validation.labels)),
-                "log_loss": cross_entropy_of(logits, validation.labels),
+                "accuracy": float(np.mean(logits.argmax(axis=1) == expected)),
+                "log_loss": cross_entropy_of(logits, expected),
             }
-            for name, logits in (("wide", wide), ("deep", deep), ("fused", joined / cooled))
+            for name, logits in paths
         },
     }
-    return Fusion(probabilities, wide, deep, figures)
 
 
 def choose_scales(wide: np.ndarray, deep: np.ndarray, expected: np.ndarray) -> tuple[float, float, float]:

@@ -60,6 +60,17 @@ class TrainingProgress:
         self.last, self.experts, self.has_header = None, 0, False
         self._print(name)
 
+    def search(self, name: str, share: float, figures: str) -> None:
+        """Show how far a search is, a trial at a time, where there is a bar.
+
+        Args:
+            share: of its time that is over.
+        """
+        room = self.console.width - len(name) - _BAR - 2
+        self.bars.update(
+            self.task, total=1.0, completed=share, description=name, figures=figures[: max(room, 0)], visible=True
+        )
+
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Name the epoch, counted from 1."""
         self.epoch, self.epochs, self.steps = epoch, epochs, steps

@@ -32,7 +32,7 @@ from switch_tf.runs.folder import UNFINISHED, Run, newest_run, unfinished
 from switch_tf.runs.held_out import HELD_OUT_TEXTS, write_held_out
 from switch_tf.settings import read_toml
 from switch_tf.text.byte_codes import changed_share
-from switch_tf.text.spec import FIRST_WORD_ID
+from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID
 from switch_tf.timing import timed
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def train(
     resume: bool = False,
     in_memory: Mapping[str, Examples] = _NOTHING,
     tell: Callable[[dict[str, Any]], None] | None = None,
+    tune: "Callable[[Prepared, Config], tuple[Config, dict[str, Any]]] | None" = None,
 ) -> Run:
     """Train a classifier and leave it in the folder `output`, which must not exist yet.
 
@@ -73,6 +74,8 @@ def train(
         in_memory: the examples of `request.data` or `request.test` (under "data" or "test") where the caller holds
             them and these are only descriptions.
         tell: told before the first step what `switch_tf.data.survey.survey` says of the data.
+        tune: finds better settings than `config` on the data, as `switch_tf.training.autotune.tuner` makes it; the
+            record that it returns beside them is kept in data.json, as "autotune".
 
     Raises:
         DataError: the data cannot be used.
@@ -87,6 +90,8 @@ def train(
         with timed(f"Reading and splitting {request.data}"):
             prepared = prepare(request, config, in_memory)
             description = _describe(request, prepared, in_memory)
+        if tune is not None:
+            config, description["autotune"] = tune(prepared, config)
         vocabulary = _check_same(folder, config, description) if resume else None
         if vocabulary is None:
             vocabulary = _start(folder, config, prepared, description)
@@ -182,15 +187,30 @@ def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "En
 
 def _start(folder: Path, config: Config, prepared: Prepared, description: dict[str, Any]) -> list[str]:
     """Make the folder of a new training, and the vocabulary that it keeps."""
-    from switch_tf.text.from_strings import adapt_vocabulary
-
     with timed("Choosing the vocabulary"):
-        vocabulary = adapt_vocabulary(config.text, prepared.training.text_batches(_TEXT_BATCH))
+        vocabulary = choose_vocabulary(config, prepared)
     with timed("Looking over the data"):
         description["survey"] = _survey(config, prepared, vocabulary, description["label_column"])
     with files.new_folder(folder) as new:
         run.write_settings(new, config, prepared.labels, vocabulary, description)
     return vocabulary
+
+
+def choose_vocabulary(config: Config, prepared: Prepared) -> list[str]:
+    """The most frequent words of the training texts; of all but test texts where a wide path learns from all of them.
+
+    While something is chosen on validation, words that occur there alone are unknown: see `with_unknown`.
+    """
+    from switch_tf.text.from_strings import adapt_vocabulary
+
+    learnt = join(prepared.training, prepared.validation) if config.wide.enabled else prepared.training
+    return adapt_vocabulary(config.text, learnt.text_batches(_TEXT_BATCH))
+
+
+def with_unknown(validation: "Encoded", training: "Encoded") -> "Encoded":
+    """Validation texts in which the words that no training text has are unknown, as they will be in other texts."""
+    known = np.isin(validation.ids, np.append(np.unique(training.ids), PADDING_ID))
+    return validation._replace(ids=np.where(known, validation.ids, np.int32(OUT_OF_VOCABULARY_ID)))
 
 
 def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_column: str) -> dict[str, Any]:
@@ -221,15 +241,16 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress") -> _Fitted:
     config, num_ids = started.config, len(started.vocabulary) + FIRST_WORD_ID
     if config.train.class_weights == "balanced":
         training = training._replace(weights=balanced_weights(training.labels, len(started.labels)))
+    unseen = with_unknown(validation, training)
     grams = grams_of(config, started.vocabulary)
     with timed("Training"):
-        history = fit(training, validation, num_ids, len(started.labels), config, started.path, progress, grams)
+        history = fit(training, unseen, num_ids, len(started.labels), config, started.path, progress, grams)
     if not config.wide.enabled or grams is None:
-        return _Fitted(history, None, training, validation)
+        return _Fitted(history, None, training, unseen)
     progress.stage("Fitting the wide path")
     with timed("Fitting the wide path, twice"):
-        fusion = add_wide_path(started, training, validation, grams)
-    return _Fitted(history, fusion, training, validation)
+        fusion = add_wide_path(started, training, unseen, validation, grams)
+    return _Fitted(history, fusion, training, unseen)
 
 
 def _check_folders(output: Path, folder: Path, resume: bool) -> None:

@@ -5,11 +5,14 @@ class k, let df[f] be those that have it and df[f, k] those of class k among the
 
     idf[f] = log((1 + n) / (1 + df[f])) + 1
     r[f, k] = log((df[f, k] + 1) / ((df[f] - df[f, k]) n[k] / (n - n[k]) + 1))        naive Bayes, one class against all
-    s[f] = max over k of |r[f, k]| to the power 3/4
+    s[f] = max over k of |r[f, k]| to the power p                                     wide.naive_bayes_power, 3/4
 
 A text is the sum of its words and pairs, each as often as it occurs, divided by the root of the sum of their idf^2.
 A pair stands for idf s; a word for idf times s beside its grams, which are idf s each, divided by the norm of their
 idf. With s a ridge penalty costs a feature the less, the better it tells classes apart.
+
+With `wide.rare_as_unknown` a word of one text alone, which would be unknown but for that text, also tells what unknown
+words tell: it stands for the unknown word as well, times the s of all texts that have such words.
 
 Sources: Wang and Manning, "Baselines and bigrams", ACL 2012, for naive Bayes as a scale; Bojanowski et al., "Enriching
 word vectors with subword information", TACL 2017, for grams.
@@ -23,8 +26,7 @@ import scipy.sparse
 
 from switch_tf.models.wide import TINY
 from switch_tf.text.ngrams import neighbours
-
-_POWER = 0.75  # of the naive-Bayes ratio; from 0.5 to 1 the same within noise
+from switch_tf.text.spec import OUT_OF_VOCABULARY_ID
 
 Matrix: TypeAlias = scipy.sparse.csr_matrix
 
@@ -66,7 +68,7 @@ def count_classes(matrix: Matrix, labels: np.ndarray, num_classes: int) -> np.nd
     return np.bincount(cells, minlength=matrix.shape[1] * num_classes).reshape(-1, num_classes).astype(np.float64)
 
 
-def weigh_features(counts: np.ndarray, class_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weigh_features(counts: np.ndarray, class_sizes: np.ndarray, power: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
     """idf and s of each feature, both float32 [features], from df[f, k] and n[k]; see the module.
 
     df of a gram counts the words that have it, and may exceed the number of texts.
@@ -75,7 +77,7 @@ def weigh_features(counts: np.ndarray, class_sizes: np.ndarray) -> tuple[np.ndar
     total = counts.sum(axis=1, keepdims=True)  # [features, 1]
     idf = np.log((1 + texts) / (1 + np.minimum(total[:, 0], texts))) + 1
     ratio = np.log((counts + 1) / ((total - counts) * (sizes / (texts - sizes)) + 1))  # [features, classes]
-    return idf.astype(np.float32), (np.abs(ratio).max(axis=1) ** _POWER).astype(np.float32)
+    return idf.astype(np.float32), (np.abs(ratio).max(axis=1) ** power).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,8 @@ class Features:
     Attributes:
         words: float32 [texts, used words], idf over the norm of the text.
         pairs: float32 [texts, pairs], idf s over the norm of the text.
-        word_parts: float32 [used words, used words + used grams], of each word its own s and those of its grams.
+        word_parts: float32 [used words, used words + used grams], of each word its own s and those of its grams, and
+            of rare words that of the unknown word.
         used_words: int [used words], their ids.
         used_grams: int [used grams], their columns.
         num_grams: of all.
@@ -107,27 +110,42 @@ class Features:
     pair_scale: np.ndarray
 
 
-def make_features(words: Matrix, pairs: Matrix, grams: Matrix, labels: np.ndarray, num_classes: int) -> Features:
+def make_features(
+    words: Matrix,
+    pairs: Matrix,
+    grams: Matrix,
+    labels: np.ndarray,
+    num_classes: int,
+    power: float = 0.75,
+    rare_as_unknown: bool = False,
+) -> Features:
     """The features of texts whose words and pairs `count_features` has counted.
 
-    grams: float32 [num_ids, grams], of `switch_tf.text.ngrams.word_grams`.
+    Args:
+        grams: float32 [num_ids, grams], of `switch_tf.text.ngrams.word_grams`.
+        power: of the naive-Bayes ratio.
+        rare_as_unknown: whether words of one text alone stand for the unknown word too.
     """
     sizes = np.bincount(labels, minlength=num_classes)  # [classes]
     word_counts = count_classes(words, labels, num_classes)  # [num_ids, classes]
-    word_idf, word_scale = weigh_features(word_counts, sizes)
-    pair_idf, pair_scale = weigh_features(count_classes(pairs, labels, num_classes), sizes)
+    word_idf, _ = weigh_features(word_counts, sizes, power)
+    rare = np.flatnonzero(word_counts.sum(axis=1) == 1) if rare_as_unknown else np.zeros(0, np.int64)
+    word_counts[OUT_OF_VOCABULARY_ID] = _count_unknown(words, rare, labels, num_classes)
+    _, word_scale = weigh_features(word_counts, sizes, power)
+    pair_idf, pair_scale = weigh_features(count_classes(pairs, labels, num_classes), sizes, power)
     used_words = np.flatnonzero(word_counts.sum(axis=1))
     grams_used = grams[used_words]  # [used words, grams]
     used_grams = np.flatnonzero(grams_used.sum(axis=0))
     grams_used = grams_used[:, used_grams]  # [used words, used grams]
-    gram_idf, gram_scale = weigh_features(grams_used.T @ word_counts[used_words], sizes)
+    gram_idf, gram_scale = weigh_features(grams_used.T @ word_counts[used_words], sizes, power)
     own = grams_used @ diagonal(gram_idf)
+    own_parts = diagonal(word_scale) + _as_unknown(rare, word_scale)  # [num_ids, num_ids]
     parts = diagonal(_inverse_norm(own.power(2).sum(axis=1))) @ own @ diagonal(gram_scale)
     by_norm = diagonal(_inverse_norm(words @ word_idf**2 + pairs @ pair_idf**2))
     return Features(
         words=(by_norm @ words @ diagonal(word_idf))[:, used_words].tocsr(),
         pairs=(by_norm @ pairs @ diagonal(pair_idf * pair_scale)).tocsr(),
-        word_parts=scipy.sparse.hstack([diagonal(word_scale[used_words]), parts], format="csr"),
+        word_parts=scipy.sparse.hstack([own_parts.tocsr()[used_words][:, used_words], parts], format="csr"),
         used_words=used_words,
         used_grams=used_grams,
         num_grams=grams.shape[1],
@@ -135,6 +153,20 @@ def make_features(words: Matrix, pairs: Matrix, grams: Matrix, labels: np.ndarra
         pair_idf=pair_idf,
         pair_scale=pair_scale,
     )
+
+
+def _count_unknown(words: Matrix, rare: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many texts of each class have words that are unknown, or would be without this text: float64 [classes]."""
+    unknown = words[:, np.union1d(rare, [OUT_OF_VOCABULARY_ID])].sum(axis=1)  # [texts, 1]
+    return np.bincount(labels[np.asarray(unknown).ravel() > 0], minlength=num_classes).astype(np.float64)
+
+
+def _as_unknown(rare: np.ndarray, word_scale: np.ndarray) -> Matrix:
+    """What rare words have of the unknown word: float32 [num_ids, num_ids]."""
+    rare = rare[rare != OUT_OF_VOCABULARY_ID]
+    scale = np.full(len(rare), word_scale[OUT_OF_VOCABULARY_ID], np.float32)
+    columns = np.full(len(rare), OUT_OF_VOCABULARY_ID)
+    return scipy.sparse.csr_matrix((scale, (rare, columns)), (len(word_scale), len(word_scale)))
 
 
 def _inverse_norm(squares: np.ndarray) -> np.ndarray:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.special
 
+from switch_tf.config import WideConfig
 from switch_tf.errors import DataError
 from switch_tf.models.wide import WideTables
 from switch_tf.text.ngrams import build_pair_index
 from switch_tf.training.lbfgs import minimize
 from switch_tf.training.wide_features import Features, Matrix, count_features, diagonal, make_features
 
-_PENALTY = 50.0  # C; from 20 to 80 the same within noise
+USUAL_STRENGTH = 50.0  # C; from 20 to 200 the same within noise on most sets
 _CURVATURE = 0.005  # of the loss in each class's logit, times the classes: what variables are scaled by
 _MAX_STEPS = 100
 _MAX_THREADS = 8  # beyond, blocks are too small to pay
@@ -64,7 +65,7 @@ def fit_wide(
     labels: np.ndarray,
     num_classes: int,
     grams: Matrix,
-    min_pair_count: int = 1,
+    settings: WideConfig | None = None,
     start: WideWeights | None = None,
     threads: int | None = None,
     weights: np.ndarray | None = None,
@@ -76,7 +77,7 @@ def fit_wide(
         labels: int32 [texts], below `num_classes`.
         num_classes: at least two.
         grams: float32 [num_ids, grams], of `switch_tf.text.ngrams.word_grams`.
-        min_pair_count: pairs that occur less often are left out.
+        settings: which pairs are features, and what holds the coefficients small; by default those of `WideConfig`.
         start: of a fit with the same vocabulary and classes; saves steps.
         threads: at most so many; by default as many as there are processors, up to 8.
         weights: float32 [texts], of texts in the loss, 1 on average; by default all 1.
@@ -87,12 +88,16 @@ def fit_wide(
     present = np.unique(labels)
     if len(present) < 2:
         raise DataError(f"All {len(labels)} training texts are of one class. Expected two classes at least.")
-    words, pairs, known = count_features(ids, grams.shape[0], min_pair_count)
-    features = make_features(words, pairs, grams, labels, num_classes)
+    settings = settings or WideConfig()
+    words, pairs, known = count_features(ids, grams.shape[0], settings.pair_min_count)
+    power, as_unknown = settings.naive_bayes_power, settings.rare_as_unknown
+    features = make_features(words, pairs, grams, labels, num_classes, power, as_unknown)
     threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         columns = 1 if num_classes == 2 else num_classes
-        objective = _Objective(features, labels, columns, pool, threads, weights)
+        objective = _Objective(
+            features, labels, columns, settings.inverse_regularization or USUAL_STRENGTH, pool, threads, weights
+        )
         begin = objective.zeros() if start is None else objective.pack(_for_pairs(start, known))
         found = minimize(objective, begin, _MAX_STEPS, _TOLERANCE)
     found_weights = objective.unpack(found.x, known)
@@ -111,12 +116,13 @@ class _Objective:
         features: Features,
         labels: np.ndarray,
         columns: int,
+        inverse_regularization: float,
         pool: ThreadPoolExecutor,
         blocks: int,
         weights: np.ndarray | None = None,
     ):
         self._features, self._labels, self._columns, self._weights = features, labels, columns, weights
-        self._ridge = 1.0 / (_PENALTY * len(labels))
+        self._ridge = 1.0 / (inverse_regularization * len(labels))
         curvature = self._curvatures() * (_CURVATURE / max(columns, 2))  # [rows of x]
         self._steps = np.sqrt(self._ridge / (curvature + self._ridge)).astype(np.float32)
         self._cuts = [features.word_parts.shape[1], len(self._steps) - 1]

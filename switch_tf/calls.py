@@ -1,0 +1,167 @@
+"""What the arguments of a call in Python mean: data, settings, a search, the folder of a run, and what tells of it."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from switch_tf.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from switch_tf.config import Config
+    from switch_tf.data.examples import Examples
+    from switch_tf.runs.folder import Run
+    from switch_tf.training.autotune import Autotune
+    from switch_tf.training.progress import TrainingProgress
+
+StrPath = str | os.PathLike[str]
+
+
+def in_memory(given: Mapping[str, Any], text_column: str, label_column: str) -> dict[str, "Examples"]:
+    """The examples of what is no path, by argument."""
+    from switch_tf.data.in_memory import examples_in_memory
+
+    columns = {"text_column": text_column, "label_column": label_column}
+    return {
+        name: examples_in_memory(value, **columns, argument=name)
+        for name, value in given.items()
+        if not is_path(value) and not (name == "test" and value is None)
+    }
+
+
+def examples_of(data: Any, text_column: str, label_column: str) -> "Examples":
+    from switch_tf.data.examples import read_examples
+    from switch_tf.data.in_memory import examples_in_memory
+
+    columns: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
+    if is_path(data):
+        return read_examples(os.fspath(data), split="test", **columns)
+    return examples_in_memory(data, **columns)
+
+
+def measured_on(run: "Run", data: Any) -> "str | Examples | None":
+    from switch_tf.data.in_memory import examples_in_memory
+
+    if data is None or is_path(data):
+        return None if data is None else os.fspath(data)
+    columns = {name: run.data.get(name, name.removesuffix("_column")) for name in ("text_column", "label_column")}
+    return examples_in_memory(data, **columns, argument="measured_on")
+
+
+def is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def name_of(value: Any) -> str:
+    from switch_tf.data.in_memory import describe
+
+    return os.fspath(value) if is_path(value) else describe(value)
+
+
+def run_folder(output: StrPath | None, data: str | None, resume: bool) -> Path:
+    """Where the run will be; `data` is the path it is named after where there is one."""
+    from switch_tf.runs.folder import RUNS, UNFINISHED, free_name, fresh_name, newest_run
+
+    if output is not None:
+        return Path(output)
+    if resume:
+        folder = newest_run(unfinished=True)
+        return folder.with_name(folder.name.removesuffix(UNFINISHED))
+    return free_name(RUNS / "run") if data is None else fresh_name(data)
+
+
+def settle(
+    data: Any,
+    held: "Mapping[str, Examples]",
+    columns: dict[str, str],
+    preset: str | None,
+    config: "Config | Mapping[str, Any] | StrPath | None",
+    settings: dict[str, Any],
+    resume: bool,
+) -> "Config":
+    """All settings of a call: those of its preset, those chosen from the size of the data, and those it names."""
+    from switch_tf.config import config_from_call
+
+    if preset is None and config is None:
+        preset = "auto"
+    settled = config_from_call(preset, config, settings)  # before long data is read
+    if preset != "auto" or resume:
+        return settled
+    from switch_tf.training.auto import choose, examples_of, measure, tables_of
+
+    choices = choose(measure(examples_of(held, data, **columns)))
+    return config_from_call(preset, config, settings, tables_of(choices))
+
+
+def search_of(
+    minutes: float | None,
+    max_size: int | str | None,
+    resume: bool,
+    config: "Config | Mapping[str, Any] | StrPath | None",
+    settings: dict[str, Any],
+) -> "Autotune | None":
+    """The search that a call asks for.
+
+    Raises:
+        ArgumentError: it cannot be.
+        RunError: what searches is not installed.
+    """
+    if minutes is None:
+        if max_size is not None:
+            raise ArgumentError("Received max_size without autotune. Expected the minutes to search in.", "autotune")
+        return None
+    if resume:
+        raise ArgumentError("Received autotune with resume. A search is over when training begins.", "autotune")
+    if not 0 < minutes < float("inf"):
+        raise ArgumentError(f"Received autotune={minutes!r}. Expected minutes, above 0.", argument="autotune")
+    from switch_tf.config import asked_for
+    from switch_tf.export.options import parse_size
+    from switch_tf.training.autotune import Autotune, require_optuna
+
+    require_optuna()
+    return Autotune(minutes, None if max_size is None else parse_size(max_size), asked_for(config, settings))
+
+
+def tuner_of(wanted: "Autotune | None", progress: "TrainingProgress") -> Any:
+    """What `switch_tf.training.session.train` tunes with; None for no search."""
+    if wanted is None:
+        return None
+    from switch_tf.training.autotune import tuner
+
+    return tuner(wanted, progress)
+
+
+@contextmanager
+def progress_on_stderr(verbose: int) -> Iterator[tuple["Console", "TrainingProgress"]]:
+    """What tells on stderr how the training goes."""
+    console = _console(verbose)
+    from switch_tf.training.progress import TrainingProgress
+
+    with TrainingProgress(console) as progress:
+        yield console, progress
+
+
+def _console(verbose: int) -> "Console":
+    from rich.console import Console
+
+    if verbose not in (0, 1, 2):
+        expected = "0 (silent), 1 (progress) or 2 (a line for each epoch)"
+        raise ArgumentError(f"Received verbose={verbose!r}. Expected {expected}.", argument="verbose")
+    # A silent console must not be a terminal either: a live bar would swallow what others print meanwhile.
+    terminal = None if verbose == 1 else False
+    return Console(stderr=True, quiet=not verbose, markup=False, emoji=False, force_terminal=terminal)
+
+
+def teller(verbose: int) -> Callable[[str], None]:
+    console = _console(verbose)
+    return lambda message: console.print(message, highlight=False, soft_wrap=True)
+
+
+def report(console: "Console", run: "Run") -> None:
+    from switch_tf.reporting.comparison import print_figures
+    from switch_tf.runs.folder import read_metrics
+
+    print_figures(console, str(run.path), read_metrics(run.path))
