@@ -29,24 +29,24 @@ class Slots(NamedTuple):
 
 
 def assign_slots(routing: Routing, num_experts: int, capacity: int) -> Slots:
-    """Number the slots and invert the map by `top_k`, which every runtime has and which needs no scatter.
+    """Number the slots, and invert the map by one scatter of indices that differ from each other.
 
-    An expert's tokens, scored length - l where they are kept and 0 elsewhere, come out of `top_k` in the order of the
-    sequence, which is the order of their positions.
+    A token without a slot is scattered behind the last one, to a place of its own: where indices repeat, runtimes
+    disagree about what stands there.
     """
     length = routing.expert.shape[1]
     batch = tf.shape(routing.expert)[0]
-    example = tf.range(batch)[:, tf.newaxis]  # [batch, 1]
+    tokens, slots = batch * length, num_experts * batch * capacity
+    number = tf.range(tokens)  # [batch * length]
+    kept = tf.reshape(routing.kept, [-1])
 
-    slot = (routing.expert * batch + example) * capacity + routing.position  # [batch, length]
-    slot = tf.where(routing.kept, slot, num_experts * batch * capacity)
-
-    experts = tf.range(num_experts)[:, tf.newaxis, tf.newaxis]  # [experts, 1, 1]
-    held = tf.logical_and(routing.expert == experts, routing.kept)  # [experts, batch, length]
-    score = tf.where(held, tf.range(length, 0, -1, dtype=tf.float32), 0.0)  # [experts, batch, length]
-    best, place = tf.math.top_k(score, k=capacity)  # [experts, batch, capacity]
-    token = tf.where(best > 0.0, example * length + place, batch * length)  # [experts, batch, capacity]
-    return Slots(of_token=tf.reshape(slot, [-1]), token=tf.reshape(token, [-1]))
+    slot = (routing.expert * batch + tf.range(batch)[:, tf.newaxis]) * capacity + routing.position  # [batch, length]
+    slot = tf.reshape(slot, [-1])
+    places = tf.where(kept, slot, slots + number)[:, tf.newaxis]  # [batch * length, 1]
+    behind = tf.scatter_nd(places, number - tokens, [slots + tokens])[
+        :slots
+    ]  # [experts * batch * capacity], 0 if empty
+    return Slots(of_token=tf.where(kept, slot, slots), token=behind + tokens)
 
 
 def dispatch(tokens: tf.Tensor, slots: Slots, num_experts: int, training: bool = False) -> tf.Tensor:

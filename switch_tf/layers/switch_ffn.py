@@ -14,6 +14,7 @@ from switch_tf.errors import ArgumentError
 from switch_tf.layers import dispatch as dispatching
 from switch_tf.layers import routing
 from switch_tf.layers.common import activation, dropout, dtype_policy, fold_in, scaled, truncated_normal
+from switch_tf.layers.experts import ExpertWeights, pays_apart, run_apart, run_together
 
 
 class RouterReport(NamedTuple):
@@ -214,16 +215,20 @@ class SwitchFFN(keras.layers.Layer):
         epsilon = self.router_jitter
         if training and epsilon > 0.0:
             x *= tf.random.stateless_uniform(tf.shape(x), fold_in(seed, 0), 1.0 - epsilon, 1.0 + epsilon)
-        return tf.matmul(x, self.router)  # [batch, length, experts]
+        logits = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), self.router)  # [batch * length, experts]: one product
+        return tf.reshape(logits, [-1, x.shape[1], self.num_experts])  # [batch, length, experts]
 
     def _run_experts(self, hidden: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:
         """Each expert on its own slots: [experts, batch * capacity, d_model] to the same."""
-        w_in, b_in, w_out, b_out = (
-            tf.cast(weight, self.compute_dtype) for weight in (self.w_in, self.b_in, self.w_out, self.b_out)
-        )
-        hidden = activation(self.activation)(tf.matmul(hidden, w_in) + b_in)  # [experts, batch * capacity, d_ff]
-        hidden = dropout(hidden, self.expert_dropout, training, seed, 1)
-        return tf.matmul(hidden, w_out) + b_out  # [experts, batch * capacity, d_model]
+        of_experts = self.w_in, self.b_in, self.w_out, self.b_out
+        weights = ExpertWeights(*(tf.cast(weight, self.compute_dtype) for weight in of_experts))
+
+        def between(inner: tf.Tensor, number: int) -> tf.Tensor:
+            drawn = fold_in(seed, number) if training and self.expert_dropout > 0.0 else None
+            return dropout(activation(self.activation)(inner), self.expert_dropout, training, drawn, 1)
+
+        apart = self.dispatch == "gather" and pays_apart(hidden.shape[1], hidden.shape[-1], training)
+        return (run_apart if apart else run_together)(hidden, weights, between)
 
     def _checked(self, length: int | None) -> int:
         if length is None:
