@@ -74,7 +74,7 @@ def write_caller_page(artifact: Path, model: "TextClassifier", described: Mappin
     for path in (page_path(artifact), labels_path(artifact)):
         files.remove_parts(path.parent, path.name)  # of an export that was killed
     files.write_text(page_path(artifact), caller_page(artifact.name, model, described))  # first: it bears the mark
-    files.write_json(labels_path(artifact), model.labels)
+    files.write_json(labels_path(artifact), model.label_list)
 
 
 def caller_page(file: str, model: "TextClassifier", described: Mapping[str, Any]) -> str:
@@ -91,7 +91,7 @@ def caller_page(file: str, model: "TextClassifier", described: Mapping[str, Any]
         ids=[each for each in ids if each],
     )
     sections = _LINES[Path(file).suffix](caller)
-    return "\n".join([_head(caller, model.labels, signatures), *sections, _tail(caller, model)])
+    return "\n".join([_head(caller, model, signatures), *sections, _tail(caller, model)])
 
 
 def _onnx(caller: _Caller) -> list[str]:
@@ -127,7 +127,9 @@ def _filled(template: str, caller: _Caller) -> str:
     )
 
 
-def _head(caller: _Caller, labels: list[str], signatures: Mapping[str, Any]) -> str:
+def _head(caller: _Caller, model: "TextClassifier", signatures: Mapping[str, Any]) -> str:
+    labels = model.labels
+
     def listed(tensors: Mapping[str, Any]) -> str:
         return ", ".join(
             f"`{name}`: {_TYPES.get(each['type'], each['type'])} [{', '.join(map(str, each['shape']))}]"
@@ -150,14 +152,22 @@ def _head(caller: _Caller, labels: list[str], signatures: Mapping[str, Any]) -> 
         mark=MARK,
         rows="\n".join(rows),
         taken=_wrapped(_TAKEN.format(batch=batch, door=_DOORS[caller.door].format(width=caller.width))),
-        answered=_wrapped(answered),
+        answered=_wrapped(answered) + _rejecting(model),
         labels=json.dumps(labels[:_LABELS_SHOWN], ensure_ascii=False),
     )
 
 
+def _rejecting(model: "TextClassifier") -> str:
+    """A paragraph on the reject label, where there is one."""
+    if model.rejection is None:
+        return ""
+    label, threshold = json.dumps(model.rejection.label, ensure_ascii=False), f"{model.rejection.threshold:.4f}"
+    return "\n\n" + _wrapped(_REJECTING.format(label=label, threshold=threshold, index=len(model.labels)))
+
+
 def _tail(caller: _Caller, model: "TextClassifier") -> str:
     (probabilities,) = model.probabilities([TEXT])  # [classes]
-    answer = describe(probabilities, model.labels)
+    answer = describe(probabilities, model.labels, rejection=model.rejection)
     label, score = json.dumps(answer["label"], ensure_ascii=False), f"{answer['score']:.4f}"
     said = _wrapped(_TAIL.format(text=TEXT, label=label, score=score, file=caller.file))
     return f"## What to expect\n\n{said}\n"
@@ -200,6 +210,11 @@ _HEAD = """# {title}
 _TAKEN = "The batch is {batch}. {door}"
 _ANSWERED = (
     "`label` is {label}; `probabilities` stand in the order of the {count} labels, which `{file}` holds{excerpt}:"
+)
+
+_REJECTING = (
+    "A text that fits no class is answered {label}: its `label` is that, as an index {index}, one behind the classes, "
+    "where no probability reaches {threshold}. It is the last of the labels in the file, and has no probability."
 )
 
 _ONNX_TEXT = """## Python

@@ -64,7 +64,8 @@ def describe_artifact(
     """
     return {
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
-        "labels": model.labels,
+        "labels": model.label_list,
+        **({} if model.rejection is None else {"reject": model.rejection.as_dict()}),
         "dispatch": model.classifier.settings.dispatch,
         "text": model.spec.as_dict() | {"words": len(model.vocabulary)},
         **signature,

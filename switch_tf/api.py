@@ -62,7 +62,8 @@ def train(
             the preset.
 
     Raises:
-        ConfigError: a setting is unknown, of the wrong type, or out of range.
+        ConfigError: a setting is unknown, of the wrong type, or out of range; or `reject` is not reached, after which
+            the training can be resumed with another.
         DataError: the data cannot be used; the message names the row.
         RunError: the folder is in the way, there is nothing to resume, or nothing to search with or within the limits.
         ArgumentError: `max_size` without `autotune`, or `autotune` with `resume`.
@@ -128,8 +129,18 @@ class Classifier:
         """Class names, in the order of the probabilities."""
         return list(self._model.labels)
 
+    @property
+    def reject_threshold(self) -> float | None:
+        """The probability below which a text is answered by no class; None of a model that answers all texts by one."""
+        return None if self._model.rejection is None else self._model.rejection.threshold
+
+    @property
+    def reject_label(self) -> str | None:
+        """What such a text is answered; it is none of `labels`."""
+        return None if self._model.rejection is None else self._model.rejection.label
+
     def predict(self, texts: Any) -> "np.ndarray":
-        """The most probable label of each text, str [n] in an array of objects.
+        """The most probable label of each text, or the reject label, str [n] in an array of objects.
 
         Args:
             texts: a list, an array, a Series or any other iterable of str, or of bytes in UTF-8.
@@ -140,7 +151,11 @@ class Classifier:
         """
         import numpy as np
 
-        return np.array(self.labels, dtype=object)[self.predict_proba(texts).argmax(axis=1)]
+        from switch_tf.runs.rejection import label_indexes, label_list
+
+        rejection = self._model.rejection
+        names = np.array(label_list(self.labels, rejection), dtype=object)
+        return names[label_indexes(self.predict_proba(texts), rejection)]
 
     def predict_proba(self, texts: Any) -> "np.ndarray":
         """The probability of each label, float32 [n, classes] in the order of `labels`; `texts` as for `predict`."""
@@ -162,10 +177,12 @@ class Classifier:
         """Figures on labelled data, as `train` takes it; of a path with a test part, that is read.
 
         Returns:
-            n, accuracy, macro_f1, log_loss (nats), and per_label: precision, recall, f1 and support of each.
+            n, accuracy, macro_f1, log_loss (nats), and per_label: precision, recall, f1 and support of each. With a
+            reject threshold these are of the most probable label, on texts that have a class, and rejection says what
+            is answered, and how rightly: see `switch_tf.measuring.rejecting.measure_rejection`.
 
         Raises:
-            DataError: the data cannot be used, or has a label that the model does not know.
+            DataError: the data cannot be used, or has a label that is neither a class nor the reject label.
         """
         from switch_tf.measuring.scores import evaluate
 

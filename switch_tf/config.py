@@ -118,7 +118,7 @@ class WideConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    """How the weights are found; nothing here changes what a trained model computes."""
+    """How the weights are found; nothing here changes what a trained model computes, but for the reject threshold."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = setting(
         6, "at most; the learning rate falls to 0 over all of them"
@@ -142,6 +142,12 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced: an example weighs n / (classes x examples of its label), so that rare labels count as much"
     )
+    reject: Annotated[float, Field(gt=0, le=1)] | None = setting(
+        None, "answer train.reject_label where the model is unsure, so that so large a share of what it answers is right"
+    )
+    reject_label: Annotated[str, Field(min_length=1)] | None = setting(
+        None, "what such texts are answered, with train.reject; unset: unknown"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = setting(0, "of the split, initial weights, shuffling and dropout")
     mixed_precision: bool = setting(False, "experts and attention in bfloat16 while training; weights stay float32")
     baseline: bool = setting(
@@ -150,6 +156,12 @@ class TrainConfig:
     twin: bool = setting(False, "train the dense twin too, for its figures alone: do the experts pay?")
     jit_compile: bool = setting(False, "compile the training step with XLA")
     deterministic: bool = setting(True, "same numbers on every run of one machine, for a little speed")
+
+    @model_validator(mode="after")
+    def _label_of_a_threshold(self) -> "TrainConfig":
+        if self.reject_label is not None and self.reject is None:
+            raise ValueError(f"reject_label = {self.reject_label!r} needs reject, the share that shall be right")
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -353,6 +365,11 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 def dense_twin(config: Config) -> Config:
     """The same computation per token with one set of feed-forward weights instead of experts."""
     return dataclasses.replace(config, model=dataclasses.replace(config.model, num_experts=0))
+
+
+def without_threshold(config: Config) -> Config:
+    """The same settings without a reject threshold, which is chosen when all else is done."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, reject=None, reject_label=None))
 
 
 def describe_settings() -> list[tuple[str, Any, str]]:

@@ -7,8 +7,9 @@ Inputs, by `inputs`:
     bytes   bytes: uint8 [batch, N]    -> the same, from UTF-8 with zeros behind it
 
 `text` is the graph of `text_graph` in front of the graph of `ids`, which tf2onnx converts; the value between them is
-named `ids`, as it is behind `bytes`. Labels and text specification are in the file's metadata, and with `ids` the
-words that they stand for. Opset 20 and ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
+named `ids`, as it is behind `bytes`. With a reject threshold `label` may be the reject label, as an index the number of
+classes. Labels, threshold and text specification are in the file's metadata, and with `ids` the words that they stand
+for. Opset 20 and ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
 """
 
 import json
@@ -30,6 +31,7 @@ from switch_tf.export.onnx_file.weights import store_weights
 from switch_tf.export.options import Door, Precision
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
+from switch_tf.runs.rejection import label_list
 
 _TF2ONNX_OPSET = 18  # the newest it writes
 NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see cuda_kernels
@@ -60,7 +62,7 @@ def build_onnx(
         converted = passes.rename_values(converted, {"ids": "classifier/ids"})
         front_end = build_text_front_end(run.config.text, model.vocabulary)
         converted = passes.merge(front_end, converted, ("ids", "classifier/ids"))
-        converted = passes.spell_label(converted, run.labels)
+        converted = passes.spell_label(converted, label_list(run.labels, run.rejection))
         converted = passes.name_batch(converted, batch)
     converted = passes.with_metadata(converted, _metadata(run, model.vocabulary, inputs, precision, max_loss))
     converted.producer_name, converted.producer_version = "switch-tf", version("switch-tf")
@@ -129,7 +131,8 @@ def _metadata(
     # Of a graph without a text front-end they say what its ids stand for.
     vocabulary = {"vocabulary": json.dumps(list(words), ensure_ascii=False)} if inputs == "ids" else {}
     return {
-        "labels": json.dumps(run.labels, ensure_ascii=False),
+        "labels": json.dumps(label_list(run.labels, run.rejection), ensure_ascii=False),
+        **({} if run.rejection is None else {"reject": json.dumps(run.rejection.as_dict(), ensure_ascii=False)}),
         "text": json.dumps(run.config.text.as_dict() | {"words": len(words)}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",

@@ -9,9 +9,12 @@ Signatures (batch is the only dynamic dimension):
     tokenize_bytes    bytes: uint8 [batch, N]     -> ids: int32 [batch, length]
     classify          inputs: string [batch]      -> classes: string [batch, classes], scores: float32 [batch, classes]
 
+With a reject threshold `label` may be the reject label, as an index the number of classes; `classify` has one class
+more, the reject label, whose score is the threshold, so that the highest score is that of the answer.
+
 `ids` and `bytes` hold no string operator, so XLA compiles them; none is compiled by itself, as TF Serving runs without
 XLA. `classify` takes serialized tf.Example with a `text` and is what TF Serving's Classify asks for. The class names
-are in `assets/labels.json`, figures and checksums in `assets.extra/manifest.json`, and TF Serving's warm-up requests
+are in `assets/labels.json`, a threshold in `assets/reject.json`, figures and checksums in `assets.extra/manifest.json`, and TF Serving's warm-up requests
 beside them.
 """
 
@@ -23,7 +26,7 @@ from typing import Any
 import tensorflow as tf
 
 from switch_tf import files
-from switch_tf.artifacts.saved_model import MANIFEST, SAVED_MODEL_LABELS, saved_model_versions
+from switch_tf.artifacts.saved_model import MANIFEST, SAVED_MODEL_LABELS, SAVED_MODEL_REJECT, saved_model_versions
 from switch_tf.errors import RunError
 from switch_tf.export.manifest import write_manifest
 from switch_tf.export.marked_files import refuse_foreign_files
@@ -73,8 +76,11 @@ def _save(model: TextClassifier, folder: Path) -> None:
     module.weights = model.classifier.variables
     with scratch() as place:
         labels = place / SAVED_MODEL_LABELS
-        files.write_json(labels, model.labels)
+        files.write_json(labels, model.label_list)
         module.labels = tf.saved_model.Asset(str(labels))
+        if model.rejection is not None:
+            files.write_json(place / SAVED_MODEL_REJECT, model.rejection.as_dict())
+            module.rejection = tf.saved_model.Asset(str(place / SAVED_MODEL_REJECT))
         tf.saved_model.save(module, str(folder), signatures=_signatures(model))
         updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
         updater.replace_method_name("classify", CLASSIFY, tags="serve")  # `save` calls every signature a Predict

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -99,7 +100,12 @@ services:
 
 def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any], largest: int) -> str:
     (probabilities,) = model.probabilities([TEXT])  # [classes]
-    answer = describe(probabilities, model.labels)
+    answer = describe(probabilities, model.labels, rejection=model.rejection)
+    classified, rejecting = list(answer["probabilities"].items()), ""
+    if model.rejection is not None:
+        label, threshold = model.rejection.label, float(str(np.float32(model.rejection.threshold)))
+        classified.append((label, threshold))
+        rejecting = _REJECTING.format(label=json.dumps(label, ensure_ascii=False), threshold=threshold)
     scores = list(answer["probabilities"].values())
 
     def as_json(value: Any) -> str:
@@ -122,11 +128,18 @@ def _readme(name: str, model: TextClassifier, signatures: Mapping[str, Any], lar
         predict=as_json({"instances": [TEXT]}),
         predicted=as_json({"predictions": [{"label": answer["label"], "probabilities": scores}]}),
         classify=as_json({"signature_name": "classify", "examples": [{"text": TEXT}]}),
-        classified=as_json({"results": [[list(each) for each in answer["probabilities"].items()]]}),
+        classified=as_json({"results": [[list(each) for each in classified]]}),
+        rejecting=rejecting,
         classes=as_json(model.labels),
         signatures="\n".join(rows),
     )
 
+
+_REJECTING = """
+A text that fits no class is answered {label}: its label is that where no probability reaches {threshold}. `ids` and
+`bytes` answer the index behind the last class. `classify` has it as one more class, whose score is that threshold: the
+class of the highest score is the answer.
+"""
 
 _README = """# {name} in TF Serving
 
@@ -161,7 +174,7 @@ curl http://localhost:8501/v1/models/{name}:classify -d '{classify}'
 ```json
 {classified}
 ```
-
+{rejecting}
 The answers above are the trained model's; last digits may differ from one machine to another.
 
 ## Ask by gRPC

@@ -9,7 +9,7 @@ Signatures, of which `bytes` is the first and so the default:
 `bytes` is UTF-8, cut at N bytes, with zeros behind it: all that a caller has to do in any language. The label is int32,
 where other formats have int64, since LiteRT.js loads no model that has an int64 output. The weights are stored once. A
 quantized file holds matrices in int8 or float16, as the converter writes them: activations are scaled token by token,
-so that no answer depends on the batch.
+so that no answer depends on the batch. With a reject threshold the label may be the number of classes, for the reject label.
 """
 
 import json
@@ -27,6 +27,7 @@ from switch_tf.export.tflite_file import flatbuffer as tflite_file
 from switch_tf.locks import scratch
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
+from switch_tf.runs.rejection import label_list
 
 
 def build_tflite(
@@ -41,22 +42,25 @@ def build_tflite(
     Raises:
         ExportError: an operator is not built into TFLite, or the converter fails.
     """
+    names = label_list(run.labels, run.rejection)
     facts = {
-        "labels": json.dumps(run.labels, ensure_ascii=False),
+        "labels": json.dumps(names, ensure_ascii=False),
         "text": json.dumps(run.config.text.as_dict() | {"words": len(model.vocabulary)}),
         "precision": precision,
         "producer": f"switch-tf {version('switch-tf')}, tensorflow {version('tensorflow')}",
     } | ({} if max_loss is None else {"max_loss": json.dumps(max_loss)})
+    beside = {}
+    if run.rejection is not None:
+        facts["reject"] = beside["reject.json"] = json.dumps(run.rejection.as_dict(), ensure_ascii=False)
     converted = tflite_file.unpack(_convert(model, batch, precision))
     tflite_file.refuse_foreign_operators(converted)
     if precision == "int8":
         tflite_file.store_constants_in_int8(converted)
     tflite_file.shed(converted)
     tflite_file.describe(converted, _description(run, batch), facts)
-    lines = "".join(f"{label}\n" for label in run.labels)
-    return tflite_file.pack(
-        converted, {"labels.json": facts["labels"], "labels.txt": lines, "text.json": facts["text"]}
-    )
+    lines = "".join(f"{label}\n" for label in names)
+    archived = {"labels.json": facts["labels"], "labels.txt": lines, "text.json": facts["text"]}
+    return tflite_file.pack(converted, archived | beside)
 
 
 def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> bytes:

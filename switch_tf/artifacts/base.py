@@ -9,6 +9,7 @@ import numpy as np
 from switch_tf.data.streams import Line
 from switch_tf.errors import DataError, ModelError
 from switch_tf.runs.labels import labels_problem
+from switch_tf.runs.rejection import Rejection, label_indexes, label_list, read_rejection, rejection_problem
 
 BATCH = 256  # texts in memory at a time
 TEXT_BATCH = 64  # texts that a runtime is asked at a time, where its batch is dynamic: larger ones are no faster
@@ -33,6 +34,7 @@ class Predictor(Protocol):
     """A model that answers texts, whatever runs it."""
 
     labels: list[str]
+    rejection: Rejection | None  # when it answers by no class
     runtime: str  # what runs it
     checked: bool  # whether its files were compared with the checksums they were written with
 
@@ -58,6 +60,32 @@ def checked_labels(labels: object, classes: int | None, where: str) -> list[str]
     if classes is not None and len(labels) != classes:
         raise ModelError(f"{where} names {len(labels)} classes, and the model has {classes}. Export it again.")
     return labels
+
+
+def checked_rejection(names: object, reject: object, classes: int, where: str) -> tuple[list[str], Rejection | None]:
+    """The class names of an artifact, and its threshold where it has one.
+
+    Args:
+        names: what a label index means, which with a threshold is one name more than there are classes.
+        reject: None, or the threshold and the reject label, as `where` has them.
+
+    Raises:
+        ModelError: they are something else, or the last of the names is not the reject label.
+    """
+    if reject is None:
+        return checked_labels(names, classes, where), None
+    if isinstance(names, list) and len(names) != classes + 1:
+        expected = f"{classes} classes and the reject label"
+        raise ModelError(f"{where} names {len(names)} labels. Expected {expected}. Export it again.")
+    names = checked_labels(names, classes + 1, where)
+    problem = rejection_problem(reject, names[:-1])
+    if problem:
+        raise ModelError(f"The reject threshold in {where} {problem}. Export it again.")
+    rejection = read_rejection(reject)
+    if names[-1] != rejection.label:
+        problem = f"{where} names {names[-1]!r} last, and the reject label {rejection.label!r}"
+        raise ModelError(f"{problem}. Expected one name. Export it again.")
+    return names[:-1], rejection
 
 
 def checked_probabilities(probabilities: np.ndarray, path: str) -> np.ndarray:
@@ -121,7 +149,7 @@ def ask_in_batches(
 
 
 def answer(model: Predictor, lines: Iterable[Line], top: int | None = None) -> Iterator[dict[str, Any]]:
-    """One dictionary for each line, in their order: label, score and probabilities, or line and error.
+    """One dictionary for each line, in their order: as `describe` has it, or line and error.
 
     `top` keeps the most probable labels alone.
     """
@@ -141,14 +169,26 @@ def answer_beside(
             if line.error:
                 yield line, {"line": line.number, "error": line.error}
             else:
-                yield line, describe(next(answers), model.labels, top)
+                yield line, describe(next(answers), model.labels, top, model.rejection)
 
 
-def describe(probabilities: np.ndarray, labels: list[str], top: int | None = None) -> dict[str, Any]:
-    """{"label", "score", "probabilities"} of one answer, float32 [classes]; all labels, or the `top` most probable."""
+def describe(
+    probabilities: np.ndarray, labels: list[str], top: int | None = None, rejection: Rejection | None = None
+) -> dict[str, Any]:
+    """{"label", "score", "probabilities"} of one answer, float32 [classes]; all labels, or the `top` most probable.
+
+    The score is the highest probability, of a text that is rejected too. With a `rejection`, "rejected" says whether
+    the label is the reject label.
+    """
     order = np.argsort(-probabilities, kind="stable")
     shown = order[:top] if top else np.arange(len(labels))
     # The shortest digits that give the same float32 back.
     numbers = [float(str(value)) for value in probabilities.astype(np.float32)]
-    best = int(order[0])
-    return {"label": labels[best], "score": numbers[best], "probabilities": {labels[i]: numbers[i] for i in shown}}
+    best = int(label_indexes(probabilities[np.newaxis], rejection)[0])
+    said = {} if rejection is None else {"rejected": best == len(labels)}
+    return {
+        "label": label_list(labels, rejection)[best],
+        "score": numbers[int(order[0])],
+        **said,
+        "probabilities": {labels[i]: numbers[i] for i in shown},
+    }

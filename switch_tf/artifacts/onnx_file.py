@@ -13,14 +13,15 @@ from switch_tf.artifacts.base import (
     as_bytes,
     as_text,
     ask_in_batches,
-    checked_labels,
     checked_probabilities,
+    checked_rejection,
     ids_batch,
 )
 from switch_tf.artifacts.onnx_graph import behind_ids, front_end, parse, with_inner_ids
 from switch_tf.artifacts.providers import CPU, Provider, open_on_cuda, wants_cuda
 from switch_tf.artifacts.seal import ONNX, check_file
 from switch_tf.errors import DataError, ModelError
+from switch_tf.runs.rejection import Rejection
 from switch_tf.text.byte_codes import pack
 from switch_tf.text.given import check_texts
 
@@ -42,6 +43,7 @@ class OnnxPredictor:
         path: what messages call it.
         door: what goes in.
         labels: class names, from the file's metadata.
+        rejection: when it answers by no class, from there too, or None.
         facts: the file's metadata.
         batch: the one batch size of the file, or None.
         size: bytes.
@@ -92,7 +94,7 @@ class OnnxPredictor:
         self._width: int = width[0] if width else 0  # of `bytes` and `ids`
         self.batch: int | None = batch if isinstance(batch, int) else None
         self.facts: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
-        self.labels = _labels(self.facts, outputs["probabilities"][1], self.path)
+        self.labels, self.rejection = _labels(self.facts, outputs["probabilities"][1], self.path)
         self._splits = False  # whether `_session` is the part behind the ids
         self._choose(provider, content, tell)
         self.provider: str = self._session.get_providers()[0]
@@ -255,9 +257,9 @@ def _limit_memory() -> None:
         )
 
 
-def _labels(metadata: Mapping[str, Any], classes: int, path: str) -> list[str]:
+def _labels(metadata: Mapping[str, Any], classes: int, path: str) -> tuple[list[str], Rejection | None]:
     try:
-        labels = json.loads(metadata["labels"])
+        labels, reject = json.loads(metadata["labels"]), json.loads(metadata.get("reject", "null"))
     except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} does not name its labels in its metadata. Export it again.") from error
-    return checked_labels(labels, classes, f"the metadata of {path}")
+    return checked_rejection(labels, reject, classes, f"the metadata of {path}")

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from switch_tf import checksums, files
-from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_labels, checked_probabilities
+from switch_tf.artifacts.base import as_bytes, ask_in_batches, checked_probabilities, checked_rejection
 from switch_tf.errors import ModelError, RunError
 from switch_tf.text.given import check_texts
 
 SAVED_MODEL_LABELS = "labels.json"  # among the assets of an exported SavedModel
+SAVED_MODEL_REJECT = "reject.json"  # beside it, where there is a threshold
 MANIFEST = "assets.extra/manifest.json"
 _DESCRIBED = ("saved_model.pb", "variables/variables.index", f"assets/{SAVED_MODEL_LABELS}")  # and others
 
@@ -23,6 +24,7 @@ class SavedModelPredictor:
     Attributes:
         path: what messages call it.
         labels: class names, from its assets.
+        rejection: when it answers by no class, from its assets, or None.
         checked: whether its files are those that its manifest names; False where it has none.
         runtime: what answers.
     """
@@ -41,7 +43,7 @@ class SavedModelPredictor:
         try:
             self._model = tf.saved_model.load(str(folder))
             self._answer = self._model.signatures["serving_default"]
-            labels = json.loads(files.read_bytes(folder / "assets" / SAVED_MODEL_LABELS))
+            labels, reject = read_assets(folder)
         except (OSError, ValueError, KeyError, RecursionError, tf.errors.OpError) as error:
             raise ModelError(f"{folder} cannot be used as a SavedModel: {error}. Export it again.") from error
         inputs = self._answer.structured_input_signature[1]
@@ -52,7 +54,8 @@ class SavedModelPredictor:
                 "Expected text -> probabilities, label, as an export writes it."
             )
         where = folder / "assets" / SAVED_MODEL_LABELS
-        self.labels = checked_labels(labels, outputs["probabilities"].shape[-1], str(where))
+        classes = outputs["probabilities"].shape[-1]
+        self.labels, self.rejection = checked_rejection(labels, reject, classes, str(where))
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes].
@@ -86,6 +89,18 @@ class SavedModelPredictor:
                 raise ModelError(f"TensorFlow does not run {self.path}: {error}. Export it again.") from error
 
         return ask_in_batches(ask, [as_bytes(text) for text in check_texts(texts)], None, b"", empty)
+
+
+def read_assets(folder: Path) -> tuple[Any, Any]:
+    """What the assets of a SavedModel say, unchecked: its names of labels, and its threshold or None.
+
+    Raises:
+        OSError, ValueError, RecursionError: they cannot be read.
+    """
+    assets = folder / "assets"
+    labels = json.loads(files.read_bytes(assets / SAVED_MODEL_LABELS))
+    reject = assets / SAVED_MODEL_REJECT
+    return labels, json.loads(files.read_bytes(reject)) if reject.exists() else None
 
 
 def check_folder(folder: Path) -> bool:

@@ -17,6 +17,7 @@ class RunPredictor:
         run: the folder.
         model: the trained model.
         labels: class names.
+        rejection: when it answers by no class, or None.
         checked: whether its files are those that its manifest names.
         runtime: what answers.
     """
@@ -34,7 +35,7 @@ class RunPredictor:
         from switch_tf.models.text_classifier import load_classifier
 
         self.model = load_classifier(self.run)
-        self.labels = self.model.labels
+        self.labels, self.rejection = self.model.labels, self.run.rejection
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes].

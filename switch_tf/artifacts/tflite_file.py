@@ -15,8 +15,8 @@ from switch_tf.artifacts.base import (
     TEXT_BATCH,
     as_bytes,
     ask_in_batches,
-    checked_labels,
     checked_probabilities,
+    checked_rejection,
     ids_batch,
 )
 from switch_tf.artifacts.seal import TFLITE, check_file
@@ -41,6 +41,7 @@ class TFLitePredictor:
     Attributes:
         path: what messages call it.
         labels: class names, from the archive behind the model.
+        rejection: when it answers by no class, from there too, or None.
         batch: the one batch size of the file, or None.
         size: bytes.
         checked: whether the file carries a checksum, or a manifest beside it does, and it is the right one.
@@ -59,7 +60,7 @@ class TFLitePredictor:
             ModelError: it is not a TFLite model, not one of ours, or not as it was written.
         """
         self.path = path or str(source)
-        labels = read_labels(source, self.path)
+        labels, reject = read_labels(source, self.path)
         self.checked = check_file(source, TFLITE, self.path)
         given = {"model_content": source} if isinstance(source, bytes) else {"model_path": str(source)}
         self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
@@ -78,7 +79,8 @@ class TFLitePredictor:
         batch, self._byte_length = entry["shape_signature"].tolist()
         self._length = int(ids["shape"][-1])
         self.batch: int | None = None if batch == -1 else batch
-        self.labels = checked_labels(labels, int(answer["shape"][-1]), f"the archive of {self.path}")
+        where = f"the archive of {self.path}"
+        self.labels, self.rejection = checked_rejection(labels, reject, int(answer["shape"][-1]), where)
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes]; for no texts it is empty, and the model is not asked.
@@ -167,8 +169,8 @@ def read_member(archive: zipfile.ZipFile, name: str, path: str) -> bytes:
     return content
 
 
-def read_labels(source: Path | bytes, path: str = "") -> object:
-    """What the archive behind a model says its labels are, unchecked.
+def read_labels(source: Path | bytes, path: str = "") -> tuple[object, object]:
+    """What the archive behind a model says its labels are, and its threshold or None, unchecked.
 
     Raises:
         ModelError: there is no such file, or it has no archive of ours behind it.
@@ -179,6 +181,8 @@ def read_labels(source: Path | bytes, path: str = "") -> object:
         if size > _SIZE_LIMIT:
             raise ModelError(f"{path} has {size} bytes. Expected at most {_SIZE_LIMIT}.")
         with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
-            return json.loads(read_member(archive, "labels.json", path))
+            labels = json.loads(read_member(archive, "labels.json", path))
+            has_threshold = "reject.json" in archive.namelist()
+            return labels, json.loads(read_member(archive, "reject.json", path)) if has_threshold else None
     except DAMAGE as error:
         raise ModelError(f"{path} cannot be read as a TFLite model of ours: {error}. Export it again.") from error

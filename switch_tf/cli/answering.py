@@ -43,11 +43,15 @@ def evaluate(model: Path, data: str, threads: int | None, provider: "Provider", 
 
     Of more than 20 labels it shows the worst ones and the most frequent confusions; with --json it gives all.
 
+    Of a model with a reject threshold it also says which share of the texts is answered, and how rightly. DATA may then
+    hold texts of the reject label, which fit no class: to reject them is right.
+
     MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file; DATA is as for `train`, of which the
     test part is read if it has one.
     """
     from switch_tf.data.examples import read_examples
     from switch_tf.measuring.scores import evaluate as measure
+    from switch_tf.reporting.rejection import rejection_table
     from switch_tf.reporting.tables import label_tables, metrics_table, print_table
     from switch_tf.timing import timed
 
@@ -62,7 +66,9 @@ def evaluate(model: Path, data: str, threads: int | None, provider: "Provider", 
         echo_json(figures)
         return
     terminal = console(stderr=False)
-    for table in (metrics_table("", [(str(data), figures)]), *label_tables(figures)):
+    splits = [(str(data), figures)]
+    rejection = [rejection_table(splits)] if "rejection" in figures else []
+    for table in (metrics_table("", splits), *rejection, *label_tables(figures)):
         print_table(terminal, table)
 
 
@@ -104,6 +110,8 @@ def predict(
     extension) and stdin as UTF-8, one text a line, split at \n alone. Any amount streams through. A row that cannot be
     read is answered by {"line", "error"} in its place, the others go on, and the exit code is 1 at the end.
 
+    Of a model with a reject threshold each answer also says whether it is "rejected".
+
     A TEXT that begins with - goes behind --.
     """
     from switch_tf.artifacts.base import answer_beside
@@ -116,8 +124,12 @@ def predict(
         check_answers_path(output)
     given = {name for name in reading if is_given(ctx, name)}
     lines = _lines(texts, source, given, reading, keep=output is not None)
-    answers = answer_beside(_predictor(model, threads, provider), lines, top)
-    failed = _show(answers, as_json) if output is None else _write(answers, output, source or "", as_json)
+    predictor = _predictor(model, threads, provider)
+    answers = answer_beside(predictor, lines, top)
+    if output is None:
+        failed = _show(answers, as_json)
+    else:
+        failed = _write(answers, output, source or "", as_json, with_rejected=predictor.rejection is not None)
     if failed:
         raise DataError(f"{failed} line(s) could not be read; each is marked in its place.")
 
@@ -134,13 +146,15 @@ def _show(answers: Iterator[tuple["Line", dict[str, Any]]], as_json: bool) -> in
     return failed
 
 
-def _write(answers: Iterator[tuple["Line", dict[str, Any]]], output: Path, source: str, as_json: bool) -> int:
+def _write(
+    answers: Iterator[tuple["Line", dict[str, Any]]], output: Path, source: str, as_json: bool, with_rejected: bool
+) -> int:
     """Write each answer beside its row; how many are errors."""
     from switch_tf.data.answers import answers_file
 
     late = any(suffix.lower() in (".json", ".jsonl", ".ndjson", ".xlsx", ".zip") for suffix in Path(source).suffixes)
     count = failed = 0
-    with answers_file(output, columns_come_late=late) as file:
+    with answers_file(output, columns_come_late=late, with_rejected=with_rejected) as file:
         for line, row in answers:
             file.write(line, row)
             count += 1
@@ -185,4 +199,5 @@ def _readable(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"line {row['line']}: {row['error']}"
     ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])
-    return "  ".join([f"{row['label']}  {row['score']:.4f}", *(f"({label} {p:.4f})" for label, p in ranked[1:4])])
+    others = ranked[:3] if row.get("rejected") else ranked[1:4]  # of a rejected text the best label is another one
+    return "  ".join([f"{row['label']}  {row['score']:.4f}", *(f"({label} {p:.4f})" for label, p in others)])

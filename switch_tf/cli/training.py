@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from switch_tf.training.progress import TrainingProgress
 
 
+_THRESHOLD = ("reject", "reject_label")
 _REQUEST = ("data", "test", "text_column", "label_column", "no_header", "skip_bad")
 
 
@@ -78,6 +79,14 @@ class _TrainCommand(click.Command):
     metavar="BYTES",
     help="With --autotune: only settings whose int8 TFLite file is as small as 800K or 1.5M.",
 )
+@click.option(
+    "--reject",
+    type=float,
+    metavar="PRECISION",
+    help="Answer texts that the model is unsure of by --reject-label, so that this share of the others is right "
+    "(0.95). Short for --set train.reject=P.",
+)
+@click.option("--reject-label", metavar="NAME", help="What they are answered. [default: unknown]")
 @text_column
 @label_column
 @no_header
@@ -166,8 +175,11 @@ def _tuner(searching: dict[str, Any], options: dict[str, Any], progress: "Traini
 
 def _assignments(options: dict[str, Any]) -> list[str]:
     """What --set and its shorthands say."""
-    shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed") if options[key] is not None]
-    return [*options["assignments"], *shorthands, *(["train.twin=true"] if options["twin"] else [])]
+    shorthands = [f"train.{key}={options[key]}" for key in ("epochs", "seed", "reject") if options[key] is not None]
+    shorthands += ["train.twin=true"] if options["twin"] else []
+    if options["reject_label"] is not None:
+        shorthands.append(f"train.reject_label={json.dumps(options['reject_label'], ensure_ascii=False)}")
+    return [*options["assignments"], *shorthands]
 
 
 def _warn_of_labels(metrics: dict[str, Any], terminal: "Console") -> None:
@@ -218,6 +230,7 @@ def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
 
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Path]:
     """The same from an unfinished folder, which knows them; what the command says besides must not contradict it."""
+    from switch_tf.config import config_from_call, without_threshold
     from switch_tf.training.session import read_unfinished
 
     given = [
@@ -226,9 +239,12 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Pat
         if name != "output" and ctx.get_parameter_source(name) != click.core.ParameterSource.DEFAULT
     ]
     request, config, output = read_unfinished(options["output"])
-    if given:
+    threshold = {name: options[name] for name in _THRESHOLD if name in given}
+    if threshold:  # the one thing that may be another: it is chosen when all else is done
+        config = config_from_call(None, config, threshold)
+    if set(given) - set(_THRESHOLD):
         asked, asked_config, _ = _requested(options)
-        if (asked, asked_config) != (request.resolved(), config):
+        if (asked, without_threshold(asked_config)) != (request.resolved(), without_threshold(config)):
             raise UsageError(
                 f"{output} was started with other data or settings than {', '.join(given)} say. "
                 "Resume with the same words, or with --output alone."

@@ -23,6 +23,8 @@ from switch_tf.errors import ArgumentError
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 _ANSWER = ("label", "score", "error")
+_REJECTED = ("label", "score", "rejected", "error")
+_ANSWER_KINDS = {"label": pa.string(), "score": pa.float32(), "rejected": pa.bool_(), "error": pa.string()}
 _ROWS = 1000  # in a piece of parquet
 _KINDS = {str: pa.large_string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
@@ -39,31 +41,33 @@ def check_answers_path(path: Path) -> None:
         raise ArgumentError(f"Received {path} for the answers. Expected a name in {', '.join(FORMATS)}.", "output")
 
 
-def answer_names(columns: Mapping[str, Any]) -> dict[str, str]:
+def answer_names(columns: Mapping[str, Any], names: tuple[str, ...] = _ANSWER) -> dict[str, str]:
     """What label, score and error are called beside these columns: "predicted_label" where "label" is taken.
 
     >>> answer_names({"text": "a film"})["label"], answer_names({"text": "a film", "label": "pos"})["score"]
     ('label', 'predicted_score')
     """
     prefix = ""
-    while any(f"{prefix}{name}" in columns for name in _ANSWER):
+    while any(f"{prefix}{name}" in columns for name in names):
         prefix += "predicted_"
-    return {name: f"{prefix}{name}" for name in _ANSWER}
+    return {name: f"{prefix}{name}" for name in names}
 
 
 @contextmanager
-def answers_file(path: Path, columns_come_late: bool) -> Iterator["_Writer"]:
+def answers_file(path: Path, columns_come_late: bool, with_rejected: bool = False) -> Iterator["_Writer"]:
     """A writer of answers whose file appears when the block ends well.
 
     Args:
         columns_come_late: rows may have other columns than the first (JSON), or values of other types (workbooks).
+        with_rejected: answers say whether they are the reject label, in a column between score and error.
 
     Raises:
         RunError: the file cannot be written.
     """
     check_answers_path(path)
     with files.new_file(path) as stream:
-        writer = _Late(stream, path.suffix.lower()) if columns_come_late else _Writer(stream, path.suffix.lower())
+        kind = _Late if columns_come_late else _Writer
+        writer = kind(stream, path.suffix.lower(), _REJECTED if with_rejected else _ANSWER)
         yield writer
         writer.close()
 
@@ -71,8 +75,8 @@ def answers_file(path: Path, columns_come_late: bool) -> Iterator["_Writer"]:
 class _Writer:
     """Writes rows whose columns are those of the first."""
 
-    def __init__(self, stream: BinaryIO, format: str):
-        self._stream, self._format = stream, format
+    def __init__(self, stream: BinaryIO, format: str, answer: tuple[str, ...]):
+        self._stream, self._format, self._answer = stream, format, answer
         self._waiting: list[tuple[_Cells, _Cells]] = []  # until the columns are known: those of broken rows are not
         self._names: dict[str, str] = {}
         self._columns: dict[str, pa.DataType] | None = None
@@ -81,7 +85,7 @@ class _Writer:
 
     def write(self, line: Line, answer: Mapping[str, Any]) -> None:
         """One row: the cells of `line`, then label and score, or the error."""
-        row = {name: answer.get(name) for name in _ANSWER}
+        row = {name: answer.get(name) for name in self._answer}
         if self._columns is None and line.cells is None:
             self._waiting.append(({}, row))
             return
@@ -98,12 +102,8 @@ class _Writer:
             self._parquet.close()
 
     def _begin(self, columns: dict[str, pa.DataType]) -> None:
-        self._columns, self._names = columns, answer_names(columns)
-        kinds = {
-            self._names["label"]: pa.string(),
-            self._names["score"]: pa.float32(),
-            self._names["error"]: pa.string(),
-        }
+        self._columns, self._names = columns, answer_names(columns, self._answer)
+        kinds = {self._names[name]: _ANSWER_KINDS[name] for name in self._answer}
         self._schema = pa.schema([*columns.items(), *kinds.items()])
         if self._format == ".parquet":
             self._parquet = pq.ParquetWriter(self._stream, self._schema, compression="zstd")
@@ -141,8 +141,8 @@ class _Writer:
 class _Late(_Writer):
     """Keeps rows in a temporary file until all columns are known."""
 
-    def __init__(self, stream: BinaryIO, format: str):
-        super().__init__(stream, format)
+    def __init__(self, stream: BinaryIO, format: str, answer: tuple[str, ...]):
+        super().__init__(stream, format, answer)
         self._spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
         self._found: dict[str, pa.DataType] = {}
 
@@ -150,7 +150,7 @@ class _Late(_Writer):
         cells = {name: plain(value) for name, value in (line.cells or {}).items()}
         for name, value in cells.items():
             self._found[name] = _joined(self._found.get(name, pa.null()), _type(value))
-        self._spool.write(_json_line([cells, {name: answer.get(name) for name in _ANSWER}]))
+        self._spool.write(_json_line([cells, {name: answer.get(name) for name in self._answer}]))
 
     def close(self) -> None:
         self._spool.seek(0)

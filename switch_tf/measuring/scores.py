@@ -7,9 +7,13 @@ import numpy as np
 from switch_tf.artifacts.base import Predictor
 from switch_tf.data.examples import Examples, encode_labels
 from switch_tf.measuring.fusion import expected_calibration_error
+from switch_tf.measuring.rejecting import measure_rejection
+from switch_tf.runs.rejection import Rejection, label_list
 
 _TEXT_BATCH = 1024
 _CONFUSIONS = 20  # kept, the most frequent ones
+_FIGURES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
+_NOTHING: dict[str, Any] = {"n": 0, **dict.fromkeys(_FIGURES), "per_label": {}, "confusions": []}
 
 
 def evaluate(model: Predictor, examples: Examples) -> dict[str, Any]:
@@ -17,18 +21,30 @@ def evaluate(model: Predictor, examples: Examples) -> dict[str, Any]:
 
     Returns:
         n, accuracy, macro_f1 (over the labels that occur or are answered), log_loss (nats), calibration_error (0 to 1,
-        of 15 bins), per_label (precision, recall, f1, support) and confusions, of `confusions`.
+        of 15 bins), per_label (precision, recall, f1, support) and confusions, of `confusions`. All of them are of the
+        most probable label. Of a model with a reject threshold they leave out texts whose label is the reject label, and
+        are None where no others are left; rejection, of `measure_rejection`, has what becomes of all texts.
 
     Raises:
         DataError: an example has a label that the model does not know.
     """
-    expected = encode_labels(examples, model.labels)  # [n]
+    expected = encode_labels(examples, label_list(model.labels, model.rejection))  # [n]
     answers = [model.probabilities(texts) for texts in examples.text_batches(_TEXT_BATCH)]
-    return score(np.concatenate(answers), expected, model.labels)
+    return score(np.concatenate(answers), expected, model.labels, model.rejection)
 
 
-def score(probabilities: np.ndarray, expected: np.ndarray, labels: list[str]) -> dict[str, Any]:
-    """The same from probabilities, float [n, classes], and label indices, int [n]."""
+def score(
+    probabilities: np.ndarray, expected: np.ndarray, labels: list[str], rejection: Rejection | None = None
+) -> dict[str, Any]:
+    """The same from probabilities, float [n, classes], and label indices, int [n]; `classes` is the reject label's."""
+    if rejection is None:
+        return _score(probabilities, expected, labels)
+    known = expected < len(labels)
+    figures = _score(probabilities[known], expected[known], labels) if known.any() else _NOTHING
+    return figures | {"rejection": measure_rejection(probabilities, expected, rejection)}
+
+
+def _score(probabilities: np.ndarray, expected: np.ndarray, labels: list[str]) -> dict[str, Any]:
     from sklearn.metrics import f1_score, precision_recall_fscore_support
 
     answered = probabilities.argmax(axis=1)  # [n]

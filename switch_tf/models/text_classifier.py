@@ -14,6 +14,7 @@ from switch_tf.errors import DataError, RunError
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import FusedClassifier, read_classifier
 from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
+from switch_tf.runs.rejection import Rejection, label_list
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.from_strings import KerasText
 from switch_tf.text.given import check_texts
@@ -26,7 +27,8 @@ class TextClassifier(tf.Module):
     """Raw text in, probabilities and label out.
 
     Text inputs answer the label as a string, the `ids` and `bytes` inputs as an index, so that they hold no string
-    operator and compile under XLA.
+    operator and compile under XLA. With a `rejection`, a text whose highest probability is below its threshold is
+    answered by the reject label, whose index is the number of classes; probabilities stay those of the classes.
     """
 
     runtime = "TensorFlow"
@@ -37,10 +39,12 @@ class TextClassifier(tf.Module):
         vocabulary: Sequence[str],
         labels: Sequence[str],
         classifier: SwitchClassifier | FusedClassifier,
+        rejection: Rejection | None = None,
     ):
         super().__init__(name="text_classifier")
         self.spec = config.text
         self._labels, self._vocabulary = list(labels), list(vocabulary)
+        self.rejection = rejection
         self.text = KerasText(config.text, vocabulary)
         self.classifier = classifier
         length = config.text.sequence_length
@@ -60,6 +64,11 @@ class TextClassifier(tf.Module):
     def labels(self) -> list[str]:
         """Class names, in the order of the probabilities; a plain list, where the module holds a tracked one."""
         return list(self._labels)
+
+    @property
+    def label_list(self) -> list[str]:
+        """What a label index means: the class names and, behind them, the reject label where there is one."""
+        return label_list(self._labels, self.rejection)
 
     @property
     def vocabulary(self) -> list[str]:
@@ -123,17 +132,27 @@ class TextClassifier(tf.Module):
 
     def _classify_ids(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = self.classifier(ids, training=False).logits  # [batch, classes]
-        return {"probabilities": tf.nn.softmax(logits), "label": tf.argmax(logits, axis=-1)}
+        probabilities, label = tf.nn.softmax(logits), tf.argmax(logits, axis=-1)
+        if self.rejection is not None:
+            unsure = tf.reduce_max(probabilities, axis=-1) < np.float32(self.rejection.threshold)  # [batch]
+            label = tf.where(unsure, tf.constant(len(self._labels), tf.int64), label)
+        return {"probabilities": probabilities, "label": label}
 
     def _classify_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = self._classify_ids(self.text(text))
-        return answer | {"label": tf.gather(tf.constant(self.labels), answer["label"])}  # [batch]
+        return answer | {"label": tf.gather(tf.constant(self.label_list), answer["label"])}  # [batch]
 
     def _classify_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """As TF Serving's Classify wants it: every class beside its score, for serialized tf.Example with a `text`."""
+        """As TF Serving's Classify wants it: every class beside its score, for serialized tf.Example with a `text`.
+
+        The reject label is one more, and its score is the threshold: the highest score is that of the answer.
+        """
         text = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})["text"]  # [batch]
         scores = self._classify_ids(self.text(text))["probabilities"]  # [batch, classes]
-        return {"classes": tf.broadcast_to(tf.constant(self.labels), tf.shape(scores)), "scores": scores}
+        if self.rejection is not None:
+            threshold = tf.fill([tf.shape(scores)[0], 1], np.float32(self.rejection.threshold))  # [batch, 1]
+            scores = tf.concat([scores, threshold], axis=1)  # [batch, classes + 1]
+        return {"classes": tf.broadcast_to(tf.constant(self.label_list), tf.shape(scores)), "scores": scores}
 
 
 def load_classifier(run: Run, words: int | None = None) -> TextClassifier:
@@ -154,6 +173,6 @@ def load_classifier(run: Run, words: int | None = None) -> TextClassifier:
         kept_ids=len(vocabulary) + FIRST_WORD_ID,
     )
     try:
-        return TextClassifier(run.config, vocabulary, run.labels, classifier)
+        return TextClassifier(run.config, vocabulary, run.labels, classifier, run.rejection)
     except DataError as error:  # of the vocabulary
         raise RunError(f"{run.path / VOCABULARY} is damaged: {error} Restore the file, or train again.") from error

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from switch_tf.reporting.rejection import rejection_remarks, rejection_table
 from switch_tf.reporting.tables import metrics_table, print_table
 
 NAMES = {
@@ -21,6 +22,10 @@ def print_figures(console: Console, title: str, metrics: dict[str, Any]) -> None
     """The figures of a run by split, those of the models beside it, and a warning if there is reason for one."""
     splits = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
     print_table(console, metrics_table(title, splits))
+    if "rejection" in metrics["validation"]:
+        print_table(console, rejection_table(splits))
+        for line in rejection_remarks(metrics["validation"]["rejection"]):
+            console.print(line, highlight=False, soft_wrap=True)
     comparison = metrics.get("comparison")
     if comparison is None:  # a run of before there was one
         return

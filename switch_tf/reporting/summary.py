@@ -33,6 +33,7 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
         "|---|---|---|---|---|",
         *rows,
         "",
+        *_rejection(splits),
         *_comparison(metrics),
         "| label | texts | precision | recall | F1 |",
         "|---|---|---|---|---|",
@@ -41,6 +42,28 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
         "![loss, accuracy and dropped tokens by epoch](history.png)",
     ]
     files.write_text(run.path / "summary.md", "\n".join(lines) + "\n")
+
+
+def _rejection(splits: dict[str, Any]) -> list[str]:
+    """What the reject threshold does, if there is one."""
+    figures = {name: each["rejection"] for name, each in splits.items() if "rejection" in each}
+    if not figures:
+        return []
+    first = next(iter(figures.values()))
+    label = first["label"].replace("`", "'")
+    return [
+        f"Below a probability of {first['threshold']:.4f} a text is answered `{label}`:",
+        "",
+        "| split | texts | coverage | precision among answered |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {each['n']:,} | {each['coverage']:.4f} | "
+            + ("" if each["precision"] is None else f"{each['precision']:.4f}")
+            + " |"
+            for name, each in figures.items()
+        ),
+        "",
+    ]
 
 
 def _comparison(metrics: dict[str, Any]) -> list[str]:

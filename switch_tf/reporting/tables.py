@@ -110,6 +110,8 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 def label_tables(figures: dict[str, Any]) -> list[Table]:
     """Precision, recall and F1 of each label; of many labels the worst ones, and what is most often taken for what."""
     each, count = figures["per_label"], len(figures["per_label"])
+    if not each:  # no text has a class
+        return []
     if count <= MANY_LABELS:
         return [_label_table("", each)]
     occurring = [(label, row) for label, row in each.items() if row["support"]]

@@ -4,6 +4,7 @@
     weights.safetensors   the best epoch's weights, float32
     vocabulary.txt        one word a line; line i (from 0) has id i + 2
     labels.json           class names, in the order of the probabilities
+    reject.json           the reject threshold and what it was measured to do, where there is one
     data.json             the folder's format, and what it was trained on: names, columns, sizes, fingerprints
     metrics.json          figures on validation and test data
     history.csv           one row of figures per epoch
@@ -24,21 +25,25 @@ from switch_tf import checksums, files
 from switch_tf.config import Config, config_from_dict, config_to_dict
 from switch_tf.errors import ConfigError, RunError
 from switch_tf.runs.labels import labels_problem
+from switch_tf.runs.rejection import Rejection, read_rejection, rejection_problem
 from switch_tf.settings import read_toml
 
 CONFIG = "config.toml"
 WEIGHTS = "weights.safetensors"
 VOCABULARY = "vocabulary.txt"
 LABELS = "labels.json"
+REJECT = "reject.json"
 DATA = "data.json"
 METRICS = "metrics.json"
 HELD_OUT = "held_out.parquet"
 MANIFEST = "manifest.json"
 SETTINGS = (CONFIG, DATA, LABELS, VOCABULARY)  # what a manifest describes while training goes on
 DESCRIBED = (*SETTINGS, HELD_OUT, METRICS, WEIGHTS)  # and in the end
-# Of the folder. 1 had no number, and wrote text.byte_length down where nobody had asked for it; 2 had no manifest.
-FORMAT = 3
+# Of the folder. 1 had no number, and wrote text.byte_length down where nobody had asked for it; 2 had no manifest;
+# 4 has a reject threshold, which a release of before would pass over. A folder without one is written as 3.
+FORMAT = 4
 _FIRST_WITH_MANIFEST = 3
+_FIRST_WITH_REJECT = 4
 _VOCABULARY_LIMIT = 2**30  # bytes: far above a million words
 
 UNFINISHED = ".unfinished"
@@ -55,6 +60,7 @@ class Run:
         labels: class names, in the order of the probabilities.
         vocabulary: words, the first of which has id 2.
         data: what it was trained on.
+        rejection: when it answers by no class, or None.
         checked: whether its files are those that its manifest names; False in a folder of a format without one.
     """
 
@@ -64,6 +70,7 @@ class Run:
     vocabulary: list[str]
     data: dict[str, Any]
     checked: bool = True
+    rejection: Rejection | None = None
 
 
 def unfinished(path: Path) -> Path:
@@ -115,7 +122,9 @@ def open_run(path: Path) -> Run:
         )
     if not checked and data.get("format", 1) >= _FIRST_WITH_MANIFEST:
         raise RunError(f"{path} has lost its {MANIFEST}, which tells whether it is whole. Restore it, or train again.")
-    return Run(path, config, _read_labels(path), read_vocabulary(path / VOCABULARY), data, checked)
+    labels = _read_labels(path)
+    rejection = _read_rejection(path, labels) if number >= _FIRST_WITH_REJECT else None
+    return Run(path, config, labels, read_vocabulary(path / VOCABULARY), data, checked, rejection)
 
 
 def write_manifest(folder: Path, names: Sequence[str] = DESCRIBED) -> None:
@@ -124,6 +133,8 @@ def write_manifest(folder: Path, names: Sequence[str] = DESCRIBED) -> None:
     Raises:
         RunError: one is missing, or the manifest cannot be written.
     """
+    if names == DESCRIBED and (folder / REJECT).exists():
+        names = [*names, REJECT]
     with files.refusing(folder / MANIFEST):
         described = {name: checksums.describe(folder / name) for name in names}
     files.write_json(folder / MANIFEST, {"files": described})
@@ -183,7 +194,8 @@ def write_settings(
 
     files.write_text(folder / VOCABULARY, "".join(f"{word}\n" for word in vocabulary))
     files.write_json(folder / LABELS, labels)
-    files.write_json(folder / DATA, {"format": FORMAT, **data})
+    number = FORMAT if config.train.reject is not None else _FIRST_WITH_REJECT - 1
+    files.write_json(folder / DATA, {"format": number, **data})
     files.write_text(folder / CONFIG, tomli_w.dumps(config_to_dict(config)))
     write_manifest(folder, SETTINGS)
 
@@ -217,3 +229,20 @@ def _read_labels(path: Path) -> list[str]:
     if problem:
         raise RunError(f"The labels in {path / LABELS} {problem}. Restore the file, or train again.")
     return labels
+
+
+def write_rejection(folder: Path, rejection: Rejection, measured: dict[str, Any]) -> None:
+    """The threshold, and what it was measured to do when it was chosen.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    files.write_json(folder / REJECT, rejection.as_dict() | measured)
+
+
+def _read_rejection(path: Path, labels: list[str]) -> Rejection:
+    value = files.read_json(path / REJECT)
+    problem = rejection_problem(value, labels)
+    if problem:
+        raise RunError(f"{path / REJECT} {problem}. Restore the file, or train again.")
+    return read_rejection(value)

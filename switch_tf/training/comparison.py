@@ -23,7 +23,7 @@ from switch_tf.training.steps import Encoded
 from switch_tf.training.trainer import logits_in_batches
 
 _TWIN = "twin"  # folder in that of an unfinished run
-_DETAILS = ("per_label", "confusions")  # that a comparison leaves out
+_DETAILS = ("per_label", "confusions", "rejection")  # that a comparison leaves out
 
 
 class Splits(NamedTuple):
@@ -76,7 +76,7 @@ def compare_baselines(
 
 
 def brief(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures without those of each label."""
+    """Figures without those of each label and of a threshold."""
     return {name: value for name, value in figures.items() if name not in _DETAILS}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from switch_tf import files
-from switch_tf.config import Config, config_from_dict
+from switch_tf.config import Config, config_from_dict, without_threshold
 from switch_tf.data.examples import (
     Examples,
     encode_labels,
@@ -34,6 +34,7 @@ from switch_tf.settings import read_toml
 from switch_tf.text.byte_codes import changed_share
 from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID
 from switch_tf.timing import timed
+from switch_tf.training.threshold import choose_threshold, refuse_reject_label
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
@@ -81,6 +82,8 @@ def train(
         DataError: the data cannot be used.
         RunError: the folder exists, holds an unfinished training, holds none to resume, or another process is training
             into it; or there is not enough memory.
+        ConfigError: the reject label is a class; or `train.reject` cannot be reached, which leaves an unfinished
+            training to go on from, with another `train.reject` if need be.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     folder, request = unfinished(output), request.resolved()
@@ -98,7 +101,9 @@ def train(
         else:
             description["survey"] = _survey(config, prepared, vocabulary, request.label_column)
             files.remove_parts(folder)
-            run.write_manifest(folder, run.SETTINGS)  # of a training cut off at its very end: the rest comes again
+            # The manifest is that of the settings again, after a training cut off at its very end: the rest comes again.
+            # The settings are written too, for a threshold that is another now.
+            run.write_settings(folder, config, prepared.labels, vocabulary, description)
         if tell is not None:
             tell(description["survey"])
         going = Run(folder, config, prepared.labels, vocabulary, description)
@@ -115,9 +120,12 @@ def _train(
 
     try:
         fitted = _fit(going, prepared, progress)
+        with timed("Choosing the reject threshold"):
+            rejection = choose_threshold(going, prepared.validation, fitted.fusion)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         problem = f"The memory does not suffice to train with batches of {going.config.train.batch_size} texts"
         raise RunError(f"{problem}. Remove {going.path} and train again with a smaller train.batch_size.") from error
+    going = replace(going, rejection=rejection)
     cpu_seconds = None if cpu_started is None else round(time.process_time() - cpu_started, 1)
     # A resumed training did not see its first part: it took no less than its epochs.
     seconds = max(time.perf_counter() - started, sum(row["seconds"] for row in fitted.history))
@@ -164,12 +172,14 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
 
     Raises:
         DataError: they cannot be used.
+        ConfigError: the reject label is one of theirs.
     """
     everything = in_memory["data"] if "data" in in_memory else read_data(request)
     labels = label_names(everything)
     test = in_memory["test"] if "test" in in_memory else read_test(request)
     if test is not None:
         encode_labels(test, labels)
+    refuse_reject_label(config, labels, request.data)
     training, validation = split_validation(everything, config.train.validation_share, config.train.seed)
     return Prepared(labels, training, validation, test, fingerprint(everything))
 
@@ -265,7 +275,8 @@ def _check_folders(output: Path, folder: Path, resume: bool) -> None:
 
 def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> list[str]:
     """The vocabulary of an unfinished training, if it was started with the same settings and data."""
-    if config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)) != config:
+    kept = config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG))
+    if without_threshold(kept) != without_threshold(config):
         raise RunError(f"{folder} was started with other settings. Resume without settings: they are kept there.")
     run.check_manifest(folder, run.SETTINGS)
     started_with = files.read_json(folder / run.DATA)
@@ -312,7 +323,8 @@ def _measure(
     }
     if fusion is not None:  # the wide path has been refitted on the validation texts: what counts is before that
         expected = encode_labels(prepared.validation, finished.labels)
-        metrics = {"validation": score(fusion.validation, expected, finished.labels), **metrics}
+        validation = score(fusion.validation, expected, finished.labels, finished.rejection)
+        metrics = {"validation": validation, **metrics}
         metrics["fusion"] = fusion.figures
     metrics["changed_by_byte_length"] = {
         name: _changed_by_byte_length(classifier, examples)
