@@ -1,7 +1,8 @@
 """Asks an exported ONNX model through ONNX Runtime, for the gate."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from switch_tf.export.onnx_file.stored import read_part, spoken_labels
 from switch_tf.export.options import Door
 from switch_tf.export.proof.readback import Part
 from switch_tf.export.proof.runner import in_batches, named, precision_of
+from switch_tf.runs.rejection import label_list
 
 
 class OnnxRunner:
@@ -29,6 +31,7 @@ class OnnxRunner:
         self.precision = precision_of(self._model.facts, path)
         self.admits_invalid_utf8 = self.door != "text"
         self._content = content
+        self._names = label_list(self._model.labels, self._model.rejection)
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
         """The answers to all texts, as `in_batches` has it.
@@ -43,9 +46,13 @@ class OnnxRunner:
         return [self._model.tokenize(texts)]
 
     def named_labels(self) -> Mapping[str, list[str]]:
-        """The class names in the metadata, and those that the output `label` is made of."""
+        """The labels in the metadata, and those that the output `label` is made of."""
         spoken = spoken_labels(onnx.load_from_string(self._content))
-        return {"its metadata": self._model.labels} | ({} if spoken is None else {"its output label": spoken})
+        return {"its metadata": self._names} | ({} if spoken is None else {"its output label": spoken})
+
+    def named_rejections(self) -> Mapping[str, Any]:
+        """What the metadata say."""
+        return {"its metadata": json.loads(self._model.facts.get("reject", "null"))}
 
     def parts(self) -> list[Part]:
         """All that the graph uses."""
@@ -58,7 +65,7 @@ class OnnxRunner:
             ids, (probabilities, label) = feed["ids"], model.run(["probabilities", "label"], feed)
         else:
             ids, probabilities, label = model.run(["ids", "probabilities", "label"], model.feed(texts))
-        spoken = label.ravel().tolist() if self.door == "text" else named(model.labels, label)
+        spoken = label.ravel().tolist() if self.door == "text" else named(self._names, label)
         return Answers(ids, probabilities, spoken)
 
 

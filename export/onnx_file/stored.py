@@ -12,9 +12,9 @@ from switch_tf.export.proof.readback import Holds, Part, Stored
 from switch_tf.text.spec import FIRST_WORD_ID
 
 _HOLDS: dict[str, frozenset[Holds]] = {
-    "text": frozenset({"weights", "words"}),
-    "ids": frozenset({"weights", "words"}),
-    "bytes": frozenset({"weights", "bytes"}),
+    "text": frozenset({"weights", "words", "threshold"}),
+    "ids": frozenset({"weights", "words", "threshold"}),
+    "bytes": frozenset({"weights", "bytes", "threshold"}),
 }
 
 

@@ -65,15 +65,20 @@ class Rounding(NamedTuple):
     mean_abs_diff: float
     max_abs_diff: float
     changed: float
+    rejected: float
 
     def changed_share(self, texts: int) -> float:
         """The share of labels that may change; two texts always may."""
         return max(self.changed, 2 / max(1, texts))
 
+    def rejected_share(self, texts: int) -> float:
+        """The share of texts that a reject threshold may decide otherwise; two texts always may be."""
+        return max(self.rejected, 2 / max(1, texts))
+
 
 ROUNDING: dict[Precision, Rounding] = {
-    "float16": Rounding(mean_abs_diff=5e-4, max_abs_diff=0.1, changed=0.005),
-    "int8": Rounding(mean_abs_diff=0.02, max_abs_diff=0.3, changed=0.02),
+    "float16": Rounding(mean_abs_diff=5e-4, max_abs_diff=0.1, changed=0.005, rejected=0.01),
+    "int8": Rounding(mean_abs_diff=0.02, max_abs_diff=0.3, changed=0.02, rejected=0.04),
 }
 
 

@@ -7,7 +7,7 @@ An artifact passes when all of this holds; `switch_tf.export.proof.bounds` has t
 - its front-ends give every word of the vocabulary its id, alone and between others;
 - every expert that any word or pair of words reaches has been visited by those texts;
 - every weight and table of the run is found in it when it is read back;
-- its labels stand in the right order wherever a user may read them;
+- its labels stand in the right order wherever a user may read them, and its reject threshold as the run has it;
 - a smaller one (quantized, or with fewer words) keeps its accuracy on labelled texts.
 """
 
@@ -188,17 +188,24 @@ class Proof:
         held = frozenset[str]().union(*(part.holds for part in parts))
         tables = self.model.numeric_text.stored_arrays() if "bytes" in held else {}
         words = {word: number for number, word in enumerate(self.model.vocabulary, FIRST_WORD_ID)}
-        expected = Expected(self.model.stored_arrays(), self.model.folded_arrays(), tables, words)
+        threshold = None if self.model.rejection is None else self.model.rejection.threshold
+        expected = Expected(self.model.stored_arrays(), self.model.folded_arrays(), tables, words, threshold)
         arrays = ("weights" in held) * len(expected.weights) + len(tables) + ("words" in held)
         problems = read_back(parts, expected) + self._other_labels(runner)
         return _Written(problems, arrays, time.perf_counter() - started)
 
     def _other_labels(self, runner: Runner) -> list[str]:
-        """Where the class names are not those of the run, in their order."""
+        """Where the labels are not those of the run, in their order, or the threshold or the reject label is not."""
+        labels, rejection = self.model.label_list, self.model.rejection
+        threshold = None if rejection is None else rejection.as_dict()
         return [
-            f"{place} says the labels are {labels}: expected {self.model.labels}"
-            for place, labels in runner.named_labels().items()
-            if labels != self.model.labels
+            f"{place} says the labels are {said}: expected {labels}"
+            for place, said in runner.named_labels().items()
+            if said != labels
+        ] + [
+            f"{place} says of the reject threshold {said}: expected {threshold}"
+            for place, said in runner.named_rejections().items()
+            if said != threshold
         ]
 
     def _measure(self, runner: Runner, comparison: Comparison) -> Comparison:
@@ -210,7 +217,7 @@ class Proof:
         comparison = with_accuracy(comparison, accuracy, self.accuracy, max_loss / 100)
         if runner.precision == "float32":
             return comparison
-        return with_rounding(comparison, answers.probabilities, self._probabilities)
+        return with_rounding(comparison, answers.probabilities, self._probabilities, self.model.rejection)
 
     @cached_property
     def _examples(self) -> Examples:

@@ -14,11 +14,13 @@ import numpy as np
 from switch_tf.artifacts.base import Answers
 from switch_tf.errors import ModelError
 from switch_tf.export.options import Door, Precision
-from switch_tf.export.proof import bounds
+from switch_tf.export.proof import bounds, rejecting
 from switch_tf.export.proof.reference import Reference
 from switch_tf.export.proof.runner import Runner
+from switch_tf.runs.rejection import Rejection, label_indexes
 
 BATCH_SIZES = (64, 7, 1)
+_OF_A_THRESHOLD = ("rejected", "threshold_ties", "rejections_changed")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Comparison:
     routing_ties: int  # near-tie texts over the bound
     batch_invariance: float  # largest difference of a probability between two answers, such ties left out
     problems: list[str]
+    rejected: int | None = None  # texts that the trained model rejects; None without a reject threshold
+    threshold_ties: int | None = None  # texts at the threshold that the artifact decides otherwise
     words: int = 0  # of the vocabulary, each asked alone and between others; 0 where ids go in
     words_equal: int = 0  # that had the right ids everywhere
     arrays: int = 0  # weights and tables of the run that were read back from the artifact
@@ -46,16 +50,21 @@ class Comparison:
     max_loss: float | None = None  # of accuracy, that is allowed
     mean_abs_diff: float | None = None  # of a quantized artifact's probabilities, on the same
     labels_changed: float | None = None  # share of the same
+    rejections_changed: float | None = None  # share of the same that is rejected by one of the two alone
 
     @property
     def ok(self) -> bool:
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, which has no word for a number that is none: null stands for it."""
+        """For JSON, which has no word for a number that is none: null stands for it.
+
+        What is of a reject threshold is left out where there is none.
+        """
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
+            if value is not None or key not in _OF_A_THRESHOLD
         }
 
 
@@ -81,13 +90,16 @@ def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Com
     relabelled = ~labels_equal & exact  # [n]
     varies = variation > invariance_bound  # [n]
     ties = reference.near_tie & (off | relabelled | varies) & exact  # [n]
+    contradictory = np.any([rejecting.contradictory(each, reference) for each in answers], axis=0)  # [n]
+    flips = relabelled & rejecting.threshold_ties(answers, reference) & ~(ties | off | contradictory)  # [n]
     far = ties & (np.maximum(differences, variation) > bounds.NEAR_TIE_BOUND)  # [n]
     bound = f"off by more than {bounds.PROBABILITY_BOUND:g}" if exact else "that are no numbers"
     varying = f"probabilities that differ by more than {invariance_bound:g} between batch sizes or signatures"
     found = [
         (~ids_equal, "other token ids"),
         (off & ~ties, f"probabilities {bound}"),
-        (relabelled & ~ties, "another label"),
+        (relabelled & ~ties & ~flips, "another label"),
+        (contradictory, "a label that does not follow from its own probabilities and the reject threshold"),
         (far, f"a near-tie off by more than {bounds.NEAR_TIE_BOUND:g}"),
         (varies & ~ties, varying),
     ]
@@ -97,6 +109,8 @@ def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Com
             f"at most {bounds.NEAR_TIE_SHARE:.1%} of the texts, and so many by chance less than once in 1,000"
         )
         problems.append(f"{ties.sum()} near-ties over the bound among {len(texts)} texts: expected {expected_share}")
+    if bounds.too_many_near_ties(rejecting.distinct(flips, reference), len(texts)):
+        problems.append(f"{flips.sum()} texts at the reject threshold among {len(texts)} are decided otherwise")
     if any(not np.array_equal(other.ids, received.ids) for other in others):
         problems.append("token ids depend on the batch size")
     return Comparison(
@@ -111,6 +125,8 @@ def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Com
         routing_ties=int(ties.sum()),
         batch_invariance=float(np.max(np.where(ties, 0.0, variation), initial=0.0)),
         problems=problems,
+        rejected=None if reference.rejection is None else int(rejecting.rejected(expected, reference).sum()),
+        threshold_ties=None if reference.rejection is None else int(flips.sum()),
     )
 
 
@@ -138,13 +154,17 @@ def with_accuracy(comparison: Comparison, accuracy: float, of_trained_model: flo
     )
 
 
-def with_rounding(comparison: Comparison, received: np.ndarray, expected: np.ndarray) -> Comparison:
+def with_rounding(
+    comparison: Comparison, received: np.ndarray, expected: np.ndarray, rejection: Rejection | None = None
+) -> Comparison:
     """The comparison of a quantized artifact, judged by its probabilities on labelled texts besides.
 
     Args:
         received: float32 [n, classes], the artifact's.
         expected: the same of the trained model, with the words that the artifact has.
+        rejection: when both answer by no class.
     """
+    comparison = _with_rejections(comparison, received, expected, rejection)
     differences = np.max(np.abs(received - expected), axis=1)  # [n]
     mean, changed = float(np.mean(differences)), float(np.mean(received.argmax(axis=1) != expected.argmax(axis=1)))
     limits = bounds.ROUNDING[comparison.precision]
@@ -158,6 +178,20 @@ def with_rounding(comparison: Comparison, received: np.ndarray, expected: np.nda
     if not largest <= limits.max_abs_diff:
         problems.append(f"a probability off by {largest:.1e}: expected at most {limits.max_abs_diff:g} of rounding")
     return replace(comparison, mean_abs_diff=mean, labels_changed=changed, max_abs_diff=largest, problems=problems)
+
+
+def _with_rejections(
+    comparison: Comparison, received: np.ndarray, expected: np.ndarray, rejection: Rejection | None
+) -> Comparison:
+    """The comparison with the share of texts that rounding took over the threshold, one way or the other."""
+    if rejection is None:
+        return comparison
+    both = [label_indexes(each, rejection) == each.shape[1] for each in (received, expected)]
+    changed, limits, problems = float(np.mean(both[0] != both[1])), bounds.ROUNDING[comparison.precision], []
+    if not changed <= limits.rejected_share(len(received)):
+        expected_share = f"at most {limits.rejected_share(len(received)):.2%}"
+        problems.append(f"{changed:.2%} of the texts rejected or answered otherwise: expected {expected_share}")
+    return replace(comparison, rejections_changed=changed, problems=comparison.problems + problems)
 
 
 def first(wrong: np.ndarray, texts: Sequence[bytes], problem: str) -> str:

@@ -26,7 +26,7 @@ SCALE_TOLERANCE = 1e-6  # relative: scales are made in float32 or float64
 _HALF = 0.5 * (1 + 1e-5)  # of a scale: the division that rounds is itself rounded
 _LARGEST_INT8 = 127
 
-Holds = Literal["weights", "words", "bytes"]
+Holds = Literal["weights", "words", "bytes", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Part:
 
     Attributes:
         where: what messages call it; "" for an artifact of one part.
-        holds: what of the run must be in it: its weights, the words of its string front-end with their ids, or the
-            tables of its bytes front-end.
+        holds: what of the run must be in it: its weights, the words of its string front-end with their ids, the tables
+            of its bytes front-end, or its reject threshold, if it has one.
         stored: the arrays.
         words: the ids that its string front-end gives, by word; None where it has none.
         folded: whether its converter multiplies constants into weights.
@@ -72,12 +72,14 @@ class Expected(NamedTuple):
         folded: those of the weights that the graph multiplies by a constant afterwards, multiplied by it.
         tables: of the bytes front-end, integers by name.
         words: the id of each word of the vocabulary.
+        threshold: the reject threshold, a float32 number, if there is one.
     """
 
     weights: Mapping[str, np.ndarray]
     folded: Mapping[str, np.ndarray]
     tables: Mapping[str, np.ndarray]
     words: Mapping[str, int]
+    threshold: float | None = None
 
 
 def read_back(parts: Sequence[Part], expected: Expected) -> list[str]:
@@ -91,6 +93,8 @@ def read_back(parts: Sequence[Part], expected: Expected) -> list[str]:
             found += _not_held(part, expected.tables, {})
         if "words" in part.holds:
             found += _other_words(part.words or {}, expected.words)
+        if "threshold" in part.holds and expected.threshold is not None:
+            found += _no_threshold(part, expected.threshold)
         problems += [f"{part.where}: {problem}" if part.where else problem for problem in found]
     return problems
 
@@ -104,6 +108,14 @@ def _not_held(part: Part, arrays: Mapping[str, np.ndarray], folded: Mapping[str,
         versions = [array, folded[name]] if name in folded else [array]
         if array.size > 1 and not any(holds(each, version) for version in versions for each in candidates):
             yield _missing(name, array, candidates)
+
+
+def _no_threshold(part: Part, threshold: float) -> Iterator[str]:
+    """The reject threshold is a single number that is compared with, and so nothing that a converter may fold."""
+    numbers = [each.values.item() for each in part.stored if each.values.size == 1 and each.values.dtype == np.float32]
+    if threshold not in numbers:
+        nearest = min(numbers, key=lambda number: abs(number - threshold), default=None)
+        yield f"the reject threshold {threshold!r} is not stored as the run has it: the nearest number is {nearest!r}"
 
 
 def holds(stored: Stored, array: np.ndarray) -> bool:

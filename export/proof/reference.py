@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from switch_tf.artifacts.base import Answers
+from switch_tf.runs.rejection import Rejection
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -21,11 +22,18 @@ Visited = list[np.ndarray]  # for each Switch layer, bool [experts]: whether a t
 
 
 class Reference(NamedTuple):
-    """The trained model's answers, which texts are near-ties, bool [n], and the experts that the texts visit."""
+    """The trained model's answers, which texts are near-ties, bool [n], and the experts that the texts visit.
+
+    Attributes:
+        labels: class names.
+        rejection: when it answers by no class, or None.
+    """
 
     answers: Answers
     near_tie: np.ndarray
     visited: Visited
+    labels: Sequence[str] = ()
+    rejection: Rejection | None = None
 
 
 @contextmanager
@@ -65,7 +73,8 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
             ties.append(_near_ties(reports, ids[-1] != 0, batch=len(text)))
             visits.append([each.any(axis=0) for each in find_visited(reports)])
     answers = Answers(np.concatenate([each.numpy() for each in ids]), np.concatenate(probabilities), labels)
-    return Reference(answers, np.concatenate(ties), [np.any(layer, axis=0) for layer in zip(*visits, strict=True)])
+    visited = [np.any(layer, axis=0) for layer in zip(*visits, strict=True)]
+    return Reference(answers, np.concatenate(ties), visited, model.labels, model.rejection)
 
 
 def join(first: Reference, second: Reference) -> Reference:
@@ -76,7 +85,8 @@ def join(first: Reference, second: Reference) -> Reference:
         first.answers.labels + second.answers.labels,
     )
     visited = [np.logical_or(*layers) for layers in zip(first.visited, second.visited, strict=True)]
-    return Reference(answers, np.concatenate([first.near_tie, second.near_tie]), visited)
+    near_tie = np.concatenate([first.near_tie, second.near_tie])
+    return first._replace(answers=answers, near_tie=near_tie, visited=visited)
 
 
 def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What asks an artifact through its own runtime, one for each format; a new format joins by adding one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class Runner(Protocol):
 
     def named_labels(self) -> Mapping[str, list[str]]:
         """The class names in their order, by the place where a user finds them."""
+        ...
+
+    def named_rejections(self) -> Mapping[str, Any]:
+        """The reject threshold and label as `Rejection.as_dict` has them, by the place where they stand, or None."""
         ...
 
     def parts(self) -> Sequence[Part]:

@@ -76,13 +76,17 @@ def _ask(
     raw = [pack(batch) for batch in batches]
     ids = [signatures["tokenize_bytes"](bytes=batch)["ids"] for batch in raw]
     said = [signatures["bytes"](bytes=batch) for batch in raw]
-    keep("bytes", ids, said, [names[index] for answer in said for index in answer["label"].numpy()])
+    keep("bytes", ids, said, [_named(index, names) for answer in said for index in answer["label"].numpy().tolist()])
 
     batches = [words[start : start + word_size] for start in range(0, len(words), word_size)]
     text_ids = [signatures["tokenize"](text=tf.constant(batch, tf.string))["ids"] for batch in batches]
     bytes_ids = [signatures["tokenize_bytes"](bytes=pack(batch))["ids"] for batch in batches]
     answers["text/word_ids"], answers["bytes/word_ids"] = np.concatenate(text_ids), np.concatenate(bytes_ids)
     return answers
+
+
+def _named(index: int, names: list[str]) -> str:
+    return names[index] if 0 <= index < len(names) else f"no label: index {index}"
 
 
 def _split(content: bytes, lengths: list[int]) -> list[bytes]:

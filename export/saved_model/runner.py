@@ -8,12 +8,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from switch_tf import files
 from switch_tf.artifacts.base import Answers, checked_labels, ids_batch
-from switch_tf.artifacts.saved_model import SAVED_MODEL_LABELS
+from switch_tf.artifacts.saved_model import SAVED_MODEL_LABELS, SAVED_MODEL_REJECT, read_assets
 from switch_tf.errors import ModelError, ParityError
 from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof.readback import Part
@@ -114,16 +114,23 @@ class SavedModelRunner:
             f"constant {number} of its graphs": each for number, each in enumerate(spoken)
         }
 
+    def named_rejections(self) -> Mapping[str, Any]:
+        """What the assets say."""
+        return {f"assets/{SAVED_MODEL_REJECT}": self._read_assets()[1]}
+
     def parts(self) -> list[Part]:
-        """The checkpoint and the words."""
+        """The checkpoint, the words, and the constants of signatures that a threshold is among."""
         return read_text_parts(self.folder, self.path)
 
     def _read_labels(self) -> list[str]:
+        return self._read_assets()[0]
+
+    def _read_assets(self) -> tuple[list[str], Any]:
         try:
-            labels = json.loads(files.read_bytes(self.folder / "assets" / SAVED_MODEL_LABELS))
+            labels, reject = read_assets(self.folder)
         except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"{self.path} does not name its classes: {error}. Export it again.") from error
-        return checked_labels(labels, None, f"the assets of {self.path}")
+        return checked_labels(labels, None, f"the assets of {self.path}"), reject
 
     def _ask_loader(
         self, texts: Sequence[bytes], batch_sizes: Sequence[int], labels: list[str]
@@ -153,7 +160,7 @@ class SavedModelRunner:
             answers["text"] += [
                 Answers(tokens["ids"], default["probabilities"], _decode(default["label"])),
                 _of_indexes(tokens, of_ids["probabilities"], of_ids["label"], labels),
-                _of_indexes(tokens, classified["scores"], classified["scores"].argmax(axis=1), labels),
+                _of_classes(tokens, classified["scores"], default["probabilities"].shape[-1], labels),
             ]
             answers["bytes"] += [
                 _of_indexes(raw_tokens, each["probabilities"], each["label"], labels) for each in (of_bytes, of_raw_ids)
@@ -228,8 +235,12 @@ class _BytesRunner:
         """Those of the assets, which the index that it answers means."""
         return {f"assets/{SAVED_MODEL_LABELS}": self._runner.named_labels()[f"assets/{SAVED_MODEL_LABELS}"]}
 
+    def named_rejections(self) -> Mapping[str, Any]:
+        """What the assets say, of which the index that it answers may be the last."""
+        return self._runner.named_rejections()
+
     def parts(self) -> list[Part]:
-        """The constants of its front-end."""
+        """The constants of its front-end, and those that a threshold is among."""
         return read_bytes_parts(self._runner.folder, self.path)
 
 
@@ -247,6 +258,11 @@ def _round(inputs: Outputs, batch: int, start: int) -> list[Call]:
 def _of_indexes(tokens: Outputs, probabilities: np.ndarray, indexes: np.ndarray, labels: list[str]) -> Answers:
     """The answers of a signature that gives no strings, or no ids."""
     return Answers(tokens["ids"], probabilities, named(labels, indexes))
+
+
+def _of_classes(tokens: Outputs, scores: np.ndarray, classes: int, labels: list[str]) -> Answers:
+    """The answers of `classify`: the class of the highest score, which may be the reject label's, the threshold."""
+    return _of_indexes(tokens, scores[..., :classes], scores.argmax(axis=-1), labels)
 
 
 def _decode(names: np.ndarray) -> list[str]:

@@ -1,6 +1,6 @@
 """What a SavedModel stores, read from its files without running it: its checkpoint, and the constants of its graphs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def read_text_parts(folder: Path, path: str) -> list[Part]:
     return [
         Part("the checkpoint", frozenset({"weights"}), weights),
         Part("the graph", frozenset({"words"}), words=_words(graph)),
+        *_threshold_parts(graph, ("serving_default", "ids", "classify")),
     ]
 
 
@@ -45,6 +46,13 @@ def read_bytes_parts(folder: Path, path: str) -> list[Part]:
     return [
         Part(f"the signature {name}", frozenset({"bytes"}), list(_constants(graph, name)))
         for name in ("bytes", "tokenize_bytes")
+    ] + _threshold_parts(graph, ("bytes",))
+
+
+def _threshold_parts(graph: Any, signatures: Iterable[str]) -> list[Part]:
+    """The constants of signatures that answer by the reject threshold."""
+    return [
+        Part(f"the signature {name}", frozenset({"threshold"}), list(_constants(graph, name))) for name in signatures
     ]
 
 

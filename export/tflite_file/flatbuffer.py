@@ -88,6 +88,19 @@ def store_constants_in_int8(model: Any) -> None:
         subgraph.operators = [*(_dequantize(model, *each) for each in restored.items()), *subgraph.operators]
 
 
+def store_number_in_float32(model: Any, number: float) -> None:
+    """A number that something is compared with, which the converter has rounded to float16: float32, as it was."""
+    rounded, less, dequantize = np.float16(number).tobytes(), _codes(model, "LESS"), _codes(model, "DEQUANTIZE")
+    for subgraph in model.subgraphs:
+        made = {int(each.outputs[0]): each for each in subgraph.operators if each.opcodeIndex in dequantize}
+        compared = {int(index) for each in subgraph.operators if each.opcodeIndex in less for index in each.inputs}
+        for index in compared & set(made):
+            stored = model.buffers[subgraph.tensors[int(made[index].inputs[0])].buffer].data
+            if stored is not None and bytes(stored) == rounded:
+                subgraph.tensors[index].buffer = _add_buffer(model, np.float32([number]).view(np.uint8))
+                subgraph.operators = [each for each in subgraph.operators if each is not made[index]]
+
+
 def shed(model: Any) -> None:
     """Remove what no runtime reads: names of inner tensors, empty records, and a buffer of its own for every value."""
     for subgraph in model.subgraphs:
@@ -167,6 +180,12 @@ def _dequantize(model: Any, stored: int, restored: int) -> Any:
     operator.opcodeIndex = known[0]
     operator.inputs, operator.outputs = np.array([stored], np.int32), np.array([restored], np.int32)
     return operator
+
+
+def _codes(model: Any, name: str) -> set[int]:
+    """The places of a builtin operator among the model's operator codes."""
+    kind = getattr(schema.BuiltinOperator, name)
+    return {place for place, code in enumerate(model.operatorCodes) if code.builtinCode == kind}
 
 
 def _add_buffer(model: Any, data: np.ndarray) -> int:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from switch_tf.export.proof.readback import Part
 from switch_tf.export.proof.runner import in_batches, named, precision_of
 from switch_tf.export.tflite_file import flatbuffer
 from switch_tf.export.tflite_file.stored import read_labels_txt, read_parts
+from switch_tf.runs.rejection import label_list
 
 
 class TFLiteRunner:
@@ -34,6 +36,7 @@ class TFLiteRunner:
         except ValueError as error:
             raise ModelError(f"{path} cannot be read as a TFLite model: {error}. Export it again.") from error
         self._model = TFLitePredictor(content, path=path)
+        self._names = label_list(self._model.labels, self._model.rejection)
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
         """The answers of every signature to all texts, as `in_batches` has it.
@@ -49,14 +52,26 @@ class TFLiteRunner:
         return [self._model.tokenize(texts)]
 
     def named_labels(self) -> Mapping[str, list[str]]:
-        """The class names in both files of the archive, and in the metadata."""
+        """The labels in both files of the archive, and in the metadata."""
         try:
             described = json.loads(self._facts.get("labels", "[]"))
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{self.path} does not name its labels in its metadata. Export it again.") from error
         return {
-            "labels.json in its archive": self._model.labels,
+            "labels.json in its archive": self._names,
             "labels.txt in its archive": read_labels_txt(self._content, self.path),
+            "its metadata": described,
+        }
+
+    def named_rejections(self) -> Mapping[str, Any]:
+        """What the archive and the metadata say."""
+        rejection = self._model.rejection
+        try:
+            described = json.loads(self._facts.get("reject", "null"))
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"{self.path} has a damaged reject threshold in its metadata. Export it again.") from error
+        return {
+            "reject.json in its archive": None if rejection is None else rejection.as_dict(),
             "its metadata": described,
         }
 
@@ -73,4 +88,4 @@ class TFLiteRunner:
         if any(not np.array_equal(answer[name], numeric[name]) for name in answer):
             wrong = "the signatures bytes and ids answer differently"
             raise ParityError(f"{self.path}: {wrong}. Export it again; if that does not help, please report it.")
-        return Answers(ids, answer["probabilities"], named(model.labels, answer["label"]))
+        return Answers(ids, answer["probabilities"], named(self._names, answer["label"]))

@@ -21,8 +21,8 @@ _TYPES: dict[int, Any] = {
     schema.TensorType.INT64: np.int64,
 }
 _HOLDS: Mapping[str, frozenset[Holds]] = {
-    "bytes": frozenset({"weights", "bytes"}),
-    "ids": frozenset({"weights"}),
+    "bytes": frozenset({"weights", "bytes", "threshold"}),
+    "ids": frozenset({"weights", "threshold"}),
     "tokenize": frozenset({"bytes"}),
 }
 
