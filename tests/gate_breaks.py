@@ -19,6 +19,7 @@ from unittest.mock import patch
 import numpy as np
 import onnx
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from conftest import sealed_onnx
 from onnx import numpy_helper
 from tensorflow.core.protobuf import saved_model_pb2
@@ -34,6 +35,7 @@ from switch_tf.layers import dispatch
 from switch_tf.layers.switch_ffn import SwitchFFN
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.runs.rejection import Rejection
 from switch_tf.text import byte_codes
 from switch_tf.text.from_bytes import NumericText
 
@@ -126,13 +128,25 @@ class OnnxSurgeon:
         (entry,) = (each for each in self.model.metadata_props if each.key == key)
         return entry
 
-    def reverse_labels(self, place: str) -> None:
-        if place == "metadata":
-            entry = self.metadata("labels")
-            entry.value = json.dumps(json.loads(entry.value)[::-1])
-        else:
+    def alter(self, place: str, change: Callable[[Any], Any]) -> None:
+        """What the labels (`metadata` or `output`) or the threshold (`reject`) are said to be; None removes it."""
+        if place == "output":
             (names,) = (each for each in self.model.graph.initializer if each.name == "label_names")
-            names.string_data[:] = names.string_data[::-1]
+            said = change([name.decode() for name in names.string_data])
+            names.CopyFrom(numpy_helper.from_array(np.array(said, object), names.name))
+            return
+        entry = self.metadata("labels" if place == "metadata" else "reject")
+        said = change(json.loads(entry.value))
+        if said is None:
+            self.model.metadata_props.remove(entry)
+        else:
+            entry.value = json.dumps(said)
+
+    def invert_rejection(self, threshold: float) -> None:
+        """Texts above the threshold are rejected."""
+        names = {stored.name for stored, _ in self.arrays() if stored.values.size == 1 and stored.values == threshold}
+        (node,) = (each for each in self.model.graph.node if each.op_type == "Less" and each.input[1] in names)
+        node.input[:] = node.input[::-1]
 
 
 class TFLiteSurgeon:
@@ -180,16 +194,31 @@ class TFLiteSurgeon:
     def add_label(self) -> None:
         self.files["labels.json"] = json.dumps([*json.loads(self.files["labels.json"])[:-1], "a", "b"])
 
-    def reverse_labels(self, place: str) -> None:
-        if place == "labels.json":
-            self.files[place] = json.dumps(json.loads(self.files[place])[::-1])
-        elif place == "labels.txt":
-            self.files[place] = "".join(line + "\n" for line in self.files[place].split("\n")[-2::-1])
+    def alter(self, place: str, change: Callable[[Any], Any]) -> None:
+        """What a file of the archive, or the metadata (`metadata` are the labels), says; None removes it."""
+        if place == "labels.txt":
+            self.files[place] = "".join(f"{line}\n" for line in change(self.files[place].split("\n")[:-1]))
+        elif place in self.files:
+            said = change(json.loads(self.files.pop(place)))
+            self.files |= {} if said is None else {place: json.dumps(said)}
         else:
-            (entry,) = (each for each in self.model.metadata if each.name == b"labels")
+            key = b"labels" if place == "metadata" else b"reject"
+            (entry,) = (each for each in self.model.metadata if each.name == key)
             buffer = self.model.buffers[entry.buffer]
-            said = json.dumps(json.loads(bytes(buffer.data))[::-1]).encode()
-            buffer.data = np.frombuffer(said, np.uint8)
+            said = change(json.loads(bytes(buffer.data)))
+            if said is None:
+                self.model.metadata.remove(entry)
+            else:
+                buffer.data = np.frombuffer(json.dumps(said).encode(), np.uint8)
+
+    def invert_rejection(self, threshold: float) -> None:
+        """Texts above the threshold, the only number that others are compared with, are rejected."""
+        del threshold
+        for subgraph in self.model.subgraphs:
+            for operator in subgraph.operators:
+                if operator.opcodeIndex in flatbuffer._codes(self.model, "LESS"):
+                    if subgraph.tensors[operator.inputs[0]].type == schema.TensorType.FLOAT32:
+                        operator.inputs = operator.inputs[::-1].copy()
 
 
 class SavedModelSurgeon:
@@ -266,16 +295,21 @@ class SavedModelSurgeon:
         path = self.folder / "assets" / "labels.json"
         path.write_text(json.dumps([*json.loads(path.read_text())[:-1], "a", "b"]))
 
-    def reverse_labels(self, place: str) -> None:
-        if place == "assets":
-            path = self.folder / "assets" / "labels.json"
-            path.write_text(json.dumps(json.loads(path.read_text())[::-1]))
+    def alter(self, place: str, change: Callable[[Any], Any]) -> None:
+        """What a file of the assets says (`assets` are the labels), or the labels in the graphs; None removes it."""
+        if place != "graphs":
+            path = self.folder / "assets" / ("labels.json" if place == "assets" else place)
+            said = change(json.loads(path.read_text()))
+            if said is None:
+                path.unlink()
+            else:
+                path.write_text(json.dumps(said))
             return
         labels = json.loads((self.folder / "assets" / "labels.json").read_text())
         wanted = [label.encode() for label in labels]
         found = [node.attr["value"].tensor for node in self.constants()]
         for tensor in (each for each in found if list(each.string_val) == wanted):
-            tensor.string_val[:] = tensor.string_val[::-1]
+            tensor.string_val[:] = [label.encode() for label in change(labels)]
 
 
 SURGEONS: dict[str, Any] = {"onnx": OnnxSurgeon, "tflite": TFLiteSurgeon, "saved_model": SavedModelSurgeon}
@@ -423,7 +457,43 @@ def _misspell(surgeon: OnnxSurgeon, model: TextClassifier) -> None:
 
 
 def _labels(place: str) -> Callable[[Any, TextClassifier], None]:
-    return lambda surgeon, model: surgeon.reverse_labels(place)
+    return _said(place, lambda labels: labels[::-1])
+
+
+def _said(place: str, change: Callable[[Any], Any]) -> Callable[[Any, TextClassifier], None]:
+    """What an artifact says of its labels or of its threshold is another, or is missing."""
+    return lambda surgeon, model: surgeon.alter(place, change)
+
+
+def _move_threshold(by: Callable[[np.ndarray], Any]) -> Callable[[Any, TextClassifier], None]:
+    """The number that probabilities are compared with is another."""
+
+    def change(surgeon: Any, model: TextClassifier) -> None:
+        assert model.rejection is not None
+        found = [
+            (stored, write)
+            for stored, write in surgeon.arrays()
+            if stored.values.size == 1 and stored.values.dtype == np.float32
+            if stored.values.item() == model.rejection.threshold
+        ]
+        assert found, "a right artifact does not hold the threshold"
+        for stored, write in found:
+            write(np.reshape(np.float32(by(stored.values)), stored.values.shape))
+
+    return change
+
+
+def _invert(surgeon: Any, model: TextClassifier) -> None:
+    assert model.rejection is not None
+    surgeon.invert_rejection(model.rejection.threshold)
+
+
+def _rename(labels: list[str]) -> list[str]:
+    return [*labels[:-1], "none of these"]
+
+
+def _last_bit(threshold: np.ndarray) -> Any:
+    return np.nextafter(threshold, np.float32(1.0))
 
 
 _WEIGHTS = (
@@ -443,6 +513,15 @@ _WEIGHTS = (
     "wide/bias",
 )
 _RECIPE_WEIGHTS = ("tokens/embeddings", "pairs/embeddings", "switch_ffn/w_out", "head/kernel", "wide/pairs")
+_REJECTING = [ONNX, ONNX_IDS, ONNX_BYTES, TFLITE]
+_LABEL_PLACES = (
+    ("metadata", [ONNX_IDS, TFLITE]),
+    ("assets", [SAVED_MODEL]),
+    ("output", [ONNX]),
+    ("labels.json", [TFLITE]),
+    ("labels.txt", [TFLITE]),
+)
+_THRESHOLD_PLACES = (("reject", [ONNX_IDS, TFLITE]), ("reject.json", [TFLITE, SAVED_MODEL]))
 _INDEX = ("wide/index/shifts", "wide/index/codes", "wide/index/rows")
 CHANGES = [
     *(Change(f"one value of {name.strip('/')}", [ONNX, TFLITE, SAVED_MODEL], _shift(name)) for name in _WEIGHTS),
@@ -500,6 +579,23 @@ CHANGES = [
     Change("labels reversed in the output", [ONNX], _labels("output")),
     Change("labels reversed in labels.json", [TFLITE], _labels("labels.json")),
     Change("labels reversed in labels.txt", [TFLITE], _labels("labels.txt")),
+    Change("reject: the threshold", [*_REJECTING, SAVED_MODEL], _move_threshold(lambda value: value + OFF), "recipe"),
+    Change("reject: the threshold's last bit", [ONNX_IDS, TFLITE, SAVED_MODEL, *SMALL], _move_threshold(_last_bit), "recipe"),
+    Change("reject: what is sure is rejected", [*_REJECTING, *INT8], _invert, "recipe"),
+    *(
+        Change(f"reject: {what} in {place}", targets, _said(place, change), "recipe")
+        for place, targets in _LABEL_PLACES
+        for what, change in (("another label", _rename), ("no label", lambda labels: labels[:-1]))
+    ),
+    *(
+        Change(f"reject: {what} in {place}", targets, _said(place, change), "recipe")
+        for place, targets in _THRESHOLD_PLACES
+        for what, change in (
+            ("another label", lambda said: said | {"label": "none of these"}),
+            ("another threshold", lambda said: said | {"threshold": 0.125}),
+            ("nothing", lambda said: None),
+        )
+    ),
 ]
 
 
@@ -625,6 +721,38 @@ def _trade(name: str) -> Callable[[Any], Any]:
     return change
 
 
+def _rejection(change: Callable[[Rejection], Rejection | None]) -> Callable[[Any], Any]:
+    """The run with another reject threshold or label, or with none."""
+    return lambda run: dataclasses.replace(run, rejection=change(run.rejection))
+
+
+def _answer_by(label: Callable[[tf.Tensor, Rejection], tf.Tensor]) -> Callable[[Any], None]:
+    """A model whose label index is another function of the probabilities."""
+
+    def spoil(model: Any) -> None:
+        right = model._classify_ids
+
+        def wrong(ids: tf.Tensor) -> dict[str, tf.Tensor]:
+            probabilities = right(ids)["probabilities"]
+            return {"probabilities": probabilities, "label": label(probabilities, model.rejection)}
+
+        model._classify_ids = wrong
+        signature = model.classify_ids.input_signature
+        model.classify_ids = tf.function(wrong, input_signature=signature, autograph=False)
+
+    return spoil
+
+
+def _when_sure(probabilities: tf.Tensor, rejection: Rejection) -> tf.Tensor:
+    sure = tf.reduce_max(probabilities, axis=-1) >= np.float32(rejection.threshold)
+    return tf.where(sure, tf.constant(2, tf.int64), tf.argmax(probabilities, axis=-1))
+
+
+def _as_the_last_class(probabilities: tf.Tensor, rejection: Rejection) -> tf.Tensor:
+    unsure = tf.reduce_max(probabilities, axis=-1) < np.float32(rejection.threshold)
+    return tf.where(unsure, tf.constant(1, tf.int64), tf.argmax(probabilities, axis=-1))
+
+
 _MODELS = [ONNX_IDS, TFLITE, SAVED_MODEL]
 _FRONT_ENDS = [ONNX, TFLITE, SAVED_MODEL]
 _BYTES = [TFLITE, ONNX_BYTES, SAVED_MODEL]
@@ -656,6 +784,16 @@ BUILDS = [
     Build("a label beyond the last", _MODELS, _with_code(TextClassifier, "_classify_ids", _label_beyond)),
     Build("two labels traded in the model", [ONNX, TFLITE, SAVED_MODEL], _trade("labels")),
     Build("two words traded in the model", [ONNX, TFLITE, SAVED_MODEL], _trade("vocabulary")),
+    *(
+        Build(f"reject: {name}", _MODELS, _rejection(change), model="recipe")
+        for name, change in (
+            ("another threshold", lambda right: Rejection(float(np.float32(right.threshold + OFF)), right.label)),
+            ("another label", lambda right: Rejection(right.threshold, "none of these")),
+            ("no threshold", lambda right: None),
+        )
+    ),
+    Build("reject: what is sure", _MODELS, _same, _answer_by(_when_sure), model="recipe"),
+    Build("reject: the last class's index", _MODELS, _same, _answer_by(_as_the_last_class), model="recipe"),
 ]
 
 

@@ -18,6 +18,7 @@ from switch_tf.artifacts.saved_model import saved_model_versions
 from switch_tf.data import json_rows, rows
 from switch_tf.data.streams import Line, check_line, open_lines
 from switch_tf.errors import ArgumentError, DataError, ModelError, RunError
+from switch_tf.runs.rejection import Rejection
 
 LABELS = ["a", "b", "c"]
 
@@ -26,6 +27,7 @@ class Lengths:
     """A model whose answers tell the length of the text; it remembers how many texts it was asked at a time."""
 
     runtime = "a count"
+    rejection: Rejection | None = None
     checked = True
 
     def __init__(self) -> None:
@@ -52,6 +54,16 @@ class TestDescribe:
     def test_top_shows_the_most_probable_first(self, top: int, shown: list[str]) -> None:
         row = describe(np.array([0.25, 0.625, 0.125], np.float32), LABELS, top)
         assert (row["label"], list(row["probabilities"])) == ("b", shown)
+
+    @pytest.mark.parametrize(("threshold", "label"), [(0.625, "b"), (0.626, "none"), (0.0, "b"), (1.0, "none")])
+    def test_with_a_threshold_it_says_whether_the_text_is_rejected(self, threshold: float, label: str) -> None:
+        row = describe(np.array([0.25, 0.625, 0.125], np.float32), LABELS, 1, Rejection(threshold, "none"))
+        assert row == {
+            "label": label,
+            "score": 0.625,
+            "rejected": label == "none",
+            "probabilities": {"b": 0.625},
+        }
 
     def test_the_first_of_equals_wins(self) -> None:
         assert describe(np.array([0.2, 0.4, 0.4], np.float32), LABELS, 1)["label"] == "b"

@@ -480,6 +480,9 @@ class TestExport:
             def named_labels(self) -> Any:
                 return {}
 
+            def named_rejections(self) -> Any:
+                return {}
+
             def parts(self) -> Any:
                 return []
 

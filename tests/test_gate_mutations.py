@@ -3,11 +3,13 @@
 Nothing of the wrong artifact may be left, and an earlier good one must stand untouched. `pytest -s` shows the table.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Quiet, tiny_config
 from gate_breaks import BUILDS, CHANGES, INT8, SAVED_MODEL, SMALL, SURGEONS, Build, Change, Target, read_folder
@@ -19,9 +21,11 @@ from switch_tf.export.formats import FORMATS
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model import build
 from switch_tf.runs.folder import open_run
+from switch_tf.runs.rejection import Rejection
 from switch_tf.training.session import train
 
 FEWEST = 30  # breaks of a format
+_THRESHOLD = float(np.float32(0.65))
 _EARLIER = b"an earlier good artifact"
 
 BREAKS: list[Change | Build] = [*CHANGES, *BUILDS]
@@ -73,7 +77,10 @@ def write_folder(content: dict[str, bytes], place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Right]:
-    """Runs that have every kind of weight, large enough to be rounded in a file; tokens compete for slots."""
+    """Runs that have every kind of weight, large enough to be rounded in a file; tokens compete for slots.
+
+    One has a reject threshold, and the gate's texts lie on both sides of it.
+    """
     large = ["model.d_model=32", "model.d_ff=64", "model.num_experts=4", "train.epochs=2", "wide.enabled=true"]
     shapes = {
         "attention": ["model.num_heads=4"],
@@ -81,10 +88,12 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     }
     request = DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv"))
     folder = tmp_path_factory.mktemp("runs")
-    return {
-        name: Right(open_run(train(request, tiny_config(*large, *shape), folder / name, Quiet()).path))
+    runs = {
+        name: open_run(train(request, tiny_config(*large, *shape), folder / name, Quiet()).path)
         for name, shape in shapes.items()
     }
+    runs["recipe"] = dataclasses.replace(runs["recipe"], rejection=Rejection(_THRESHOLD, "unknown"))
+    return {name: Right(run) for name, run in runs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +120,10 @@ def test_what_is_right_passes_when_it_was_opened_and_closed_again(
     _, (comparison,) = format.export(right.run, right.proof, path, target.options(), content)
     assert comparison.ok and comparison.words_equal == comparison.words == 48
     assert comparison.arrays >= 20
+    if name == "recipe":
+        assert 20 < comparison.rejected < comparison.texts - 20
+    else:
+        assert comparison.rejected is None
     assert path.read_bytes() == content
 
 

@@ -54,6 +54,9 @@ class FakeRunner:
     def named_labels(self):
         return {}
 
+    def named_rejections(self):
+        return {}
+
     def parts(self):
         return []
 

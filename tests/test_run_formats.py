@@ -67,16 +67,16 @@ def test_settings_of_format_1_are_settings_still() -> None:
     assert (config.text.byte_length, config.train.epochs, config.model.num_experts) == (256, 2, 2)
 
 
-@pytest.mark.parametrize("received", [4, 0, -1, True, "2", 2.5, None])
+@pytest.mark.parametrize("received", [5, 0, -1, True, "2", 2.5, None])
 def test_a_format_of_another_time_is_refused(received: object, format_1: Path) -> None:
     data = json.loads((format_1 / "data.json").read_text(encoding="utf-8"))
     (format_1 / "data.json").write_text(json.dumps({"format": received, **data}), encoding="utf-8")
-    with pytest.raises(RunError, match=r"has the format .*Expected at most 3: open it with the release that wrote it"):
+    with pytest.raises(RunError, match=r"has the format .*Expected at most 4: open it with the release that wrote it"):
         open_run(format_1)
 
 
 def test_the_command_line_refuses_a_later_format_with_1(format_1: Path) -> None:
-    (format_1 / "data.json").write_text('{"format": 4}', encoding="utf-8")
+    (format_1 / "data.json").write_text('{"format": 5}', encoding="utf-8")
     answer = ask("predict", format_1, "a text")
     assert (answer.code, answer.out) == (1, "")
     assert f"{format_1} has the format 4. Expected at most 3" in " ".join(answer.err.split())

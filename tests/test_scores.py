@@ -11,6 +11,7 @@ from switch_tf.data.examples import Examples
 from switch_tf.errors import DataError
 from switch_tf.measuring import scores as module
 from switch_tf.measuring.scores import confusions, evaluate, score
+from switch_tf.runs.rejection import Rejection
 
 
 def examples_of(rows: list[tuple[str, str]]) -> Examples:
@@ -23,6 +24,7 @@ class Lookup:
     """A model that knows its answers by heart, and in which portions it was asked."""
 
     runtime = "memory"
+    rejection: Rejection | None = None
     checked = True
 
     def __init__(self, labels: list[str], answers: dict[str, list[float]]):
@@ -34,6 +36,46 @@ class Lookup:
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         return np.array([[list(self.answers).index(str(text))] for text in texts], np.int32)
+
+
+def test_of_a_model_that_rejects_texts_of_no_class_are_left_out_of_the_figures_of_classes() -> None:
+    #            most probable: a, b, a, b      expected: a, a, none, none      answered: a, b, none, b
+    answers = {"one": [0.9, 0.1], "two": [0.3, 0.7], "three": [0.6, 0.4], "four": [0.2, 0.8]}
+    model = Lookup(["a", "b"], answers)
+    model.rejection = Rejection(0.65, "none")
+    figures = evaluate(model, examples_of([("one", "a"), ("two", "a"), ("three", "none"), ("four", "none")]))
+    assert (figures["n"], figures["accuracy"], figures["per_label"]["a"]["support"]) == (2, 0.5, 2)
+    assert figures["rejection"] == {
+        "threshold": 0.65,
+        "label": "none",
+        "n": 4,
+        "answered": 3,
+        "coverage": 0.75,
+        "precision": 1 / 3,
+        "accuracy": 0.5,
+        # Surer than "three" are both others, surer than "four" is one of them: 3 of 4 pairs stand right.
+        "out_of_scope": {"n": 2, "rejected": 1, "recall": 0.5, "precision": 1.0, "auroc": 0.75},
+    }
+
+
+def test_texts_of_no_class_alone_have_figures_of_rejection_alone() -> None:
+    model = Lookup(["a", "b"], {"one": [0.9, 0.1], "two": [0.5, 0.5]})
+    model.rejection = Rejection(0.65, "none")
+    figures = evaluate(model, examples_of([("one", "none"), ("two", "none")]))
+    assert (figures["n"], figures["accuracy"], figures["per_label"], figures["confusions"]) == (0, None, {}, [])
+    assert figures["rejection"]["precision"] == 0.0 and figures["rejection"]["coverage"] == 0.5
+    assert figures["rejection"]["out_of_scope"] == {
+        "n": 2,
+        "rejected": 1,
+        "recall": 0.5,
+        "precision": 1.0,
+        "auroc": None,
+    }
+
+
+def test_without_a_threshold_a_text_of_no_class_is_refused() -> None:
+    with pytest.raises(DataError, match="received the label 'none'"):
+        evaluate(Lookup(["a", "b"], {"one": [0.9, 0.1]}), examples_of([("one", "none")]))
 
 
 def test_figures_are_those_worked_out_by_hand() -> None:

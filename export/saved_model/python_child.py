@@ -86,7 +86,7 @@ def _ask(
 
 
 def _named(index: int, names: list[str]) -> str:
-    return names[index] if 0 <= index < len(names) else f"no label: index {index}"
+    return names[index] if 0 <= index < len(names) else f"\0{index}"  # as the others name it
 
 
 def _split(content: bytes, lengths: list[int]) -> list[bytes]:
