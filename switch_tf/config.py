@@ -143,7 +143,8 @@ class TrainConfig:
         "none", "balanced: an example weighs n / (classes x examples of its label), so that rare labels count as much"
     )
     reject: Annotated[float, Field(gt=0, le=1)] | None = setting(
-        None, "answer train.reject_label where the model is unsure, so that so large a share of what it answers is right"
+        None,
+        "answer train.reject_label where the model is unsure, so that so large a share of what it answers is right",
     )
     reject_label: Annotated[str, Field(min_length=1)] | None = setting(
         None, "what such texts are answered, with train.reject; unset: unknown"

@@ -188,6 +188,20 @@ def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     return copy_run(trained_run, tmp_path / "copy")
 
 
+@pytest.fixture(scope="session")
+def rejecting_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`trained_run` with a reject threshold that texts lie on both sides of; tests that change it work on a copy."""
+    from switch_tf.runs.folder import write_manifest, write_rejection
+    from switch_tf.runs.rejection import Rejection
+
+    run = copy_run(trained_run, tmp_path_factory.mktemp("runs") / "rejecting")
+    data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    (run / "data.json").write_text(json.dumps(data | {"format": 4}), encoding="utf-8")
+    write_rejection(run, Rejection(0.75, "unknown"), {})
+    write_manifest(run)
+    return run
+
+
 @pytest.fixture
 def unchecked_run(run_copy: Path) -> Path:
     """A copy of `trained_run` as the format before manifests had it: what is damaged in it, no checksum tells."""

@@ -216,9 +216,10 @@ class TFLiteSurgeon:
         del threshold
         for subgraph in self.model.subgraphs:
             for operator in subgraph.operators:
-                if operator.opcodeIndex in flatbuffer._codes(self.model, "LESS"):
-                    if subgraph.tensors[operator.inputs[0]].type == schema.TensorType.FLOAT32:
-                        operator.inputs = operator.inputs[::-1].copy()
+                first = subgraph.tensors[operator.inputs[0]].type if len(operator.inputs) else None
+                compares = operator.opcodeIndex in flatbuffer._codes(self.model, "LESS")
+                if compares and first == schema.TensorType.FLOAT32:
+                    operator.inputs = operator.inputs[::-1].copy()
 
 
 class SavedModelSurgeon:

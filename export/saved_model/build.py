@@ -14,8 +14,8 @@ more, the reject label, whose score is the threshold, so that the highest score 
 
 `ids` and `bytes` hold no string operator, so XLA compiles them; none is compiled by itself, as TF Serving runs without
 XLA. `classify` takes serialized tf.Example with a `text` and is what TF Serving's Classify asks for. The class names
-are in `assets/labels.json`, a threshold in `assets/reject.json`, figures and checksums in `assets.extra/manifest.json`, and TF Serving's warm-up requests
-beside them.
+are in `assets/labels.json`, a threshold in `assets/reject.json`, figures and checksums in
+`assets.extra/manifest.json`, and TF Serving's warm-up requests beside them.
 """
 
 from collections.abc import Iterator, Mapping

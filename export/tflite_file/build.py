@@ -9,7 +9,8 @@ Signatures, of which `bytes` is the first and so the default:
 `bytes` is UTF-8, cut at N bytes, with zeros behind it: all that a caller has to do in any language. The label is int32,
 where other formats have int64, since LiteRT.js loads no model that has an int64 output. The weights are stored once. A
 quantized file holds matrices in int8 or float16, as the converter writes them: activations are scaled token by token,
-so that no answer depends on the batch. With a reject threshold the label may be the number of classes, for the reject label.
+so that no answer depends on the batch. With a reject threshold the label may be the number of classes, for the reject
+label.
 """
 
 import json

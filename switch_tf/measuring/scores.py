@@ -22,8 +22,8 @@ def evaluate(model: Predictor, examples: Examples) -> dict[str, Any]:
     Returns:
         n, accuracy, macro_f1 (over the labels that occur or are answered), log_loss (nats), calibration_error (0 to 1,
         of 15 bins), per_label (precision, recall, f1, support) and confusions, of `confusions`. All of them are of the
-        most probable label. Of a model with a reject threshold they leave out texts whose label is the reject label, and
-        are None where no others are left; rejection, of `measure_rejection`, has what becomes of all texts.
+        most probable label. Of a model with a reject threshold they leave out texts whose label is the reject label,
+        and are None where no others are left; rejection, of `measure_rejection`, has what becomes of all texts.
 
     Raises:
         DataError: an example has a label that the model does not know.

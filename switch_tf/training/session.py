@@ -101,8 +101,8 @@ def train(
         else:
             description["survey"] = _survey(config, prepared, vocabulary, request.label_column)
             files.remove_parts(folder)
-            # The manifest is that of the settings again, after a training cut off at its very end: the rest comes again.
-            # The settings are written too, for a threshold that is another now.
+            # Of a training cut off at its very end, the manifest is that of the settings again: the rest comes again.
+            # The settings may want another reject threshold now.
             run.write_settings(folder, config, prepared.labels, vocabulary, description)
         if tell is not None:
             tell(description["survey"])
