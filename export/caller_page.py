@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from switch_tf import files
 from switch_tf.artifacts.base import describe
 from switch_tf.export.marked_files import MARK, foreign_file, is_marked, refuse_foreign_files
+from switch_tf.runs.rejection import Rejection
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
@@ -91,7 +92,8 @@ def caller_page(file: str, model: "TextClassifier", described: Mapping[str, Any]
         ids=[each for each in ids if each],
     )
     sections = _LINES[Path(file).suffix](caller)
-    return "\n".join([_head(caller, model, signatures), *sections, _tail(caller, model)])
+    head = _head(caller, model.labels, signatures, model.rejection)
+    return "\n".join([head, *sections, _tail(caller, model)])
 
 
 def _onnx(caller: _Caller) -> list[str]:
@@ -127,9 +129,7 @@ def _filled(template: str, caller: _Caller) -> str:
     )
 
 
-def _head(caller: _Caller, model: "TextClassifier", signatures: Mapping[str, Any]) -> str:
-    labels = model.labels
-
+def _head(caller: _Caller, labels: list[str], signatures: Mapping[str, Any], rejection: Rejection | None) -> str:
     def listed(tensors: Mapping[str, Any]) -> str:
         return ", ".join(
             f"`{name}`: {_TYPES.get(each['type'], each['type'])} [{', '.join(map(str, each['shape']))}]"
@@ -152,17 +152,17 @@ def _head(caller: _Caller, model: "TextClassifier", signatures: Mapping[str, Any
         mark=MARK,
         rows="\n".join(rows),
         taken=_wrapped(_TAKEN.format(batch=batch, door=_DOORS[caller.door].format(width=caller.width))),
-        answered=_wrapped(answered) + _rejecting(model),
+        answered=_wrapped(answered) + _rejecting(rejection, len(labels)),
         labels=json.dumps(labels[:_LABELS_SHOWN], ensure_ascii=False),
     )
 
 
-def _rejecting(model: "TextClassifier") -> str:
+def _rejecting(rejection: Rejection | None, classes: int) -> str:
     """A paragraph on the reject label, where there is one."""
-    if model.rejection is None:
+    if rejection is None:
         return ""
-    label, threshold = json.dumps(model.rejection.label, ensure_ascii=False), f"{model.rejection.threshold:.4f}"
-    return "\n\n" + _wrapped(_REJECTING.format(label=label, threshold=threshold, index=len(model.labels)))
+    label, threshold = json.dumps(rejection.label, ensure_ascii=False), f"{rejection.threshold:.4f}"
+    return "\n\n" + _wrapped(_REJECTING.format(label=label, threshold=threshold, index=classes))
 
 
 def _tail(caller: _Caller, model: "TextClassifier") -> str:

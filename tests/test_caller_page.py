@@ -110,7 +110,7 @@ LINES
 def test_of_many_labels_the_page_shows_some():
     caller = caller_page._Caller("model.onnx", "text", None, 0, [])
     shapes = {"inputs": {"text": {"type": "string", "shape": ["batch"]}}, "outputs": {}}
-    page = caller_page._head(caller, [f"label{number}" for number in range(25)], {"": shapes})
+    page = caller_page._head(caller, [f"label{number}" for number in range(25)], {"": shapes}, None)
     assert "order of the 25 labels, which `model.onnx.labels.json` holds (here the first 20):" in page.replace(
         "\n", " "
     )

@@ -79,7 +79,7 @@ def test_the_command_line_refuses_a_later_format_with_1(format_1: Path) -> None:
     (format_1 / "data.json").write_text('{"format": 5}', encoding="utf-8")
     answer = ask("predict", format_1, "a text")
     assert (answer.code, answer.out) == (1, "")
-    assert f"{format_1} has the format 4. Expected at most 3" in " ".join(answer.err.split())
+    assert f"{format_1} has the format 5. Expected at most 4" in " ".join(answer.err.split())
 
 
 class TestTodays:

@@ -97,7 +97,7 @@ def store_number_in_float32(model: Any, number: float) -> None:
         for index in compared & set(made):
             stored = model.buffers[subgraph.tensors[int(made[index].inputs[0])].buffer].data
             if stored is not None and bytes(stored) == rounded:
-                subgraph.tensors[index].buffer = _add_buffer(model, np.float32([number]).view(np.uint8))
+                subgraph.tensors[index].buffer = _add_buffer(model, np.array([number], np.float32).view(np.uint8))
                 subgraph.operators = [each for each in subgraph.operators if each is not made[index]]
 
 

@@ -1,5 +1,6 @@
 """The summary of a run on a page: RUN/summary.md."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from switch_tf import files
@@ -44,7 +45,7 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
     files.write_text(run.path / "summary.md", "\n".join(lines) + "\n")
 
 
-def _rejection(splits: dict[str, Any]) -> list[str]:
+def _rejection(splits: Mapping[str, Any]) -> list[str]:
     """What the reject threshold does, if there is one."""
     figures = {name: each["rejection"] for name, each in splits.items() if "rejection" in each}
     if not figures:

@@ -65,7 +65,7 @@ def rejection_problem(value: object, labels: Sequence[str]) -> str | None:
         return "is no threshold with a reject label"
     threshold = value.get("threshold")
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not is_number or not 0 <= threshold <= 1:  # NaN is not either
+    if threshold is None or not is_number or not 0 <= threshold <= 1:  # NaN is not either
         return f"has the threshold {threshold!r}. Expected 0 to 1"
     problem = labels_problem([*labels, value["label"]])
     return None if problem is None else f"has the reject label {value['label'][:40]!r}, with which the labels {problem}"
