@@ -23,6 +23,10 @@ The bounds are four times what was measured and more, since deeper models round 
 of what wrong scales do; a scale that is wrong by little is found when it is read back. One text may be far off where
 its rounded router logits choose another expert, so the bound on the largest is wide. An artifact may lose one point of
 accuracy by rounding, or two when words were left out besides, unless told otherwise.
+
+A reject threshold is crossed by texts whose highest probability lies about as near to it as probabilities are off, so
+the bound is twice that on labels. Measured on clinc150 with a threshold of 0.67: 0.2 % in int8, 0.02 % in float16, of
+4,500 test texts in TFLite and ONNX; a two-class model has more texts near any one threshold.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,5 @@
 """The summary of a run on a page: RUN/summary.md."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from switch_tf import files
@@ -13,7 +12,7 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
     """RUN/summary.md: what was trained on what, and how good it came out."""
     data, training, model = run.data, metrics["training"], run.config.model
     experts = f"{model.num_experts} experts" if model.num_experts else "no experts (dense twin)"
-    splits = {name: metrics[name] for name in ("validation", "test") if name in metrics}
+    splits: dict[str, Any] = {name: metrics[name] for name in ("validation", "test") if name in metrics}
     rows = [_row(name, each["n"], each, ("accuracy", "macro_f1", "log_loss")) for name, each in splits.items()]
     labels = [
         _row(label, each["support"], each, ("precision", "recall", "f1"))
@@ -45,7 +44,7 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
     files.write_text(run.path / "summary.md", "\n".join(lines) + "\n")
 
 
-def _rejection(splits: Mapping[str, Any]) -> list[str]:
+def _rejection(splits: dict[str, Any]) -> list[str]:
     """What the reject threshold does, if there is one."""
     figures = {name: each["rejection"] for name, each in splits.items() if "rejection" in each}
     if not figures:
