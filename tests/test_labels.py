@@ -34,6 +34,8 @@ from switch_tf.errors import DataError
         ("pos", "p\u043es"),
         ("a-b", "a\u2011b"),
         ("it's", "it\u2019s"),
+        ("pos", "\uff50\uff4f\uff53"),
+        ("fine", "\ufb01ne"),
     ],
 )
 def test_look_alikes_are_refused_with_both_places_and_spellings(one: str, other: str, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ import sys, time
 from pathlib import Path
 from switch_tf import files
 from switch_tf.artifacts import opening
-def work(*_):
+def work(*_, **__):
     with files.new_folder(Path(sys.argv[1])):
         print("working", flush=True)
         {work}
@@ -226,11 +226,32 @@ class TestSignals:
     def test_one_that_waited_to_the_end_is_not_lost(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "stopper.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)")
         monkeypatch.syspath_prepend(tmp_path)
-        before = signal.getsignal(signal.SIGALRM)
+        before = sys.getprofile()
         with pytest.raises(process.Stopped) as stopped, process.stopping_on_signals():
             __import__("stopper")
-        assert stopped.value.number == signal.SIGTERM and signal.getsignal(signal.SIGALRM) is before
-        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert stopped.value.number == signal.SIGTERM and sys.getprofile() is before
+
+    def test_one_that_comes_while_tensorflow_calls_python_waits_for_its_end(self) -> None:
+        import tensorflow as tf
+
+        seen: list[str] = []
+
+        def traced(x: Any) -> Any:
+            signal.raise_signal(signal.SIGTERM)
+            seen.append("still here")
+            return x + 1
+
+        with pytest.raises(process.Stopped), process.stopping_on_signals():
+            tf.function(traced)(tf.constant(1))
+            seen.append("too late")
+        assert seen == ["still here"]
+
+    def test_one_that_comes_again_does_not_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(process, "in_libraries", lambda frame: True)
+        with pytest.raises(process.Stopped), process.stopping_on_signals():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("it waited")
 
     @pytest.mark.parametrize("verb", ["train", "export", "predict", "verify"])
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from switch_tf.data.examples import read_examples
 from switch_tf.data.sniffing import as_compression, ends_lines_with_cr, recognise
+from switch_tf.data.streams import open_lines
 from switch_tf.errors import DataError
 
 ROWS = "label,text\n" + "".join(f"pos,a good film {n}\nneg,a bad film {n}\n" for n in range(20))
@@ -77,6 +78,9 @@ CONTENT = {
     "utf-16be in Chinese": (CHINESE.encode("utf-16-be"), "holds UTF-16 text", "iconv -f utf-16be"),
     "utf-32": (ROWS.encode("utf-32"), "holds UTF-32 text", "iconv -f utf-32"),
     "utf-32le": (ROWS.encode("utf-32-le"), "holds UTF-32 text", "iconv -f utf-32"),
+    "lz4": (b"\x04\x22\x4d\x18" + bytes(30), "holds lz4", "Unpack"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(30), "holds a picture", "into a table"),
+    "a pickle": (b"\x80\x04\x95" + bytes(30), "holds a pickle", "CSV or parquet"),
     "zeros": (bytes(1000), "holds not text", "again"),
 }
 
@@ -131,6 +135,25 @@ def test_ascii_in_utf16_is_recognised(encoding: str, text: str) -> None:
 )
 def test_texts_that_begin_alike_are_texts(text: str) -> None:
     assert recognise(text.encode(), lines=True) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        ("label:text\npos:a film\n", "Fields seem to be separated by ':'"),
+        ("text\x01label\na film\x01pos\n", r"Fields seem to be separated by '\\x01'"),
+        ('[{"label": "pos", "text": "a film"}]', "It seems to be JSON: give the file the extension"),
+        ('{"label": "pos", "text": "a film"}\n', "It seems to be JSON: give the file the extension"),
+        ("star:rating\n", "Name the right one"),
+        ("review,stars\n", "Name the right one"),
+    ],
+)
+def test_a_header_that_is_none_has_the_right_remedy(content: str, remedy: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match=remedy):
+        read_examples(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=remedy):
+        next(open_lines(str(tmp_path / "a.csv")))
 
 
 def test_carriage_returns_alone_end_lines_where_there_is_no_line_feed() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # which end a process; SIGHUP is not on Windows
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 _LOADING = "<frozen importlib"  # begins the file name of the frames of an import
-_RETRY, _PATIENCE = 0.02, 30.0  # seconds: between looks whether an import is over, and until nobody waits for it
+_LIBRARIES = ("tensorflow", "tf_keras", "onnx", "onnxruntime", "ai_edge_litert")
+_PATIENCE = 30.0  # seconds that a signal waits for them
 _received: list[int] = []
 
 
@@ -29,8 +30,9 @@ class Stopped(KeyboardInterrupt):
 def stopping_on_signals() -> Iterator[None]:
     """Raise `Stopped` where a signal would end the process at once and leave what is half written.
 
-    A signal that is ignored, as under nohup, stays so. One that comes while a module is loaded waits until it is: the
-    libraries of TensorFlow and of other runtimes abort the process where an exception passes through them then.
+    A signal that is ignored, as under nohup, stays so. One that comes while a module is loaded, or while TensorFlow or
+    another runtime is at work, waits until that is done: an exception that passes through their C++ may abort the
+    process. The same signal again does not wait.
     """
     _received.clear()
     earlier = {}
@@ -57,34 +59,46 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 class _Stopping:
-    """What a signal does: it ends the process, now or once what is being imported is loaded."""
+    """What a signal does: it ends the process, now or once what the libraries are at is done.
+
+    Where it waits it looks at every return of a function, which is slow, and done for that moment alone.
+    """
 
     def __init__(self) -> None:
-        self._patience: float | None = None  # until when the waiting lasts
-        self._alarm: Any = None  # whose SIGALRM it was
+        self._number = 0
+        self._until = 0.0
+        self._profile: Any = None  # what looked at functions before
 
     def stop(self, number: int, frame: FrameType | None) -> None:
+        again = number in _received  # whoever asks twice does not want to wait
         _received.append(number)
-        now = time.monotonic()
-        if is_loading(frame) and now < (self._patience or now + _PATIENCE) and hasattr(signal, "setitimer"):
-            again = signal.signal(signal.SIGALRM, lambda _, later: self.stop(number, later))
-            if self._patience is None:
-                self._patience, self._alarm = now + _PATIENCE, again
-            signal.setitimer(signal.ITIMER_REAL, _RETRY)
-            return
-        raise Stopped(number)
+        if again or not in_libraries(frame):
+            self.forget()
+            raise Stopped(number)
+        self._number, self._until, self._profile = number, time.monotonic() + _PATIENCE, sys.getprofile()
+        sys.setprofile(self._look)
 
     def forget(self) -> None:
         """No more waiting."""
-        if self._patience is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._alarm)
+        if self._number:
+            sys.setprofile(self._profile)
+            self._number = 0
+
+    def _look(self, frame: FrameType, event: str, _argument: object) -> None:
+        if event not in ("return", "c_return", "c_exception"):
+            return
+        if not in_libraries(frame.f_back if event == "return" else frame) or time.monotonic() > self._until:
+            number = self._number
+            self.forget()
+            raise Stopped(number)
 
 
-def is_loading(frame: FrameType | None) -> bool:
-    """Whether a module is being imported in the frame or in one that called it."""
+def in_libraries(frame: FrameType | None) -> bool:
+    """Whether the frame, or one that called it, imports a module or belongs to a library that calls Python from C++."""
+    found = (getattr(sys.modules.get(name), "__file__", None) for name in _LIBRARIES)
+    begins = (_LOADING, *(f"{os.path.dirname(file)}{os.sep}" for file in found if file))  # noqa: PTH120 (a string)
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_LOADING):
+        if frame.f_code.co_filename.startswith(begins):
             return True
         frame = frame.f_back
     return False

@@ -34,7 +34,7 @@ def look_alike_key(label: str) -> str:
 
 
 def refuse_look_alikes(names: Iterable[str], locate: Callable[[str], str]) -> None:
-    """Refuse labels that look like each other.
+    """Refuse labels that look like each other; letters of another width and ligatures are what they stand for.
 
     Args:
         locate: where a label stands first, such as "train.csv, line 3".
@@ -44,7 +44,7 @@ def refuse_look_alikes(names: Iterable[str], locate: Callable[[str], str]) -> No
     """
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(look_alike_key(name), name)
+        other = seen.setdefault(look_alike_key(unicodedata.normalize("NFKC", name)), name)
         if other != name:
             raise DataError(
                 f"{locate(name)}: the label {spelled(name)} looks like the label {spelled(other)} ({locate(other)}), "

@@ -134,6 +134,19 @@ def _pieces(stream: Any, ending: bytes) -> Iterator[bytes | None]:
         yield waiting
 
 
+def _other_shape(names: Sequence[str], wanted: Sequence[str]) -> str:
+    """What to do about a header that is none: JSON, or fields between which something stands that is no delimiter."""
+    first = names[0].lstrip() if names else ""
+    if first.startswith(("{", "[{")):
+        return "It seems to be JSON: give the file the extension .jsonl or .json"
+    between = re.fullmatch(r"\w+(\W)\w+(\1\w+)*", first) if len(names) == 1 else None
+    if between and any(name in first.split(between[1]) for name in wanted):
+        return (
+            f"Fields seem to be separated by {between[1]!r}. Expected a comma, a semicolon, a tab or |: write it again"
+        )
+    return ""
+
+
 def find_columns(names: Sequence[str], wanted: Wanted, where: str) -> tuple[list[int], int | None]:
     """Where the wanted columns stand among `names`: those of the texts, and the one of the labels.
 
@@ -149,6 +162,8 @@ def find_columns(names: Sequence[str], wanted: Wanted, where: str) -> tuple[list
         if column not in names:
             there = ", ".join(repr(name[:40]) for name in names[:20]) or "none"
             problem = f"there is no column {column!r}. The columns are: {there}"
+            if cause := _other_shape(names, [name for name, _ in columns]):
+                raise DataError(f"{where}: {problem}. {cause}.")
             raise DataError(f"{where}: {problem}. Name the right one: {argument}.", argument)
         if names.count(column) > 1:
             raise DataError(f"{where}: column {column!r} stands there more than once. Rename or remove one of them.")
