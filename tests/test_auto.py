@@ -1,5 +1,6 @@
 """The rules of the preset `auto`, on the sizes of real sets and at their borders, and how settings override them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,8 @@ def test_every_size_gives_settings_that_fit() -> None:
     for texts in (2, 500, 10_000, 10_000_000):
         for classes in (2, 10, 1000):
             assignments = [
-                f"{choice.key}={choice.value}" for choice in choose(DataSize(texts, classes, 100, 10_000_000))
+                f"{choice.key}={json.dumps(choice.value)}"
+                for choice in choose(DataSize(texts, classes, 100, 10_000_000))
             ]
             assert load_config("auto", assignments=assignments).wide.enabled
 

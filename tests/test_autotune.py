@@ -19,10 +19,10 @@ from switch_tf.data.request import DataRequest
 from switch_tf.errors import RunError
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.session import export_run
-from switch_tf.reporting.search import chosen_lines, print_search
+from switch_tf.reporting.search import chosen_lines, print_search, trial_line
 from switch_tf.runs.folder import open_run, read_metrics
 from switch_tf.training import autotune
-from switch_tf.training.autotune import Autotune, Search, _GivenUp, _new_study, _Watch, trial_line, tuner
+from switch_tf.training.autotune import Autotune, Search, _GivenUp, _new_study, _Watch, tuner
 from switch_tf.training.search_space import search_space
 from switch_tf.training.session import Prepared, prepare, train
 

@@ -206,7 +206,13 @@ class TestTrain:
         from switch_tf.training import session as train
 
         def trained(
-            request: Any, config: Any, output: Path, progress: object, resume: bool, tell: Callable[[Any], None]
+            request: Any,
+            config: Any,
+            output: Path,
+            progress: object,
+            resume: bool,
+            tell: Callable[[Any], None],
+            tune: None,
         ) -> Any:
             assert (request.data, config.train.epochs, output, resume) == ("made.tsv", 3, Path("runs/made"), False)
             output.mkdir(parents=True)
@@ -227,7 +233,7 @@ class TestTrain:
     ) -> None:
         from switch_tf.training import session as train
 
-        def trained(request: Any, config: Any, output: Path, progress: Any, resume: bool, tell: Any) -> Any:
+        def trained(request: Any, config: Any, output: Path, progress: Any, resume: bool, tell: Any, tune: None) -> Any:
             progress.start_epoch(1, 1, 1)
             (tmp_path / "metrics.json").write_text(json.dumps({"validation": {"n": 1}}))
             return type("Run", (), {"path": tmp_path})

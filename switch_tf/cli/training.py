@@ -134,7 +134,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     _warn_of_labels(metrics, terminal)
     if as_json:
         told = {"survey": surveys[0]} if surveys else {}
-        searched = {"autotune": run.data["autotune"]} if "autotune" in run.data else {}
+        searched = {} if tune is None else {"autotune": run.data["autotune"]}
         echo_json({"run": str(run.path), **metrics} | told | searched)
         return
     print_figures(terminal, str(run.path), metrics)

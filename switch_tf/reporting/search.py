@@ -54,3 +54,20 @@ def _difference(best: dict[str, Any], first: dict[str, Any], by: str) -> str:
     if by not in first:
         return f"{name} {best[by]:.4f}; the first one did not fit"
     return f"{name} {best[by]:.4f} against {first[by]:.4f} at first"
+
+
+def shown_value(row: dict[str, Any], by: str) -> str:
+    """The figure that decides: "log loss 0.5312"."""
+    return f"{by.replace('macro_f1', 'macro-F1').replace('_', ' ')} {row[by]:.4f}"
+
+
+def trial_line(row: dict[str, Any], by: str) -> str:
+    """A finished trial in a line of less than 80 characters."""
+    begin = f"trial {row['trial']:>3}  "
+    if "ended" in row:
+        return f"{begin}{row['ended'][:55]}  {row['seconds']:.0f} s"
+    line = f"{begin}{shown_value(row, by)}"
+    line += "" if by == "accuracy" else f"  accuracy {row['accuracy']:.4f}"
+    line += f"  {row['bytes']:,} bytes" if "bytes" in row else ""
+    remark = "  the start" if not row["settings"] else "  best so far" if row.get("improved") else ""
+    return f"{line}  {row['seconds']:.0f} s{remark}"

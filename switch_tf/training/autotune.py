@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from switch_tf.config import Config
 from switch_tf.errors import RunError
+from switch_tf.reporting.search import print_search, shown_value, trial_line
 from switch_tf.training.search_space import Dimension, search_space, with_settings
 
 if TYPE_CHECKING:
@@ -168,10 +169,13 @@ class Search:
             row |= self._figures(number, with_settings(self.start, changes), trial, marks)
         except _GivenUp as reason:
             row["ended"] = str(reason)
-        except RunError as error:  # the loss is no number any more: settings to keep away from
-            if number == 0:
+        except _failures() as error:  # settings to keep away from
+            if number == 0 and isinstance(error, RunError):
                 raise
-            row["ended"] = f"failed: {error}".split(". ")[0]
+            if number == 0:
+                problem = f"The memory does not suffice to train with batches of {self.start.train.batch_size} texts"
+                raise RunError(f"{problem}. Train with a smaller train.batch_size.") from error
+            row["ended"] = f"failed: {error}".split(". ")[0].split("\n")[0]
         row["seconds"] = round(self._clock() - began, 1)
         self.rows.append(row)
         value = self._value(row)
@@ -336,21 +340,11 @@ class _Watch:
             raise _GivenUp(f"given up after {self._epoch} of {self._epochs} epochs")
 
 
-def shown_value(row: dict[str, Any], by: str) -> str:
-    """The figure that decides: "log loss 0.5312"."""
-    return f"{by.replace('macro_f1', 'macro-F1').replace('_', ' ')} {row[by]:.4f}"
+def _failures() -> tuple[type[Exception], ...]:
+    """How a training fails by its settings: its loss is no number any more, or the memory does not suffice."""
+    import tensorflow as tf
 
-
-def trial_line(row: dict[str, Any], by: str) -> str:
-    """A finished trial in a line of less than 80 characters."""
-    begin = f"trial {row['trial']:>3}  "
-    if "ended" in row:
-        return f"{begin}{row['ended'][:55]}  {row['seconds']:.0f} s"
-    line = f"{begin}{shown_value(row, by)}"
-    line += "" if by == "accuracy" else f"  accuracy {row['accuracy']:.4f}"
-    line += f"  {row['bytes']:,} bytes" if "bytes" in row else ""
-    remark = "  the start" if not row["settings"] else "  best so far" if row.get("improved") else ""
-    return f"{line}  {row['seconds']:.0f} s{remark}"
+    return RunError, MemoryError, tf.errors.ResourceExhaustedError
 
 
 def _new_study(seed: int) -> "optuna.Study":
@@ -373,7 +367,6 @@ def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistributio
 
 def tuner(wanted: Autotune, shown: Shown) -> Callable[["Prepared", Config], tuple[Config, dict[str, Any]]]:
     """What `switch_tf.training.session.train` calls between reading the data and training: a search, told of."""
-    from switch_tf.reporting.search import print_search
 
     def tune(prepared: "Prepared", config: Config) -> tuple[Config, dict[str, Any]]:
         minutes = f"{wanted.minutes:g} minute" + ("s" if wanted.minutes != 1 else "")

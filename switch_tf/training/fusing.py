@@ -206,5 +206,6 @@ def deep_logits(run: Run, weights: dict[str, np.ndarray], known: KnownPairs, ids
     model.initialize()
     assign_weights(model, weights, str(run.path / WEIGHTS))
     signature = [tf.TensorSpec([None, ids.shape[1]], tf.int32)] * 2
-    logits = tf.function(lambda ids, pairs: model(ids, pair_rows=pairs).logits, signature, autograph=False)
-    return logits_in_batches(logits, ids, known.rows(ids))
+    logits = tf.function(lambda ids, pairs: model(ids, pair_rows=pairs).logits, autograph=False)
+    # Asked as what was traced: TensorFlow counts the traces of a function that is called, and warns in a search.
+    return logits_in_batches(logits.get_concrete_function(*signature), ids, known.rows(ids))

@@ -94,9 +94,9 @@ class Trial:
     def _logits(self) -> np.ndarray:
         """Of the validation texts, where there is the deep path alone: float64 [n, classes]."""
         model, length = load_classifier(self._run).classifier, self.config.text.sequence_length
-        signature = [tf.TensorSpec([None, length], tf.int32)]
-        ask = tf.function(lambda ids: model(ids).logits, signature, autograph=False)
-        return logits_in_batches(ask, self._texts.unseen.ids)
+        ask = tf.function(lambda ids: model(ids).logits, autograph=False)
+        traced = ask.get_concrete_function(tf.TensorSpec([None, length], tf.int32))
+        return logits_in_batches(traced, self._texts.unseen.ids)
 
     def size(self) -> int:
         """Bytes of the int8 TFLite file of what `validate` has trained, built as an export builds it."""
