@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from bench_growth import slope
 from quality import fill
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +51,17 @@ Row = dict[str, Any]
 @click.option(
     "--figures", type=click.Path(path_type=Path), help="Where figures are kept; performance.json unless given."
 )
-def main(page: Path | None, check: bool, only: tuple[str, ...], quick: bool, figures: Path | None) -> None:
+@click.option("--torch", metavar="PYTHON", help="A Python that can import torch and transformers.")
+@click.option("--fasttext", metavar="PYTHON", help="A Python that can import fasttext.")
+def main(
+    page: Path | None,
+    check: bool,
+    only: tuple[str, ...],
+    quick: bool,
+    figures: Path | None,
+    torch: str | None,
+    fasttext: str | None,
+) -> None:
     """Measure every part that there is."""
     if check and page is not None:
         raise click.UsageError("Received both --write and --check. Expected one of the two.")
@@ -61,7 +72,7 @@ def main(page: Path | None, check: bool, only: tuple[str, ...], quick: bool, fig
     rows: list[Row] = []
     failed = []
     for name in only or SUITES:
-        measured = _measure(name, quick)
+        measured = _measure(name, quick, {"--torch": torch, "--fasttext": fasttext})
         if measured is None:
             failed.append(name)
             continue
@@ -80,14 +91,20 @@ def main(page: Path | None, check: bool, only: tuple[str, ...], quick: bool, fig
     sys.exit(bool(problems or failed))
 
 
-def _measure(name: str, quick: bool) -> list[Row] | None:
-    """The rows of one part; None, after a word on stderr, if it fails or is not there."""
+def _measure(name: str, quick: bool, pythons: dict[str, str | None]) -> list[Row] | None:
+    """The rows of one part; None, after a word on stderr, if it fails or is not there.
+
+    `pythons` are options that name a Python with peers; a part gets those that it knows.
+    """
     program = Path(__file__).parent / SUITES[name]
     if not program.exists():
         click.echo(f"There is no {program}.", err=True)
         return None
     click.echo(f"Measuring {name}", err=True)
     words = [sys.executable, str(program), "--json", *(["--quick"] if quick else [])]
+    known = program.read_text(encoding="utf-8")
+    for option, python in pythons.items():
+        words += [option, python] if python and f'"{option}"' in known else []
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     finished = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     try:
@@ -192,11 +209,12 @@ def _digits(value: float) -> str:
 
 
 def growth_table(rows: Sequence[Row]) -> str:
-    """Slopes first."""
-    lines = ["| slope | what grows | milliseconds by size |", "|---|---|---|"]
+    """Slopes first: that over all sizes, and that of the last step, where what does not grow counts least."""
+    lines = ["| slope | of the last step | what grows | milliseconds by size |", "|---|---|---|---|"]
     for row in rows:
+        last = slope(row["sizes"][-2:], row["milliseconds"][-2:])
         spent = [f"{size:,}: {_digits(ms)}" for size, ms in zip(row["sizes"], row["milliseconds"], strict=True)]
-        lines.append(f"| **{row['slope']:.2f}** | {row['what']} | {'; '.join(spent)} |")
+        lines.append(f"| **{row['slope']:.2f}** | {last:.2f} | {row['what']} | {'; '.join(spent)} |")
     return "\n".join(lines)
 
 
