@@ -97,8 +97,8 @@ class TestTheCommand:
 
         good, bad = tmp_path / "good.py", tmp_path / "bad.py"
         good.write_text(
-            'import sys\n# it knows "--torch"\n'
-            f"open({str(tmp_path / 'words')!r}, 'w').write(' '.join(sys.argv[1:]))\n"
+            "import json, sys\n"
+            f"open({str(tmp_path / 'words')!r}, 'w').write(json.dumps(sys.argv[1:]))\n"
             f"print('words')\nprint(open({str(tmp_path / 'row.json')!r}).read())"
         )
         bad.write_text("raise SystemExit(3)")
@@ -118,8 +118,8 @@ class TestTheCommand:
         assert "| **1.25x** | d=256, E=8, forward |" in page.read_text() and "kept" in page.read_text()
 
         words = ["--check", "--only", "layer", "--figures", str(figures)]
-        assert CliRunner().invoke(main, [*words, "--torch", "a/python", "--fasttext", "another"]).exit_code == 0
-        assert (tmp_path / "words").read_text() == "--json --torch a/python"
+        assert CliRunner().invoke(main, [*words, "--words", "layer=--torch 'a python'"]).exit_code == 0
+        assert json.loads((tmp_path / "words").read_text()) == ["--json", "--torch", "a python"]
         row.write_text(json.dumps([LAYER | {"ratio": 2.0}]))
         ran = CliRunner().invoke(main, words)
         assert ran.exit_code == 1 and "2.00x, and 1.25x was committed" in ran.stderr
@@ -129,6 +129,7 @@ class TestTheCommand:
         ran = CliRunner().invoke(main, ["--check", "--figures", str(tmp_path / "none.json")])
         assert ran.exit_code == 1 and "holds no figures to compare with" in ran.stderr
         assert CliRunner().invoke(main, ["--check", "--write", __file__]).exit_code == 2
+        assert CliRunner().invoke(main, ["--words", "none=a"]).exit_code == 2
 
 
 def test_the_slope_of_a_square_is_two() -> None:

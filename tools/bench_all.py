@@ -3,6 +3,8 @@
     python tools/bench_all.py --write docs/performance.md     measure, fill the tables, keep the figures beside the page
     python tools/bench_all.py --check                         measure, and compare with the figures that are kept
 
+Peers that are not installed here are found by `--words`: --words "layer=--torch another/bin/python".
+
 Each part is a program of its own (`--only` names them) on one thread, and prints its rows as JSON. A row says what was
 measured (`what`), beside what (`ratio_to`), `ratio` of ours to theirs, and both in milliseconds or megabytes. Machines
 are noisy and differ, so the check holds ratios, not times: one may be a quarter above the committed one, a slope 0.25.
@@ -11,6 +13,7 @@ are noisy and differ, so the check holds ratios, not times: one may be a quarter
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,16 +54,14 @@ Row = dict[str, Any]
 @click.option(
     "--figures", type=click.Path(path_type=Path), help="Where figures are kept; performance.json unless given."
 )
-@click.option("--torch", metavar="PYTHON", help="A Python that can import torch and transformers.")
-@click.option("--fasttext", metavar="PYTHON", help="A Python that can import fasttext.")
+@click.option("--words", multiple=True, metavar="PART=WORDS", help="More for a part's command, as a shell splits it.")
 def main(
     page: Path | None,
     check: bool,
     only: tuple[str, ...],
     quick: bool,
     figures: Path | None,
-    torch: str | None,
-    fasttext: str | None,
+    words: tuple[str, ...],
 ) -> None:
     """Measure every part that there is."""
     if check and page is not None:
@@ -69,10 +70,15 @@ def main(
     committed = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {"machine": {}, "rows": []}
     if check and not committed["rows"]:
         raise click.ClickException(f"{kept} holds no figures to compare with. Measure with --write first.")
+    more = dict(each.partition("=")[::2] for each in words)
+    if more.keys() - SUITES.keys():
+        raise click.UsageError(
+            f"Received --words for {', '.join(more.keys() - SUITES.keys())}. Expected a part there is."
+        )
     rows: list[Row] = []
     failed = []
     for name in only or SUITES:
-        measured = _measure(name, quick, {"--torch": torch, "--fasttext": fasttext})
+        measured = _measure(name, quick, shlex.split(more.get(name, "")))
         if measured is None:
             failed.append(name)
             continue
@@ -91,20 +97,14 @@ def main(
     sys.exit(bool(problems or failed))
 
 
-def _measure(name: str, quick: bool, pythons: dict[str, str | None]) -> list[Row] | None:
-    """The rows of one part; None, after a word on stderr, if it fails or is not there.
-
-    `pythons` are options that name a Python with peers; a part gets those that it knows.
-    """
+def _measure(name: str, quick: bool, more: Sequence[str]) -> list[Row] | None:
+    """The rows of one part; None, after a word on stderr, if it fails or is not there."""
     program = Path(__file__).parent / SUITES[name]
     if not program.exists():
         click.echo(f"There is no {program}.", err=True)
         return None
     click.echo(f"Measuring {name}", err=True)
-    words = [sys.executable, str(program), "--json", *(["--quick"] if quick else [])]
-    known = program.read_text(encoding="utf-8")
-    for option, python in pythons.items():
-        words += [option, python] if python and f'"{option}"' in known else []
+    words = [sys.executable, str(program), "--json", *(["--quick"] if quick else []), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     finished = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     try:
