@@ -71,10 +71,8 @@ def main(
     if check and not committed["rows"]:
         raise click.ClickException(f"{kept} holds no figures to compare with. Measure with --write first.")
     more = dict(each.partition("=")[::2] for each in words)
-    if more.keys() - SUITES.keys():
-        raise click.UsageError(
-            f"Received --words for {', '.join(more.keys() - SUITES.keys())}. Expected a part there is."
-        )
+    if unknown := sorted(more.keys() - SUITES.keys()):
+        raise click.UsageError(f"Received --words for {', '.join(unknown)}. Expected one of {', '.join(SUITES)}.")
     rows: list[Row] = []
     failed = []
     for name in only or SUITES:
