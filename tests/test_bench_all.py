@@ -51,8 +51,8 @@ def test_rows_become_tables() -> None:
         "| **1.25x** | d=256, E=8, forward | dense | 125 ms | 0.1 ms |  |",
         "start-up": "| ours / theirs | what | beside | ours | theirs | |\n|---|---|---|---|---|---|\n"
         "|  | ONNX, one text |  | 61.3 MB |  | peak |",
-        "growth": "| slope | what grows | milliseconds by size |\n|---|---|---|\n"
-        "| **0.13** | experts | 4: 1; 1,024: 2,500 |",
+        "growth": "| slope | of the last step | what grows | milliseconds by size |\n|---|---|---|---|\n"
+        "| **0.13** | 1.41 | experts | 4: 1; 1,024: 2,500 |",
     }
 
 
@@ -96,7 +96,11 @@ class TestTheCommand:
         import bench_all
 
         good, bad = tmp_path / "good.py", tmp_path / "bad.py"
-        good.write_text(f"print('words')\nprint(open({str(tmp_path / 'row.json')!r}).read())")
+        good.write_text(
+            "import json, sys\n"
+            f"open({str(tmp_path / 'words')!r}, 'w').write(json.dumps(sys.argv[1:]))\n"
+            f"print('words')\nprint(open({str(tmp_path / 'row.json')!r}).read())"
+        )
         bad.write_text("raise SystemExit(3)")
         monkeypatch.setattr(bench_all, "SUITES", {"layer": str(good), "training": str(bad), "raw-text": "none.py"})
         return bench_all.main
@@ -114,7 +118,8 @@ class TestTheCommand:
         assert "| **1.25x** | d=256, E=8, forward |" in page.read_text() and "kept" in page.read_text()
 
         words = ["--check", "--only", "layer", "--figures", str(figures)]
-        assert CliRunner().invoke(main, words).exit_code == 0
+        assert CliRunner().invoke(main, [*words, "--words", "layer=--torch 'a python'"]).exit_code == 0
+        assert json.loads((tmp_path / "words").read_text()) == ["--json", "--torch", "a python"]
         row.write_text(json.dumps([LAYER | {"ratio": 2.0}]))
         ran = CliRunner().invoke(main, words)
         assert ran.exit_code == 1 and "2.00x, and 1.25x was committed" in ran.stderr
@@ -124,6 +129,7 @@ class TestTheCommand:
         ran = CliRunner().invoke(main, ["--check", "--figures", str(tmp_path / "none.json")])
         assert ran.exit_code == 1 and "holds no figures to compare with" in ran.stderr
         assert CliRunner().invoke(main, ["--check", "--write", __file__]).exit_code == 2
+        assert CliRunner().invoke(main, ["--words", "none=a"]).exit_code == 2
 
 
 def test_the_slope_of_a_square_is_two() -> None:

@@ -89,7 +89,9 @@ def test_calls_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch)
         clock[0] += next(seconds[name])
 
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    taken = gpu_check.seconds_of([lambda: call("a"), lambda: call("b")], least=5, most=9, limit=1.0)
+    taken = gpu_check.seconds_of(
+        [lambda: call("a"), lambda: call("b")], least=5, most=9, limit=1.0, clock=lambda: clock[0]
+    )
     assert taken == [2.0, 3.0] and called == ["a", "b"] * 7
 
 

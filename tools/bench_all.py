@@ -3,6 +3,8 @@
     python tools/bench_all.py --write docs/performance.md     measure, fill the tables, keep the figures beside the page
     python tools/bench_all.py --check                         measure, and compare with the figures that are kept
 
+Peers that are not installed here are found by `--words`: --words "layer=--torch another/bin/python".
+
 Each part is a program of its own (`--only` names them) on one thread, and prints its rows as JSON. A row says what was
 measured (`what`), beside what (`ratio_to`), `ratio` of ours to theirs, and both in milliseconds or megabytes. Machines
 are noisy and differ, so the check holds ratios, not times: one may be a quarter above the committed one, a slope 0.25.
@@ -11,6 +13,7 @@ are noisy and differ, so the check holds ratios, not times: one may be a quarter
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from bench_growth import slope
 from quality import fill
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +54,15 @@ Row = dict[str, Any]
 @click.option(
     "--figures", type=click.Path(path_type=Path), help="Where figures are kept; performance.json unless given."
 )
-def main(page: Path | None, check: bool, only: tuple[str, ...], quick: bool, figures: Path | None) -> None:
+@click.option("--words", multiple=True, metavar="PART=WORDS", help="More for a part's command, as a shell splits it.")
+def main(
+    page: Path | None,
+    check: bool,
+    only: tuple[str, ...],
+    quick: bool,
+    figures: Path | None,
+    words: tuple[str, ...],
+) -> None:
     """Measure every part that there is."""
     if check and page is not None:
         raise click.UsageError("Received both --write and --check. Expected one of the two.")
@@ -58,10 +70,13 @@ def main(page: Path | None, check: bool, only: tuple[str, ...], quick: bool, fig
     committed = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {"machine": {}, "rows": []}
     if check and not committed["rows"]:
         raise click.ClickException(f"{kept} holds no figures to compare with. Measure with --write first.")
+    more = dict(each.partition("=")[::2] for each in words)
+    if unknown := sorted(more.keys() - SUITES.keys()):
+        raise click.UsageError(f"Received --words for {', '.join(unknown)}. Expected one of {', '.join(SUITES)}.")
     rows: list[Row] = []
     failed = []
     for name in only or SUITES:
-        measured = _measure(name, quick)
+        measured = _measure(name, quick, shlex.split(more.get(name, "")))
         if measured is None:
             failed.append(name)
             continue
@@ -80,14 +95,14 @@ def main(page: Path | None, check: bool, only: tuple[str, ...], quick: bool, fig
     sys.exit(bool(problems or failed))
 
 
-def _measure(name: str, quick: bool) -> list[Row] | None:
+def _measure(name: str, quick: bool, more: Sequence[str]) -> list[Row] | None:
     """The rows of one part; None, after a word on stderr, if it fails or is not there."""
     program = Path(__file__).parent / SUITES[name]
     if not program.exists():
         click.echo(f"There is no {program}.", err=True)
         return None
     click.echo(f"Measuring {name}", err=True)
-    words = [sys.executable, str(program), "--json", *(["--quick"] if quick else [])]
+    words = [sys.executable, str(program), "--json", *(["--quick"] if quick else []), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     finished = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     try:
@@ -192,11 +207,12 @@ def _digits(value: float) -> str:
 
 
 def growth_table(rows: Sequence[Row]) -> str:
-    """Slopes first."""
-    lines = ["| slope | what grows | milliseconds by size |", "|---|---|---|"]
+    """Slopes first: that over all sizes, and that of the last step, where what does not grow counts least."""
+    lines = ["| slope | of the last step | what grows | milliseconds by size |", "|---|---|---|---|"]
     for row in rows:
+        last = slope(row["sizes"][-2:], row["milliseconds"][-2:])
         spent = [f"{size:,}: {_digits(ms)}" for size, ms in zip(row["sizes"], row["milliseconds"], strict=True)]
-        lines.append(f"| **{row['slope']:.2f}** | {row['what']} | {'; '.join(spent)} |")
+        lines.append(f"| **{row['slope']:.2f}** | {last:.2f} | {row['what']} | {'; '.join(spent)} |")
     return "\n".join(lines)
 
 

@@ -162,14 +162,22 @@ def _lower(function: Callable[..., Any], specs: Sequence[Any], arrays: Arrays | 
     concrete = traced.get_concrete_function()
     ir = traced.experimental_get_compiler_ir(*specs)
     text = ir(stage="stablehlo")
-    if "precision = [DEFAULT" in text:
-        raise click.ClickException("A product is not of the highest precision: a GPU would compute it in TF32.")
+    _check(text)
     weights = [] if arrays is None else [_keep(arrays, value) for value in _captured(concrete)]
     (main,) = [line for line in text.splitlines() if "func.func @main(" in line or "func.func public @main(" in line]
     if main.count("%arg") != len(specs) + len(weights):
         raise click.ClickException(f"The module takes other arguments than {len(specs)} and {len(weights)} weights.")
     answers = [{"shape": each.shape.as_list(), "dtype": each.dtype.name} for each in tf.nest.flatten(concrete.outputs)]
     return {"content": ir(stage="stablehlo_serialized"), "weights": weights, "answers": answers}
+
+
+def _check(text: str) -> None:
+    """Refuse a module that a GPU would compute otherwise, or not at all."""
+    products = [line for line in text.splitlines() if "stablehlo.dot" in line]
+    if any("precision = [HIGHEST, HIGHEST]" not in line for line in products):
+        raise click.ClickException("A product is not of the highest precision: a GPU would compute it in TF32.")
+    if "stablehlo.custom_call" in text:
+        raise click.ClickException("A custom call is in the module, which another device may not have.")
 
 
 def _captured(concrete: Any) -> list[np.ndarray]:

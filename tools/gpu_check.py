@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,8 @@ def _throughput(bundle: Path, manifest: dict[str, Any], arrays: Arrays, keep: Ca
         jax.block_until_ready(ask(host))
         compiled = time.perf_counter() - started
         there = jax.device_put(host)
-        on_device = seconds_of([lambda ask=ask, there=there: jax.block_until_ready(ask(there))])[0]  # type: ignore[misc]
-        from_host = seconds_of([lambda ask=ask, host=host: np.asarray(ask(host)[0])])[0]  # type: ignore[misc]
+        (on_device,) = seconds_of([partial(_finish, ask, [there])])
+        (from_host,) = seconds_of([partial(_fetch, ask, host)])
         keep(
             {
                 "door": entry["door"],
@@ -166,7 +167,7 @@ def _layers(bundle: Path, manifest: dict[str, Any], arrays: Arrays, keep: Callab
     entries = manifest["layers"]
     for switch in (each for each in entries if each["kind"] == "switch"):
         pair = [switch, next(each for each in entries if each["kind"] == "dense" and _same(each, switch))]
-        calls = []
+        calls: list[Callable[[], Any]] = []
         for entry in pair:
             ask = _module(bundle, entry, arrays)
             given = [jax.device_put(each) for each in draw(entry["shapes"]).values()]
@@ -175,10 +176,22 @@ def _layers(bundle: Path, manifest: dict[str, Any], arrays: Arrays, keep: Callab
                 off = np.abs(sampled(np.asarray(answer[0])) - arrays[entry["name"]])
                 keep({"part": "layer parity", "what": entry["name"], "max_abs_diff": float(off.max())})
             del answer
-            calls.append(lambda ask=ask, given=given: jax.block_until_ready(ask(*given)))  # type: ignore[misc]
+            calls.append(partial(_finish, ask, given))
         for entry, seconds in zip(pair, seconds_of(calls), strict=True):
             keep({"what": describe(entry), "which": entry["kind"], "milliseconds": 1000 * seconds})
         del calls
+
+
+def _finish(ask: Callable[..., Any], given: Sequence[Any]) -> None:
+    """Ask, and wait for the answer where it is."""
+    import jax
+
+    jax.block_until_ready(ask(*given))
+
+
+def _fetch(ask: Callable[..., Any], given: np.ndarray) -> np.ndarray:
+    """Ask with an array of the host's, and bring the answer back."""
+    return np.asarray(ask(given)[0])
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -215,7 +228,7 @@ def _module(bundle: Path, entry: dict[str, Any], arrays: Arrays) -> Callable[...
     def empty(*_: Any) -> list[Any]:
         return [jax.numpy.zeros(each["shape"], each["dtype"]) for each in entry["answers"]]
 
-    template = export.export(jax.jit(empty, keep_unused=True), platforms=[jax.default_backend()])(*given)
+    template = export.export(jax.jit(empty, keep_unused=True), platforms=[export.default_export_platform()])(*given)
     call = jax.jit(dataclasses.replace(template, mlir_module_serialized=(bundle / entry["module"]).read_bytes()).call)
     return lambda *inputs: call(*inputs, *taken)
 
@@ -226,6 +239,7 @@ def seconds_of(
     most: int = 30,
     limit: float = 2.0,
     of: Callable[[list[float]], Any] = np.median,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
     """Seconds of each call, all in turns: the median (or what `of` makes of them), after two rounds that warm up."""
     taken: list[list[float]] = [[] for _ in calls]
@@ -234,10 +248,10 @@ def seconds_of(
         if number >= least + 2 and time.perf_counter() > until:
             break
         for each, call in zip(taken, calls, strict=True):
-            started = time.perf_counter()
+            started = clock()
             call()
             if number >= 2:
-                each.append(time.perf_counter() - started)
+                each.append(clock() - started)
     return [float(of(each)) for each in taken]
 
 
