@@ -12,7 +12,7 @@ def layer(expert_capacity: int = 2, router_bias: bool = False) -> T5SwitchFFN:
     """Width 1: expert 0 doubles, expert 1 trebles; the router takes expert 1 for negative numbers, which relu drops."""
     made = T5SwitchFFN(expert_capacity, router_bias, num_experts=2, d_ff=1, name="ffn")
     made(tf.zeros([1, 3, 1]), tf.ones([1, 3], tf.bool))
-    made.router.assign([[1.0, 0.0]])
+    made.classifier.assign([[1.0, 0.0]])
     made.w_in.assign([[[1.0]], [[-1.0]]])
     made.w_out.assign([[[2.0]], [[3.0]]])
     return made
@@ -50,7 +50,8 @@ def test_there_are_never_more_slots_than_tokens() -> None:
 
 def test_a_bias_of_the_router_counts() -> None:
     with_bias = layer(router_bias=True)
-    with_bias.router_bias.assign([0.0, 5.0])
+    assert with_bias.classifier_bias is not None
+    with_bias.classifier_bias.assign([0.0, 5.0])
     y, _ = with_bias(tf.constant([[[1.0]]]), tf.ones([1, 1], tf.bool))
     assert float(y[0, 0, 0]) == 0.0  # expert 1, whose hidden unit relu drops
     assert {each.name for each in with_bias.weights} == {

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from switch_tf.cli.shared import as_json, echo, echo_json, note
+from switch_tf.cli.shared import as_json, console, echo, echo_json, is_given, note
 from switch_tf.errors import DataError, ModelError, UsageError
 
 _AT_ONCE = 64  # texts read before the first is answered
@@ -56,6 +56,40 @@ def generate(model: Path, texts: tuple[str, ...], source: str | None, as_json: b
                 echo_json({"text": text, "generated": written})
             else:
                 echo(written)
+
+
+def export_generator(ctx: click.Context, checkpoint: Path | None, as_json: bool) -> None:
+    """`switch-tf export CHECKPOINT --task seq2seq`.
+
+    Raises:
+        UsageError: no checkpoint is named, or an option is given that has no meaning here.
+    """
+    from switch_tf.export.seq2seq.options import Seq2SeqOptions
+    from switch_tf.models.huggingface import CONFIG, is_huggingface
+
+    taken = ("format", "output", "length", "max_new_tokens")
+    for parameter in ctx.command.params:
+        if parameter.name not in (*taken, "run", "task", "as_json", None) and is_given(ctx, parameter.name):
+            raise UsageError(f"Received {parameter.opts[0]} with the task seq2seq. It is for classify: leave it out.")
+    if checkpoint is None:
+        raise UsageError("Received no checkpoint. Expected its folder before --task seq2seq.")
+    asked = Seq2SeqOptions(**{name: ctx.params[name] for name in taken if ctx.params[name] is not None})
+    if not is_huggingface(checkpoint):
+        raise ModelError(f"{checkpoint} writes no texts. Expected a folder whose {CONFIG} is of a Switch-Transformer.")
+    from switch_tf.export.seq2seq.session import export_seq2seq
+
+    with console().status("Loading the model", spinner="line") as status:
+        exported = export_seq2seq(checkpoint, asked, status.update)
+    if as_json:
+        echo_json({"ok": True, "artifacts": [compared.as_dict() for _, compared in exported]})
+        return
+    for path, compared in exported:
+        logits = "" if compared.max_abs_diff is None else f", logits within {compared.max_abs_diff:.1e}"
+        echo(
+            f"{compared.equal} of {compared.prompts} prompts equal in all of {compared.ids:,} ids{logits}; "
+            f"{compared.near_ties} apart by near-ties; the gate took {compared.seconds:.1f} s"
+        )
+        echo(f"Wrote {path}")
 
 
 def _texts(texts: tuple[str, ...], source: str | None) -> Iterator[str]:

@@ -14,6 +14,11 @@ from switch_tf.layers.common import dropout
 NEVER = -1e9  # added to a score that must not count
 
 
+def length_of(x: tf.Tensor) -> int | tf.Tensor:
+    """How many places [batch, length, ...] has: a number where it is known, else int32 []."""
+    return tf.shape(x)[1] if x.shape[1] is None else x.shape[1]
+
+
 class RMSNorm(keras.layers.Layer):
     """x / rms(x) times a scale, without a mean or a bias (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4)."""
 
@@ -48,6 +53,11 @@ def relative_buckets(queries: int, keys: int, bidirectional: bool, num_buckets: 
     [[0, 0, 0], [1, 0, 0], [2, 1, 0]]
     """
     behind = np.arange(keys)[np.newaxis] - np.arange(queries)[:, np.newaxis]  # [queries, keys]
+    return buckets_of(behind, bidirectional, num_buckets, max_distance)
+
+
+def buckets_of(behind: np.ndarray, bidirectional: bool, num_buckets: int, max_distance: int) -> np.ndarray:
+    """As `relative_buckets`, of any distances: how far a key stands behind its query, negative before it."""
     if bidirectional:
         num_buckets //= 2
         first = np.where(behind > 0, num_buckets, 0)
@@ -85,6 +95,13 @@ class RelativePositionBias(keras.layers.Layer):
     def between(self, queries: int, keys: int) -> tf.Tensor:
         """Of so many places that look at so many: float32 [1, heads, queries, keys]."""
         return self(relative_buckets(queries, keys, self.bidirectional, self.num_buckets, self.max_distance))
+
+    def at(self, behind: tf.Tensor) -> tf.Tensor:
+        """The same of distances that are not known before: int32 [queries, keys], as in `buckets_of`."""
+        reach = self.max_distance  # beyond it all distances are alike
+        every = np.arange(-reach, reach + 1)
+        table = buckets_of(every, self.bidirectional, self.num_buckets, self.max_distance)  # [2 * reach + 1]
+        return self(tf.gather(table, tf.clip_by_value(behind, -reach, reach) + reach))
 
 
 class RelativeAttention(keras.layers.Layer):
@@ -137,10 +154,10 @@ class RelativeAttention(keras.layers.Layer):
         weights = dropout(weights, self.rate, training, seed, 0)
         merged = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])  # [batch, queries, heads, head_dim]
         rows = self.out(tf.reshape(merged, [-1, self.heads * self.head_dim]))  # [batch * queries, d_model]
-        return tf.reshape(rows, [-1, *x.shape[1:]])  # [batch, queries, d_model]
+        return tf.reshape(rows, [-1, length_of(x), x.shape[-1]])  # [batch, queries, d_model]
 
     def _split(self, project: keras.layers.Dense, x: tf.Tensor) -> tf.Tensor:
         """float32 [batch, length, d_model] projected and cut into heads: [batch, heads, length, head_dim]."""
         rows = project(tf.reshape(x, [-1, x.shape[-1]]))  # [batch * length, heads * head_dim]
-        heads = tf.reshape(rows, [-1, x.shape[1], self.heads, self.head_dim])  # [batch, length, heads, head_dim]
+        heads = tf.reshape(rows, [-1, length_of(x), self.heads, self.head_dim])  # [batch, length, heads, head_dim]
         return tf.transpose(heads, [0, 2, 1, 3])

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf.layers.common import dropout
+from switch_tf.layers.common import dropout, fold_in
 from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
 
 
@@ -19,13 +19,18 @@ class T5DenseFFN(keras.layers.Layer):
         self.w_out = keras.layers.Dense(d_model, use_bias=False, name="w_out")
 
     def call(
-        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        longest: int | None = None,
     ) -> tuple[tf.Tensor, None]:
         """float32 [batch, length, d_model] to the same; there is no router to report on."""
-        del mask
+        del mask, longest
         hidden = self.w_in(tf.reshape(x, [-1, x.shape[-1]]))  # [batch * length, d_ff]
         rows = self.w_out(dropout(hidden, self.rate, training, seed, 1))  # [batch * length, d_model]
-        return tf.reshape(rows, [-1, *x.shape[1:]]), None  # [batch, length, d_model]
+        return tf.reshape(rows, tf.shape(x)) if x.shape[1] is None else tf.reshape(rows, [-1, *x.shape[1:]]), None
 
     def step(self, x: tf.Tensor) -> tf.Tensor:
         """float32 [batch, d_model], one token of each text, to the same."""
@@ -50,11 +55,10 @@ class T5SwitchFFN(SwitchFFN):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         d_model = int(input_shape[-1])
-        self._add("router", [d_model, self.num_experts], fan_in=d_model)
-        if self.has_router_bias:
-            self._add("router_bias", [self.num_experts])
-        self._add("w_in", [self.num_experts, d_model, self.d_ff], fan_in=d_model)
-        self._add("w_out", [self.num_experts, self.d_ff, d_model], fan_in=self.d_ff)
+        self.classifier = self.add_weight("router", [d_model, self.num_experts])
+        self.classifier_bias = self.add_weight("router_bias", [self.num_experts]) if self.has_router_bias else None
+        self.w_in = self.add_weight("w_in", [self.num_experts, d_model, self.d_ff])
+        self.w_out = self.add_weight("w_out", [self.num_experts, self.d_ff, d_model])
         keras.layers.Layer.build(self, input_shape)
 
     def capacity(self, length: int, training: bool) -> int:
@@ -62,10 +66,24 @@ class T5SwitchFFN(SwitchFFN):
         return min(length, self.expert_capacity)
 
     def call(
-        self, inputs: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        inputs: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        longest: int | None = None,
     ) -> tuple[tf.Tensor, RouterReport]:
-        """float32 [batch, length, d_model] to the same, and the router's report; padding takes no slot."""
-        return self.route(inputs, mask, training, seed)
+        """float32 [batch, length, d_model] to the same, and the router's report; padding takes no slot.
+
+        Where the length is not known, the text is filled up to `longest` places meanwhile, and must not be longer.
+        """
+        if inputs.shape[1] is not None:
+            return self.route(inputs, mask, training, seed)
+        length = tf.shape(inputs)[1]
+        padding = [[0, 0], [0, longest - length]]
+        x = tf.ensure_shape(tf.pad(inputs, [*padding, [0, 0]]), [None, longest, inputs.shape[-1]])
+        y, report = self.route(x, tf.ensure_shape(tf.pad(mask, padding), [None, longest]), training, seed)
+        return y[:, :length], report
 
     def step(self, x: tf.Tensor) -> tf.Tensor:
         """float32 [batch, d_model], one token of each text, to the same: a lone token always finds room.
@@ -80,8 +98,12 @@ class T5SwitchFFN(SwitchFFN):
         return tf.matmul(hidden, tf.gather(self.w_out, expert))[:, 0] * gate  # [batch, d_model]
 
     def _router_logits(self, x: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:
-        logits = super()._router_logits(x, training, seed)  # [..., experts]
-        return logits + self.router_bias if self.has_router_bias else logits
+        if training and self.router_jitter > 0.0:
+            low, high = 1.0 - self.router_jitter, 1.0 + self.router_jitter
+            x *= tf.random.stateless_uniform(tf.shape(x), fold_in(seed, 0), low, high)
+        rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), self.classifier)  # [tokens, experts]
+        rows = rows if self.classifier_bias is None else rows + self.classifier_bias
+        return tf.reshape(rows, [-1, *x.shape[1:-1], self.num_experts])  # [batch, length, experts]
 
     def _run_experts(self, hidden: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:
         """Each expert on its own slots: [experts, batch * capacity, d_model] to the same."""

@@ -75,6 +75,7 @@ class T5Block(keras.layers.Layer):
         memory: tuple[tf.Tensor, tf.Tensor] | None = None,
         training: bool = False,
         seed: tf.Tensor | None = None,
+        longest: int | None = None,
     ) -> tuple[tf.Tensor, RouterReport | None]:
         """All tokens at once.
 
@@ -84,6 +85,7 @@ class T5Block(keras.layers.Layer):
             bias: float32, broadcast to [batch, heads, length, length], for the block's attention to its own tokens.
             memory: of the decoder: the encoder's float32 [batch, text_length, d_model] and its bias.
             seed: int32 [2], needed when training with dropout or jitter.
+            longest: the most tokens there may be, where their number is not known.
 
         Returns:
             float32 [batch, length, d_model], and the router's report where there is a router.
@@ -94,13 +96,13 @@ class T5Block(keras.layers.Layer):
         if memory is not None:
             looked_up = self.text_attention(self.text_norm(x), *memory, training, seeds[1])
             x += self._drop(looked_up, training, seed, 11)
-        y, report = self.ffn(self.ffn_norm(x), mask, training=training, seed=seeds[2])
+        y, report = self.ffn(self.ffn_norm(x), mask, training=training, seed=seeds[2], longest=longest)
         return x + self._drop(y, training, seed, 12), report
 
     def step(
         self,
         x: tf.Tensor,
-        here: tf.Tensor,
+        here: tf.Tensor | None,
         bias: tf.Tensor,
         cache: KeysAndValues,
         text: KeysAndValues,
@@ -110,7 +112,7 @@ class T5Block(keras.layers.Layer):
 
         Args:
             x: float32 [batch, 1, d_model].
-            here: bool, broadcast to [batch, 1, longest, 1]: True at the token's place.
+            here: bool, broadcast to [batch, 1, longest, 1]: True at the token's place; None for a cache that grows.
             bias: float32, broadcast to [batch, heads, 1, longest]: far below zero at places yet to come.
             cache: float32 [batch, heads, longest, d_kv], twice.
             text: float32 [batch, heads, text_length, d_kv], twice.
@@ -121,7 +123,8 @@ class T5Block(keras.layers.Layer):
         """
         normed = self.attention_norm(x)
         keys, values = (
-            tf.where(here, new, old) for new, old in zip(self.attention.keys_and_values(normed), cache, strict=True)
+            tf.concat([old, new], axis=2) if here is None else tf.where(here, new, old)
+            for new, old in zip(self.attention.keys_and_values(normed), cache, strict=True)
         )  # [batch, heads, longest, d_kv]
         x += self.attention.attend(normed, keys, values, bias)
         x += self.text_attention.attend(self.text_norm(x), *text, text_bias)
@@ -145,18 +148,32 @@ class T5Encoder(keras.layers.Layer):
         self.norm = RMSNorm(settings.layer_norm_epsilon, name="norm")
 
     def call(
-        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        longest: int | None = None,
     ) -> tuple[tf.Tensor, tuple[RouterReport, ...]]:
-        """float32 [batch, length, d_model] and bool [batch, length] to the same shape, with the routers' reports."""
-        length = x.shape[1]
+        """float32 [batch, length, d_model] and bool [batch, length] to the same shape, with the routers' reports.
+
+        `longest` is needed where the length is not known: the most that it may be.
+        """
         x = dropout(x, self.settings.dropout_rate, training, seed, 1)
-        bias = self.positions.between(length, length) + padding_bias(mask)  # [batch, heads, length, length]
+        bias = self._bias(x) + padding_bias(mask)  # [batch, heads, length, length]
         reports = []
         for i, block in enumerate(self.blocks):
-            x, report = block(x, mask, bias, training=training, seed=_fold(seed, i, training))
+            x, report = block(x, mask, bias, training=training, seed=_fold(seed, i, training), longest=longest)
             if report is not None:
                 reports.append(report)
         return dropout(self.norm(x), self.settings.dropout_rate, training, seed, 2), tuple(reports)
+
+    def _bias(self, x: tf.Tensor) -> tf.Tensor:
+        """float32 [1, heads, length, length]."""
+        if x.shape[1] is not None:
+            return self.positions.between(x.shape[1], x.shape[1])
+        places = tf.range(tf.shape(x)[1])
+        return self.positions.at(places[tf.newaxis] - places[:, tf.newaxis])
 
 
 class T5Decoder(keras.layers.Layer):
@@ -238,6 +255,19 @@ class T5Decoder(keras.layers.Layer):
         after = []
         for block, old, text in zip(self.blocks, cache, memory.keys_and_values, strict=True):
             x, new = block.step(x, here, bias, old, text, memory.bias)
+            after.append(new)
+        return self.norm(x)[:, 0], tuple(after)
+
+    def append(
+        self, x: tf.Tensor, cache: tuple[KeysAndValues, ...], memory: Memory
+    ) -> tuple[tf.Tensor, tuple[KeysAndValues, ...]]:
+        """As `step`, with a cache of as many places as there were steps: float32 [batch, heads, steps, d_kv]."""
+        past = tf.shape(cache[0][0])[2]
+        bias = self.positions.at((tf.range(past + 1) - past)[tf.newaxis])  # [1, heads, 1, steps + 1]
+        x = x[:, tf.newaxis]  # [batch, 1, d_model]
+        after = []
+        for block, old, text in zip(self.blocks, cache, memory.keys_and_values, strict=True):
+            x, new = block.step(x, None, bias, old, text, memory.bias)
             after.append(new)
         return self.norm(x)[:, 0], tuple(after)
 
