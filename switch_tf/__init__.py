@@ -30,6 +30,7 @@ environment.prepare()  # before anything imports TensorFlow
 if TYPE_CHECKING:
     from switch_tf import export, layers
     from switch_tf.api import Classifier, load, train
+    from switch_tf.artifacts.generator import TextGenerator
     from switch_tf.config import Config
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ParityError",
     "RunError",
     "SwitchTFError",
+    "TextGenerator",
     "UsageError",
     "__version__",
     "export",
@@ -53,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "Classifier": "switch_tf.api",
+    "TextGenerator": "switch_tf.artifacts.generator",
     "load": "switch_tf.api",
     "train": "switch_tf.api",
     "Config": "switch_tf.config",

@@ -91,8 +91,10 @@ def train(
     return load(run.path)
 
 
-def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto") -> "Classifier":
+def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto") -> Any:
     """The model at `path`: a run folder, a SavedModel (or the folder of its versions), an .onnx or a .tflite file.
+
+    These are a `Classifier`; the folder of a Switch-Transformers checkpoint of Hugging Face's is a `TextGenerator`.
 
     Args:
         path: of the folder or file.
@@ -105,9 +107,10 @@ def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto
         RunError: a run folder is unfinished or damaged.
         ModelError: there is no model, or one that is not ours.
     """
-    from switch_tf.artifacts.opening import load_predictor
+    from switch_tf.artifacts.opening import load_generator, load_predictor
 
-    return Classifier(Path(path), load_predictor(Path(path), threads, provider))
+    generator = load_generator(Path(path), threads, provider)
+    return generator or Classifier(Path(path), load_predictor(Path(path), threads, provider))
 
 
 class Classifier:

@@ -1,14 +1,19 @@
-"""Whatever kind of model a path holds, opened as one that answers texts."""
+"""Whatever kind of model a path holds, opened as one that answers texts or writes them."""
 
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from switch_tf.artifacts.base import Predictor
 from switch_tf.artifacts.providers import Provider, check_provider
 from switch_tf.artifacts.saved_model import SavedModelPredictor, newest_version
 from switch_tf.errors import ArgumentError, ModelError
+from switch_tf.models.huggingface import is_huggingface
 from switch_tf.runs.folder import UNFINISHED, is_run
+
+if TYPE_CHECKING:
+    from switch_tf.artifacts.generator import TextGenerator
 
 
 def _warn(message: str) -> None:
@@ -57,3 +62,20 @@ def load_predictor(
         f"{path} {problem}. Expected a run folder, or what an export wrote: a SavedModel folder, a .tflite or "
         "an .onnx file."
     )
+
+
+def load_generator(path: Path, threads: int | None = None, provider: Provider = "auto") -> "TextGenerator | None":
+    """The encoder-decoder in the folder `path`; None where it holds none.
+
+    Raises:
+        ArgumentError: `threads` or `provider`, which are for files, with one.
+        ModelError: it is damaged or not supported.
+    """
+    if not is_huggingface(path):
+        return None
+    if threads is not None or provider != "auto":
+        name = "provider" if threads is None else "threads"
+        raise ArgumentError(f"{path} is no .onnx or .tflite file: {name} is for those alone. Leave it out.", name)
+    from switch_tf.artifacts.generator import TextGenerator
+
+    return TextGenerator(path)

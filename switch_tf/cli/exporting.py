@@ -64,8 +64,18 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
     help="Texts that TF Serving answers together at most, for its configuration. [default: 64]",
 )
 @click.option("--allow-truncation", is_flag=True, help="Even where over 1% of texts are too long for the bytes input.")
+@click.option(
+    "--task",
+    type=click.Choice(["classify", "seq2seq"]),
+    default="classify",
+    show_default=True,
+    help="seq2seq: RUN is a Switch-Transformers checkpoint of Hugging Face's, to write texts.",
+)
+@click.option("--length", type=int, metavar="N", help="With seq2seq, ids that a text has at most. [default: 128]")
+@click.option("--max-new-tokens", type=int, metavar="N", help="With seq2seq, ids that are written. [default: 64]")
 @as_json
-def export(run: Path | None, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **options: Any) -> None:
     """Turn RUN (default: the newest under ./runs) into a model that needs none of this package.
 
     The result is loaded by its own runtime, every signature is asked some hundred texts, hostile ones included, in
@@ -80,7 +90,20 @@ def export(run: Path | None, as_json: bool, **options: Any) -> None:
     A quantized model may lose one point of accuracy on the run's test data, which is read again from where it was.
     --max-size tries float32, float16 and int8, and then leaves out the rarest words, for two points at most; it says
     what that costs. --max-loss sets another limit.
+
+    With `--task seq2seq` the result is a folder that writes texts from ids, greedily: a SavedModel or TFLite file with
+    the signature `generate`, or the ONNX files that optimum's ORTModelForSeq2SeqLM loads. It is held to writing, id by
+    id, what the model writes for 32 prompts.
     """
+    if task == "seq2seq":
+        from switch_tf.cli.generating import export_generator
+
+        export_generator(ctx, run, as_json)
+        return
+    for name in ("length", "max_new_tokens"):
+        if options.pop(name) is not None:
+            raise UsageError(f"Received --{name.replace('_', '-')} with the task classify. It is for seq2seq.")
+    _refuse_checkpoint(run)
     from switch_tf.export.formats import check_options
     from switch_tf.export.options import ExportOptions
     from switch_tf.runs.folder import newest_run, open_run
@@ -102,6 +125,18 @@ def export(run: Path | None, as_json: bool, **options: Any) -> None:
     _print_parity(exported.comparisons)
     for line in _remarks(exported, opened, asked):
         echo(line)
+
+
+def _refuse_checkpoint(run: Path | None) -> None:
+    """What writes texts is exported by another task."""
+    if run is None or not (run / "config.json").is_file():
+        return
+    from switch_tf.models.huggingface import is_huggingface
+
+    if is_huggingface(run):
+        raise UsageError(
+            f"{run} is a Switch-Transformers checkpoint, which writes texts. Export it with --task seq2seq."
+        )
 
 
 def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterator[str]:

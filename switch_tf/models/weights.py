@@ -23,8 +23,15 @@ def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
 
 
 @contextmanager
-def creating_only(stored: Mapping[str, Stored], source: str) -> Iterator[None]:
+def creating_only(
+    stored: Mapping[str, Any], source: str, remedy: str = "Restore the folder whole, or train again."
+) -> Iterator[None]:
     """Refuse to create a weight that is not among those `stored` in the file `source`, before it takes any memory.
+
+    Args:
+        stored: arrays, or whatever else has a `dtype` and a `shape`.
+        source: where they are stored.
+        remedy: the last sentence of the refusal.
 
     Raises:
         RunError: a model that is built in the block has a weight that is missing, or of another type or shape.
@@ -48,12 +55,10 @@ def creating_only(stored: Mapping[str, Stored], source: str) -> Iterator[None]:
         if not problems:
             raise
         # Keras has wrapped what was raised inside a layer in words of its own.
-        raise RunError(
-            f"{source} does not fit its settings: {problems[0]}. Restore the folder whole, or train again."
-        ) from None
+        raise RunError(f"{source} does not fit its settings: {problems[0]}. {remedy}") from None
 
 
-def _difference(name: str, stored: Stored | None, shape: tuple[int, ...]) -> str | None:
+def _difference(name: str, stored: Any, shape: tuple[int, ...]) -> str | None:
     if stored is not None and str(stored.dtype) == "float32" and tuple(stored.shape) == shape:
         return None
     received = "none (missing)" if stored is None else f"{stored.shape} of {stored.dtype}"
