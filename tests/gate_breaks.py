@@ -581,7 +581,12 @@ CHANGES = [
     Change("labels reversed in labels.json", [TFLITE], _labels("labels.json")),
     Change("labels reversed in labels.txt", [TFLITE], _labels("labels.txt")),
     Change("reject: the threshold", [*_REJECTING, SAVED_MODEL], _move_threshold(lambda value: value + OFF), "recipe"),
-    Change("reject: the threshold's last bit", [ONNX_IDS, TFLITE, SAVED_MODEL, *SMALL], _move_threshold(_last_bit), "recipe"),
+    Change(
+        "reject: the threshold's last bit",
+        [ONNX_IDS, TFLITE, SAVED_MODEL, *SMALL],
+        _move_threshold(_last_bit),
+        "recipe",
+    ),
     Change("reject: what is sure is rejected", [*_REJECTING, *INT8], _invert, "recipe"),
     *(
         Change(f"reject: {what} in {place}", targets, _said(place, change), "recipe")
