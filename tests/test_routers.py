@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from switch_tf.layers.router_scores import balanced_bias, hypersphere_dimensions, hypersphere_logits, linear_logits
 from switch_tf.layers.routers import Routing, expert_choice, keep_best, top1, top2
-from switch_tf.layers.token_routes import expert_dtype, route_by_tables, token_input, token_tables
+from switch_tf.layers.token_routes import TokenRoutes, expert_dtype, route_by_tables, token_input, token_tables
 
 PROBABILITIES = [[0.6, 0.3, 0.1], [0.5, 0.1, 0.4], [0.2, 0.7, 0.1], [0.3, 0.6, 0.1]]
 ALL = [[True] * 4]
@@ -355,8 +355,8 @@ def test_tables_route_as_the_router_they_come_from(priority: str) -> None:
         priority,  # type: ignore[arg-type]
     )
     tables = token_tables(embeddings, router, bias)
-    expert = tf.cast(tf.gather(tables.expert, ids), tf.int32)
-    looked_up = route_by_tables(expert, tf.gather(tables.gate, ids), mask, 4, 3, priority)  # type: ignore[arg-type]
+    routes = TokenRoutes(tf.cast(tf.gather(tables.expert, ids), tf.int32), tf.gather(tables.gate, ids))
+    looked_up = route_by_tables(routes, mask, 4, 3, priority)  # type: ignore[arg-type]
     for name in ("expert", "position", "kept", "tokens_per_expert", "dropped"):
         np.testing.assert_array_equal(getattr(looked_up, name), getattr(learnt, name), err_msg=name)
     np.testing.assert_allclose(looked_up.gate, learnt.gate, rtol=1e-5)

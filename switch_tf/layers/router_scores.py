@@ -15,7 +15,8 @@ def linear_logits(x: tf.Tensor, router: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [batch, length, experts].
     """
-    return tf.matmul(x, router)
+    logits = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), router)  # [batch * length, experts]: one product
+    return tf.reshape(logits, [-1, x.shape[1], router.shape[-1]])
 
 
 def hypersphere_logits(x: tf.Tensor, projection: tf.Tensor, router: tf.Tensor, log_temperature: tf.Tensor) -> tf.Tensor:
@@ -32,8 +33,8 @@ def hypersphere_logits(x: tf.Tensor, projection: tf.Tensor, router: tf.Tensor, l
     Returns:
         float32 [batch, length, experts], within plus or minus 1 / t.
     """
-    cosines = tf.matmul(unit(tf.matmul(x, projection), axis=-1), unit(router, axis=0))  # [batch, length, experts]
-    return cosines * tf.exp(-log_temperature)
+    directions = unit(linear_logits(x, projection), axis=-1)  # [batch, length, dimensions]
+    return linear_logits(directions, unit(router, axis=0)) * tf.exp(-log_temperature)
 
 
 def hypersphere_dimensions(num_experts: int) -> int:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
-from switch_tf.layers.routing import load_balancing_loss
+from switch_tf.layers.routing import load_balancing_loss, position_in_expert
 
 Priority = Literal["position", "gate"]
 _NEVER = float("inf")  # a gap where nothing else could have been chosen
@@ -201,10 +201,10 @@ def fill(
             score = tf.zeros_like(asking) + first_gate[..., tf.newaxis]  # [batch, length, experts]
             best, gap = keep_best(score, asking > 0.0, capacity - taken[:, 0], capacity)
             asking, margin = tf.cast(best, tf.float32), tf.minimum(margin, gap)
-        earlier = tf.cumsum(asking, axis=1, exclusive=True) + taken  # [batch, length, experts]
-        position = tf.reduce_sum(earlier * asking, axis=-1)  # [batch, length]
+        before = tf.cast(tf.reduce_sum(taken * asking, axis=-1), tf.int32)  # [batch, length], of earlier choices
+        position = position_in_expert(asking) + before  # [batch, length]
         queued = tf.reduce_sum(asking, axis=-1) > 0.0  # [batch, length]
-        positions.append(tf.cast(position, tf.int32))
+        positions.append(position)
         kepts.append(tf.logical_and(queued, position < capacity))
         taken += tf.reduce_sum(asking, axis=1, keepdims=True)
     return Queues(tf.stack(positions, axis=-1), tf.stack(kepts, axis=-1), load), margin

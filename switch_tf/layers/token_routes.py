@@ -10,10 +10,30 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tf_keras as keras
 
 from switch_tf.layers.routers import Priority, Routing, fill
 
 NORM_EPSILON = 1e-4  # of the variance; word vectors begin with entries of a few hundredths
+
+
+class Words(NamedTuple):
+    """What a router that learns routes of words sees.
+
+    Attributes:
+        vectors: float32 [batch, length, d_model]. Of each token's own word.
+        known: bool [batch, length]. False where the word was left out in training: such a token has no expert.
+    """
+
+    vectors: tf.Tensor
+    known: tf.Tensor
+
+
+class TokenRoutes(NamedTuple):
+    """Each token's expert, int32 [batch, length], and its gate, float32 [batch, length]."""
+
+    expert: tf.Tensor
+    gate: tf.Tensor
 
 
 class TokenTables(NamedTuple):
@@ -54,26 +74,43 @@ def expert_dtype(num_experts: int) -> type[np.unsignedinteger | np.signedinteger
     return np.uint8 if num_experts <= 256 else np.int32
 
 
+class TokenTable(keras.layers.Layer):
+    """The expert and the gate of every id, looked up; no optimizer is to touch them."""
+
+    def __init__(self, num_ids: int, num_experts: int, **kwargs: object):
+        super().__init__(trainable=False, **kwargs)
+        self.num_ids, self.num_experts = num_ids, num_experts
+
+    def build(self, input_shape: object) -> None:
+        dtype = expert_dtype(self.num_experts)
+        self.expert = self.add_weight("expert", [self.num_ids], dtype=dtype, initializer="zeros", trainable=False)
+        self.gate = self.add_weight("gate", [self.num_ids], initializer="zeros", trainable=False)
+        super().build(input_shape)
+
+    def call(self, ids: tf.Tensor) -> TokenRoutes:
+        """int32 [batch, length] to the routes of its tokens."""
+        return TokenRoutes(tf.cast(tf.gather(self.expert, ids), tf.int32), tf.gather(self.gate, ids))
+
+
 def route_by_tables(
-    expert: tf.Tensor, gate: tf.Tensor, mask: tf.Tensor, num_experts: int, capacity: int, priority: Priority
+    routes: TokenRoutes, mask: tf.Tensor, num_experts: int, capacity: int, priority: Priority
 ) -> Routing:
     """`top1` where experts and gates have been looked up.
 
     Args:
-        expert: int32 [batch, length].
-        gate: float32 [batch, length].
+        routes: of the tokens.
         mask: bool [batch, length], True at real tokens.
         capacity, priority: as of `top1`.
 
     Returns:
         The same as `top1` gives, without what only training asks for: the losses and the entropy are 0, and
-        `mean_probability` too. The margin is infinite.
+        `mean_probability` too. The margin is infinite: what is compared are table entries, which are equal everywhere.
     """
-    queues, _ = fill([tf.one_hot(expert, num_experts)], gate, mask, capacity, priority)
+    queues, _ = fill([tf.one_hot(routes.expert, num_experts)], routes.gate, mask, capacity, priority)
     unserved = tf.logical_and(mask, tf.logical_not(queues.kept[..., 0]))  # [batch, length]
     return Routing(
-        expert=expert[..., tf.newaxis],
-        gate=gate[..., tf.newaxis],
+        expert=routes.expert[..., tf.newaxis],
+        gate=routes.gate[..., tf.newaxis],
         position=queues.position,
         kept=queues.kept,
         tokens_per_expert=queues.load[0],
