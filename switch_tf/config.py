@@ -53,8 +53,7 @@ class ModelConfig:
     )
     router: Router = setting(
         "top1",
-        "who goes to which expert: top1; top2, twice the work; expert_choice, by experts; xmoe, by cosines; token, by "
-        "the word alone, exact in every runtime",
+        "top1, top2 (twice the work), expert_choice, xmoe (cosines), or token: by the word alone, exact everywhere",
     )
     priority: Literal["position", "gate"] = setting(
         "position", "who finds room in a full expert: the first in the text, or those that the router is surest of"

@@ -26,10 +26,14 @@ def flat_row(row: dict[str, Any]) -> dict[str, Any]:
     >>> flat_row({"epoch": 1, "layers": [{"load": [0.25, 0.75], "entropy": 0.5, "dropped_share": 0.0}]})
     {'epoch': 1, 'layer_0_load': '0.25 0.75', 'layer_0_entropy': 0.5, 'layer_0_dropped_share': 0.0}
     """
-    flat = {name: value for name, value in row.items() if name != "layers"}
-    for number, layer in enumerate(row.get("layers", ())):
-        for name, value in layer.items():
-            flat[f"layer_{number}_{name}"] = " ".join(map(str, value)) if isinstance(value, list) else value
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name != "layers":
+            flat[name] = value
+            continue
+        for number, layer in enumerate(value):
+            load = {f"layer_{number}_load": " ".join(map(str, layer["load"]))}
+            flat |= load | {f"layer_{number}_{name}": layer[name] for name in ("entropy", "dropped_share")}
     return flat
 
 
