@@ -321,14 +321,14 @@ def test_token_input_and_tables_by_hand() -> None:
     one = 1 / math.sqrt(1.0001)
     two = 2 / math.sqrt(4.0001)
     np.testing.assert_allclose(token_input(embeddings), [[one, -one], [-two, two], [0.0, 0.0]], rtol=1e-6)
-    router = np.float32([[math.log(3) / 2 / one, 0.0], [0.0, math.log(3) / 2 / one]])
+    router = np.array([[math.log(3) / 2 / one, 0.0], [0.0, math.log(3) / 2 / one]], np.float32)
     tables = token_tables(embeddings, router)
     assert tables.expert.tolist() == [0, 1, 0]
     assert tables.expert.dtype == np.uint8
     exponent = math.exp(-math.log(3) * two / one)
     np.testing.assert_allclose(tables.gate, [0.75, 1 / (1 + exponent), 0.5], rtol=1e-6)
     assert tables.gate.dtype == np.float32
-    biased = token_tables(embeddings, router, np.float32([0.0, 0.6]))
+    biased = token_tables(embeddings, router, np.array([0.0, 0.6], np.float32))
     assert biased.expert.tolist() == [1, 1, 1]
     np.testing.assert_allclose(biased.gate, [0.25, 1 / (1 + exponent), 0.5], rtol=1e-6)
 
@@ -336,7 +336,9 @@ def test_token_input_and_tables_by_hand() -> None:
 @pytest.mark.parametrize(("experts", "dtype"), [(256, np.uint8), (257, np.int32)])
 def test_a_byte_holds_256_experts(experts: int, dtype: type) -> None:
     assert expert_dtype(experts) is dtype
-    tables = token_tables(np.float32([[0.0, 1.0]]), np.float32(np.arange(2 * experts).reshape(2, experts)))
+    tables = token_tables(
+        np.array([[0.0, 1.0]], np.float32), np.array(np.arange(2 * experts).reshape(2, experts), np.float32)
+    )
     assert tables.expert.dtype == dtype
 
 
@@ -344,7 +346,7 @@ def test_a_byte_holds_256_experts(experts: int, dtype: type) -> None:
 def test_tables_route_as_the_router_they_come_from(priority: str) -> None:
     random = np.random.default_rng(1)
     embeddings = random.normal(size=[50, 8]).astype(np.float32)
-    router, bias = random.normal(size=[8, 4]).astype(np.float32), np.float32([0.0, 0.2, -0.1, 0.0])
+    router, bias = random.normal(size=[8, 4]).astype(np.float32), np.array([0.0, 0.2, -0.1, 0.0], np.float32)
     ids = random.integers(0, 50, [5, 12])
     mask = tf.constant(ids > 5)
     learnt = top1(

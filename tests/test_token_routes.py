@@ -112,12 +112,12 @@ def test_there_are_no_near_ties_even_where_all_logits_are_equal() -> None:
 
 def test_tables_take_the_place_of_routers() -> None:
     settings = config("model.num_experts=2").model
-    embeddings = np.float32([[0, 0], [0, 0], [3, 1], [1, 3]])
-    router = np.float32([[1, 0], [0, 1]])
+    embeddings = np.array([[0, 0], [0, 0], [3, 1], [1, 3]], np.float32)
+    router = np.array([[1, 0], [0, 1]], np.float32)
     weights = {
         EMBEDDINGS: embeddings,
         "classifier/block_1/switch_ffn/router": router,
-        "classifier/block_1/switch_ffn/router_bias": np.float32([0.0, 0.5]),
+        "classifier/block_1/switch_ffn/router_bias": np.array([0.0, 0.5], np.float32),
         "classifier/head/bias": np.zeros(2, np.float32),
     }
     done = with_tables(weights, settings)

@@ -9,7 +9,6 @@ import numpy as np
 from switch_tf.artifacts.base import Answers
 
 if TYPE_CHECKING:
-
     from switch_tf.models.text_classifier import TextClassifier
 
 NEAR_TIE = 1e-6  # between scores that routing compares
