@@ -36,6 +36,7 @@ from switch_tf.text.spec import TextSpec
 
 Dispatch = Literal["gather", "einsum"]
 Context = Literal["attention", "mean"]
+Router = Literal["top1", "top2", "expert_choice", "xmoe", "token"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -50,6 +51,14 @@ class ModelConfig:
     switch_every: Annotated[int, Field(ge=1)] = setting(
         1, "every n-th block has a Switch layer, the others a dense one (T5 Switch models use 2)"
     )
+    router: Router = setting(
+        "top1",
+        "top1, top2 (twice the work), expert_choice, xmoe (cosines), or token: by the word alone, exact everywhere",
+    )
+    priority: Literal["position", "gate"] = setting(
+        "position", "who finds room in a full expert: the first in the text, or those that the router is surest of"
+    )
+    normalize_gates: bool = setting(True, "with router = 'top2', divide both gates by their sum, as GShard does")
     context: Context = setting(
         "attention", "what tells a token its text: attention, or the mean of the text's vectors, O(L), for small data"
     )
@@ -72,6 +81,9 @@ class ModelConfig:
     )
     auxiliary_loss_weight: NonNegative = setting(0.01, "load balancing, alpha of equation 4: the paper's value")
     z_loss_weight: NonNegative = setting(0.0, "router z-loss (ST-MoE, arXiv 2202.08906, equation 5); it uses 0.001")
+    balance_rate: NonNegative = setting(
+        0.0, "per step, of a bias that evens loads out without a loss (arXiv 2408.15664); it uses 0.001; 0 is off"
+    )
     router_jitter: Share = setting(0.01, "router input times U(1-eps, 1+eps) in training only: the paper's eps")
     dropout: Share = setting(0.2, "after embeddings, attention and feed-forward; the paper uses 0.1 on more data")
     expert_dropout: Share = setting(
@@ -88,6 +100,14 @@ class ModelConfig:
     def _heads_divide_width(self) -> "ModelConfig":
         if self.d_model % self.num_heads:
             raise ValueError(f"d_model = {self.d_model} is not a multiple of num_heads = {self.num_heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _router_has_choices(self) -> "ModelConfig":
+        if self.router == "top2" and self.num_experts == 1:
+            raise ValueError("router = 'top2' needs two experts at least, or none")
+        if self.router == "expert_choice" and (self.balance_rate or self.priority == "gate"):
+            raise ValueError("router = 'expert_choice' balances by itself: leave out balance_rate and priority")
         return self
 
     @model_validator(mode="after")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _HEADER_LIMIT = 64 * 2**20  # bytes of a JSON file of ours: far above any that we write
 _CHECKSUM = "sha256"  # among the metadata of safetensors
-_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "BOOL": "bool"}
+_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16"}
+_TYPES = _FLOATS | {"I64": "int64", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
 _PART = ".part"  # ends the temporary names
 _RANDOM = "?" * 8  # what `tempfile` puts before that
 

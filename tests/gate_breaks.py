@@ -523,6 +523,7 @@ _LABEL_PLACES = (
     ("labels.txt", [TFLITE]),
 )
 _THRESHOLD_PLACES = (("reject", [ONNX_IDS, TFLITE]), ("reject.json", [TFLITE, SAVED_MODEL]))
+_ROUTES = ("routes_0/expert", "routes_0/gate")
 _INDEX = ("wide/index/shifts", "wide/index/codes", "wide/index/rows")
 CHANGES = [
     *(Change(f"one value of {name.strip('/')}", [ONNX, TFLITE, SAVED_MODEL], _shift(name)) for name in _WEIGHTS),
@@ -534,6 +535,9 @@ CHANGES = [
         Change(f"recipe: one value of {name}", [ONNX_IDS, TFLITE, SAVED_MODEL], _shift(name, 0), "recipe")
         for name in _INDEX
     ),
+    *(Change(f"words: one value of {name}", [ONNX_IDS, TFLITE], _shift(name), "words") for name in _ROUTES),
+    Change("words: one expert that files in int8 keep", INT8, _shift("routes_0/expert"), "words"),
+    Change("cosines: one value of the projection", [ONNX_IDS, TFLITE], _shift("router_projection"), "cosines"),
     Change("recipe: one value of a rounded table of pairs", INT8, _shift("wide/pairs", 0), "recipe"),
     Change(
         "one value of the second expert", [ONNX_IDS, TFLITE, SAVED_MODEL], _shift("switch_ffn/w_in", place=32 * 64 + 1)
@@ -686,9 +690,8 @@ def _fails_on_long_texts(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
     return _read_bytes(self, rows) + tf.gather(tf.constant([[0]]), full)
 
 
-def _dirty_last_row(rows: tf.Tensor, take: tf.Tensor, inverse: tf.Tensor, training: bool) -> tf.Tensor:
+def _dirty_last_row(rows: tf.Tensor, take: tf.Tensor) -> tf.Tensor:
     """Tokens without a slot get what is not zero, nor the same everywhere, which the norm behind would take away."""
-    del inverse, training
     dirt = tf.range(rows.shape[-1], dtype=rows.dtype)[tf.newaxis]
     return tf.gather(tf.concat([rows, dirt], axis=0), take)
 
@@ -702,6 +705,11 @@ def _keep_nul(graph: Any, line: str, characters: str, new: str) -> str:
 
 def _epsilon(model: Any) -> None:
     model.classifier.deep.norm.epsilon = 1e-3
+
+
+def _temperature(model: Any) -> None:
+    layer = model.classifier.deep.blocks[0].feed_forward
+    layer.router_temperature.assign_add(0.01)
 
 
 def _roll_positions(model: Any) -> None:
@@ -773,7 +781,8 @@ BUILDS = [
     Build("the epsilon of a norm", _MODELS, _same, _epsilon),
     Build("the deep path's share", _MODELS, _same, _scale),
     Build("positions shifted by one", _MODELS, _same, _roll_positions),
-    Build("dropped tokens that get something", _MODELS, _with_code(dispatch, "_permute", _dirty_last_row)),
+    Build("dropped tokens that get something", _MODELS, _with_code(dispatch, "_gather", _dirty_last_row)),
+    Build("cosines: the temperature", _MODELS, _same, _temperature, "cosines"),
     Build("no softmax", _MODELS, _with_code(TextClassifier, "_classify_ids", _logits)),
     Build("the least probable label", _MODELS, _with_code(TextClassifier, "_classify_ids", _least_label)),
     Build("capitals kept", _FRONT_ENDS, _settings("text", standardize="strip_punctuation")),

@@ -14,7 +14,8 @@ import tf_keras as keras
 from switch_tf.config import PRESETS, Config, ModelConfig, load_config
 from switch_tf.errors import RunError
 from switch_tf.layers.common import masked_pool
-from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, SwitchFFN
+from switch_tf.layers.dense_ffn import DenseFFN
+from switch_tf.layers.switch_ffn import ReportingSwitchFFN, SwitchFFN
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID, TextSpec

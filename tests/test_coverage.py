@@ -53,7 +53,7 @@ def model_with_routes(routes):
     classifier.positions.assign(tf.zeros_like(classifier.positions))
     rows = [[0.0] * 4] * 2 + [tf.one_hot(route, 4).numpy().tolist() for route in routes]
     classifier.tokens.embeddings.assign(rows)
-    block.feed_forward.router.assign(tf.eye(4, max(routes) + 2))
+    block.feed_forward.router_kernel.assign(tf.eye(4, max(routes) + 2))
     return TextClassifier(config, [f"w{number}" for number in range(len(routes))], ["neg", "pos"], classifier)
 
 

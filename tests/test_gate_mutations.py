@@ -85,6 +85,8 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     shapes = {
         "attention": ["model.num_heads=4"],
         "recipe": ["model.context=mean", "model.character_grams=true", "model.pair_min_count=2"],
+        "words": ["model.context=mean", "model.character_grams=true", "model.router=token"],
+        "cosines": ["model.context=mean", "model.router=xmoe"],
     }
     request = DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv"))
     folder = tmp_path_factory.mktemp("runs")
@@ -109,7 +111,7 @@ def codes() -> Iterator[dict[tuple[str, str], int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["attention", "recipe"])
+@pytest.mark.parametrize("name", ["attention", "recipe", "words", "cosines"])
 @pytest.mark.parametrize("target", RIGHT, ids=str)
 def test_what_is_right_passes_when_it_was_opened_and_closed_again(
     rights: dict[str, Right], target: Target, name: str, tmp_path: Path

@@ -15,12 +15,13 @@ import tf_keras as keras
 from switch_tf.config import ModelConfig
 from switch_tf.layers.attention import MaskedAttention
 from switch_tf.layers.common import activation, dropout
+from switch_tf.layers.dense_ffn import DenseFFN
 from switch_tf.layers.encoder import EncoderBlock
-from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, RouterReport, SwitchFFN
+from switch_tf.layers.switch_ffn import ReportingSwitchFFN, RouterReport, SwitchFFN
 
 LENGTH, WIDTH = 8, 6
 SEED = tf.constant([3, 4])
-WEIGHTS = ("router", "w_in", "b_in", "w_out", "b_out")
+WEIGHTS = ("router_kernel", "w_in", "b_in", "w_out", "b_out")
 Arrays = dict[str, np.ndarray]
 
 
@@ -57,7 +58,7 @@ def inputs(batch: int = 5, length: int = LENGTH, seed: int = 1) -> tuple[tf.Tens
 
 def collapse(layer: SwitchFFN) -> None:
     """Let every token choose expert 0."""
-    layer.router.assign(tf.zeros_like(layer.router))
+    layer.router_kernel.assign(tf.zeros_like(layer.router_kernel))
 
 
 # --- the layer's answer and gradients
@@ -65,7 +66,7 @@ def collapse(layer: SwitchFFN) -> None:
 
 def by_hand(arrays: Arrays, mask: np.ndarray, capacity: int, config: ModelConfig) -> tuple[np.ndarray, float, float]:
     """y, the load-balancing loss and the z-loss, in float64, one token at a time."""
-    x, router = arrays["x"], arrays["router"]
+    x, router = arrays["x"], arrays["router_kernel"]
     y = np.zeros_like(x)
     experts = router.shape[1]
     count, probability, squares = np.zeros(experts), np.zeros(experts), 0.0
@@ -137,7 +138,7 @@ def every_expert_on_every_token(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The same in float64 by masking: `served` [batch, length, experts] is 1 where a token has a slot, a constant."""
     x = tensors["x"]
-    logits = tf.einsum("bld,de->ble", x, tensors["router"])
+    logits = tf.einsum("bld,de->ble", x, tensors["router_kernel"])
     p = tf.exp(logits) / tf.reduce_sum(tf.exp(logits), axis=-1, keepdims=True)
     hidden = tf.einsum("bld,edf->blef", x, tensors["w_in"]) + tensors["b_in"][:, 0]
     hidden = tf.nn.relu(hidden) if config.activation == "relu" else tf.nn.gelu(hidden, approximate=False)
@@ -175,8 +176,8 @@ def test_every_gradient_is_that_of_the_masked_sum_over_experts(changes: dict[str
     x, mask = inputs()
     received, report = layer_gradients(layer, x, mask, training)
 
-    kept = report.routing.kept.numpy()[..., np.newaxis]
-    served = kept * np.eye(config.num_experts)[report.routing.expert.numpy()]
+    kept = report.routing.kept.numpy()
+    served = kept * np.eye(config.num_experts)[report.routing.expert.numpy()[..., 0]]
     tensors = {name: tf.constant(array) for name, array in arrays_of(layer, x).items()}
     with tf.GradientTape() as tape:
         tape.watch(tensors)
@@ -211,7 +212,7 @@ def test_router_learns_through_the_gate() -> None:
     x, mask = inputs()
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(x, mask, training=True)[0])  # neither of the router's own losses
-    assert np.abs(tape.gradient(loss, layer.router)).max() > 1e-2
+    assert np.abs(tape.gradient(loss, layer.router_kernel)).max() > 1e-2
 
 
 def test_padding_gets_no_gradient() -> None:
@@ -226,7 +227,7 @@ def test_without_the_gate_the_answer_is_the_experts_exactly() -> None:
     x, mask = inputs()
     y, report = switch_layer(settings(num_experts=3))(x, mask)
     ungated, _ = switch_layer(settings(num_experts=3, scale_by_gate=False))(x, mask)
-    np.testing.assert_allclose(y, ungated * report.routing.gate[..., tf.newaxis], rtol=1e-6)
+    np.testing.assert_allclose(y, ungated * report.routing.gate, rtol=1e-6)
     assert np.all(report.routing.gate.numpy() < 0.99)
 
 
@@ -292,7 +293,7 @@ def test_a_sequence_shorter_than_the_capacity_is_served_whole(length: int) -> No
 
 def test_jitter_is_for_the_router_and_for_training_alone() -> None:
     layer = switch_layer(settings(d_model=WIDTH, num_experts=WIDTH, router_jitter=0.1, drop_tokens=False))
-    layer.router.assign(tf.eye(WIDTH))  # so that the logits are the router's input
+    layer.router_kernel.assign(tf.eye(WIDTH))  # so that the logits are the router's input
     x, mask = inputs()
     for seed in (None, SEED):
         assert_same(layer(x, mask, training=False, seed=seed)[1].logits, x)
@@ -381,7 +382,7 @@ def test_initial_weights_have_the_papers_scale() -> None:
     config = settings(d_model=48, d_ff=96, num_experts=48, initializer_scale=0.4)
     layer = ReportingSwitchFFN.from_settings(config, LENGTH)
     layer.build([None, LENGTH, 48])
-    for name, fan_in in (("router", 48), ("w_in", 48), ("w_out", 96)):
+    for name, fan_in in (("router_kernel", 48), ("w_in", 48), ("w_out", 96)):
         assert_scaled(getattr(layer, name).numpy(), math.sqrt(0.4 / fan_in))
     assert not layer.b_in.numpy().any()
     assert not layer.b_out.numpy().any()
@@ -542,7 +543,7 @@ def test_the_residual_carries_dropped_tokens() -> None:
     block = EncoderBlock(settings(), LENGTH, use_switch=True)
     x, mask = inputs()
     y, report = block(x, mask)
-    kept = report.routing.kept.numpy()
+    kept = report.routing.kept.numpy()[..., 0]
     assert 0 < kept.sum() < mask.numpy().sum()
     block.feed_forward.b_out.assign_add(tf.ones_like(block.feed_forward.b_out))
     moved = np.any(block(x, mask)[0] != y, axis=-1)

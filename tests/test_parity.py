@@ -337,7 +337,7 @@ def test_near_ties_are_found_in_real_tokens_alone():
     classifier = SwitchClassifier(config, num_ids=4, num_classes=2)
     classifier.initialize()
     model = TextClassifier(config, ["film", "fine"], ["neg", "pos"], classifier)
-    router = classifier.blocks[0].feed_forward.router
+    router = classifier.blocks[0].feed_forward.router_kernel
     texts = [b"fine film", b"", b"!?"]
 
     router.assign(tf.zeros_like(router))
@@ -360,7 +360,7 @@ def test_a_near_tie_in_one_layer_is_enough(layer):
     for number, block in enumerate(classifier.blocks):
         block.feed_forward_norm.beta.assign(tf.ones([8]))
         block.feed_forward_norm.gamma.assign(tf.zeros([8]))
-        block.feed_forward.router.assign(tf.constant([[0.0, 0.0 if number == layer else 1.0]] * 8))
+        block.feed_forward.router_kernel.assign(tf.constant([[0.0, 0.0 if number == layer else 1.0]] * 8))
     assert ask_reference(model, [b"fine film", b""]).near_tie.tolist() == [True, False]
 
 
@@ -438,7 +438,7 @@ def test_the_experts_that_found_room_for_a_token_are_told():
     layer = classifier.blocks[0]
     layer.feed_forward_norm.beta.assign(tf.ones([8]))
     layer.feed_forward_norm.gamma.assign(tf.zeros([8]))
-    layer.feed_forward.router.assign(tf.constant([[1.0, 2.0]] * 8))  # every token goes to the second
+    layer.feed_forward.router_kernel.assign(tf.constant([[1.0, 2.0]] * 8))  # every token goes to the second
     model = TextClassifier(config, ["film", "fine"], ["neg", "pos"], classifier)
     (visited,) = ask_reference(model, [b"fine film", b"film"]).visited
     assert visited.tolist() == [False, True]

@@ -42,8 +42,10 @@ def written(console: Console) -> str:
 
 def totals(steps: int, experts: int = 4) -> Totals:
     """200 tokens a step, evenly over the experts; 2 of 4 answers right, at a loss of 0.9."""
-    load = np.full(experts, 50.0 * steps) if experts else None
-    return Totals(steps, 4.0 * steps, 3.6 * steps, 2.0 * steps, 200.0 * steps, 200.0 * steps, 4.0 * steps, load)
+    layers = 1 if experts else 0
+    load, dropped = np.full([layers, experts], 50.0 * steps), np.full([layers], 4.0 * steps)
+    entropy = np.full([layers], 1.25 * 200.0 * steps)
+    return Totals(steps, 4.0 * steps, 3.6 * steps, 2.0 * steps, 200.0 * steps, load, dropped, entropy)
 
 
 def train(to: Console, clock: list[float], seconds: float, experts: int = 4, epochs: int = 2) -> None:
@@ -102,6 +104,8 @@ def test_a_terminal_has_one_line_of_the_whole_training(clock: list[float]) -> No
     assert line == "epoch 2/4 ━━━━╸         40%  24:00 left  loss 0.9000  accuracy 0.5000"
     wide = line_on_a_terminal(console(terminal=True, width=120), clock, epoch=2, epochs=4, step=6)
     assert wide == f"{line}  experts 4/4  dropped 2.0%  200 tokens/s"
+    wider = line_on_a_terminal(console(terminal=True, width=150), clock, epoch=2, epochs=4, step=6)
+    assert wider == f"{wide}  busiest 25%  entropy 1.25"
 
 
 def test_steps_that_are_traced_first_do_not_count_for_the_time_left(clock: list[float]) -> None:

@@ -7,7 +7,6 @@ The recurring case is two examples of six tokens and two experts; the second exa
 """
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -16,23 +15,9 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from switch_tf.layers.dispatch import (
-    Slots,
-    assign_slots,
-    combine,
-    combine_by_product,
-    dispatch,
-    dispatch_by_product,
-    one_hot_slots,
-)
-from switch_tf.layers.routing import (
-    Routing,
-    expert_capacity,
-    load_balancing_loss,
-    position_in_expert,
-    route,
-    router_z_loss,
-)
+from switch_tf.layers.dispatch import Slots, assign_slots
+from switch_tf.layers.routers import top1
+from switch_tf.layers.routing import expert_capacity, load_balancing_loss, position_in_expert, router_z_loss
 
 EXPERTS = [[0, 0, 1, 0, 1, 1], [1, 1, 1, 0, 0, 1]]
 MASK = [[True] * 6, [False] + [True] * 5]
@@ -51,7 +36,7 @@ def random_case(batch: int, length: int, num_experts: int, seed: int) -> tuple[t
 
 
 def slots_of(logits: tf.Tensor, mask: tf.Tensor, capacity: int) -> Slots:
-    return assign_slots(route(logits, mask, capacity), logits.shape[-1], capacity)
+    return assign_slots(top1(logits, mask, capacity), logits.shape[-1], capacity)
 
 
 # --- capacity
@@ -121,54 +106,54 @@ def test_position_counts_earlier_tokens_of_the_same_expert_from_0() -> None:
     ],
 )
 def test_exactly_the_tokens_behind_a_full_queue_are_dropped(capacity: int, kept: list[list[int]], dropped: int) -> None:
-    routing = route(logits_choosing(EXPERTS), tf.constant(MASK), capacity)
-    assert routing.kept.numpy().astype(int).tolist() == kept
+    routing = top1(logits_choosing(EXPERTS), tf.constant(MASK), capacity)
+    assert routing.kept.numpy()[..., 0].astype(int).tolist() == kept
     assert routing.dropped.numpy() == dropped
 
 
 def test_a_whole_routing_by_hand() -> None:
-    routing = route(logits_choosing(EXPERTS), tf.constant(MASK), 2)
-    assert routing.expert.numpy().tolist() == EXPERTS
-    assert routing.position.numpy().tolist() == [[0, 1, 0, 2, 1, 2], [0, 0, 1, 0, 1, 2]]
+    routing = top1(logits_choosing(EXPERTS), tf.constant(MASK), 2)
+    assert routing.expert.numpy()[..., 0].tolist() == EXPERTS
+    assert routing.position.numpy()[..., 0].tolist() == [[0, 1, 0, 2, 1, 2], [0, 0, 1, 0, 1, 2]]
     assert routing.tokens_per_expert.numpy().tolist() == [5, 6]  # those dropped included
-    np.testing.assert_allclose(routing.gate, np.full([2, 6], 0.75), rtol=1e-6)
+    np.testing.assert_allclose(routing.gate, np.full([2, 6, 1], 0.75), rtol=1e-6)
     # 5 real tokens give expert 0 a probability of 3/4 and 6 give it 1/4
     np.testing.assert_allclose(routing.mean_probability, [5.25 / 11, 5.75 / 11], rtol=1e-6)
     types = [tensor.dtype for tensor in routing]
-    assert types == [tf.int32, tf.float32, tf.int32, tf.bool, tf.float32, tf.float32, tf.float32]
+    assert types == [tf.int32, tf.float32, tf.int32, tf.bool, *[tf.float32] * 6]
 
 
 def test_gate_is_the_probability_of_the_chosen_expert() -> None:
     probabilities = np.array([[[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.01, 0.01, 0.98]]], np.float32)
-    routing = route(tf.math.log(probabilities) + 7.0, tf.fill([1, 3], True), 3)
-    assert routing.expert.numpy().tolist() == [[1, 0, 2]]
-    np.testing.assert_allclose(routing.gate, [[0.5, 0.6, 0.98]], rtol=1e-5)
+    routing = top1(tf.math.log(probabilities) + 7.0, tf.fill([1, 3], True), 3)
+    assert routing.expert.numpy()[..., 0].tolist() == [[1, 0, 2]]
+    np.testing.assert_allclose(routing.gate, [[[0.5], [0.6], [0.98]]], rtol=1e-5)
     np.testing.assert_allclose(routing.mean_probability, probabilities.mean(axis=(0, 1)), rtol=1e-5)
 
 
 def test_equal_logits_go_to_the_first_expert() -> None:
-    routing = route(tf.constant([[[1.0, 1.0, 1.0], [0.0, 2.0, 2.0]]]), tf.fill([1, 2], True), 2)
-    assert routing.expert.numpy().tolist() == [[0, 1]]
+    routing = top1(tf.constant([[[1.0, 1.0, 1.0], [0.0, 2.0, 2.0]]]), tf.fill([1, 2], True), 2)
+    assert routing.expert.numpy()[..., 0].tolist() == [[0, 1]]
 
 
 def test_the_gate_of_equal_logits_moves_with_the_chosen_expert_alone() -> None:
     logits = tf.constant([[[1.0, 1.0]]])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        gate = route(logits, tf.constant([[True]]), 1).gate
+        gate = top1(logits, tf.constant([[True]]), 1).gate
     assert tape.gradient(gate, logits).numpy().tolist() == [[[0.25, -0.25]]]  # p (1 - p) and -p (1 - p)
 
 
 def test_huge_logits_stay_finite() -> None:
-    routing = route(tf.constant([[[1e30, -1e30], [0.0, 3e38]]]), tf.fill([1, 2], True), 2)
-    assert routing.gate.numpy().tolist() == [[1.0, 1.0]]
+    routing = top1(tf.constant([[[1e30, -1e30], [0.0, 3e38]]]), tf.fill([1, 2], True), 2)
+    assert routing.gate.numpy()[..., 0].tolist() == [[1.0, 1.0]]
     assert routing.mean_probability.numpy().tolist() == [0.5, 0.5]
 
 
 def test_one_expert_takes_every_token_with_a_gate_of_1() -> None:
-    routing = route(tf.random.stateless_normal([2, 5, 1], [1, 2]), tf.fill([2, 5], True), 5)
-    assert routing.gate.numpy().tolist() == [[1.0] * 5] * 2
-    assert routing.position.numpy().tolist() == [[0, 1, 2, 3, 4]] * 2
+    routing = top1(tf.random.stateless_normal([2, 5, 1], [1, 2]), tf.fill([2, 5], True), 5)
+    assert routing.gate.numpy()[..., 0].tolist() == [[1.0] * 5] * 2
+    assert routing.position.numpy()[..., 0].tolist() == [[0, 1, 2, 3, 4]] * 2
 
 
 # --- padding
@@ -179,25 +164,25 @@ def test_padding_is_never_routed(mask: str) -> None:
     """All six tokens want expert 1, so that each padding token would push a real one out."""
     real = np.array([[digit == "1" for digit in mask]])
     count = int(real.sum())
-    routing = route(logits_choosing([[1] * 6]), tf.constant(real), 2)
-    assert routing.position.numpy()[real].tolist() == list(range(count))
-    assert not routing.kept.numpy()[~real].any()
-    assert routing.kept.numpy()[real].tolist() == [i < 2 for i in range(count)]
+    routing = top1(logits_choosing([[1] * 6]), tf.constant(real), 2)
+    assert routing.position.numpy()[..., 0][real].tolist() == list(range(count))
+    assert not routing.kept.numpy()[..., 0][~real].any()
+    assert routing.kept.numpy()[..., 0][real].tolist() == [i < 2 for i in range(count)]
     assert routing.tokens_per_expert.numpy().tolist() == [0, count]
     assert routing.dropped.numpy() == max(count - 2, 0)
     np.testing.assert_allclose(routing.mean_probability, [0.25, 0.75] if count else [0.0, 0.0], rtol=1e-6)
 
     slots = assign_slots(routing, 2, 2)
-    assert (slots.of_token.numpy()[~real[0]] == 4).all()  # 4 is no slot
+    assert (slots.of_choice.numpy()[~real[0]] == 4).all()  # 4 is no slot
     filled = np.flatnonzero(real[0])[:2].tolist()
-    assert slots.token.numpy().tolist() == [6, 6, *filled, *[6] * (2 - len(filled))]  # 6 is no token
+    assert slots.choice.numpy().tolist() == [6, 6, *filled, *[6] * (2 - len(filled))]  # 6 is no token
 
 
 def test_what_stands_at_padding_changes_nothing() -> None:
     logits, mask = random_case(4, 10, 3, seed=0)
     other = tf.where(mask[..., tf.newaxis], logits, 50.0 * random_case(4, 10, 3, seed=1)[0])
     for capacity in (1, 2, 10):
-        routing, changed = route(logits, mask, capacity), route(other, mask, capacity)
+        routing, changed = top1(logits, mask, capacity), top1(other, mask, capacity)
         assert_same(changed.kept, routing.kept)
         assert_same(changed.tokens_per_expert, routing.tokens_per_expert)
         assert_same(changed.mean_probability, routing.mean_probability)
@@ -214,7 +199,7 @@ def test_padding_columns_behind_change_nothing_at_equal_capacity() -> None:
     longer = tf.concat([logits, 9.0 * random_case(4, 5, 3, seed=3)[0]], axis=1)
     longer_mask = tf.concat([mask, tf.fill([4, 5], False)], axis=1)
     for capacity in (1, 2, 10):
-        routing, padded = route(logits, mask, capacity), route(longer, longer_mask, capacity)
+        routing, padded = top1(logits, mask, capacity), top1(longer, longer_mask, capacity)
         for field in ("expert", "gate", "position", "kept"):
             assert_same(getattr(padded, field)[:, :10], getattr(routing, field))
         assert not padded.kept.numpy()[:, 10:].any()
@@ -230,10 +215,10 @@ def test_padding_columns_behind_change_nothing_at_equal_capacity() -> None:
 @pytest.mark.parametrize("batch", [7, 64])
 def test_a_text_is_routed_the_same_alone_and_in_a_batch(batch: int) -> None:
     logits, mask = random_case(batch, 16, 4, seed=batch)
-    together = route(logits, mask, 3)
+    together = top1(logits, mask, 3)
     assert together.dropped > 0
     for b in range(batch):
-        alone = route(logits[b : b + 1], mask[b : b + 1], 3)
+        alone = top1(logits[b : b + 1], mask[b : b + 1], 3)
         for field in ("expert", "gate", "position", "kept"):
             assert_same(getattr(together, field)[b], getattr(alone, field)[0])
 
@@ -247,12 +232,12 @@ def test_balanced_routing_costs_1() -> None:
 
 @pytest.mark.parametrize("num_experts", [1, 2, 8])
 def test_collapsed_routing_costs_the_number_of_experts(num_experts: int) -> None:
-    routing = route(logits_choosing([[0] * 6] * 3, num_experts, odds=1e30), tf.fill([3, 6], True), 6)
+    routing = top1(logits_choosing([[0] * 6] * 3, num_experts, odds=1e30), tf.fill([3, 6], True), 6)
     assert load_balancing_loss(routing.tokens_per_expert, routing.mean_probability) == num_experts
 
 
 def test_load_balancing_loss_of_two_examples_of_four_tokens_by_hand() -> None:
-    routing = route(logits_choosing([[0, 0, 0, 1], [0, 0, 1, 1]]), tf.fill([2, 4], True), 1)
+    routing = top1(logits_choosing([[0, 0, 0, 1], [0, 0, 1, 1]]), tf.fill([2, 4], True), 1)
     # f = 5/8, 3/8;  P = (5 x 3/4 + 3 x 1/4) / 8, (5 x 1/4 + 3 x 3/4) / 8 = 4.5/8, 3.5/8
     # 2 (5 x 4.5 + 3 x 3.5) / 64 = 33/32, whatever the capacity
     assert load_balancing_loss(routing.tokens_per_expert, routing.mean_probability).numpy() == pytest.approx(33 / 32)
@@ -260,7 +245,7 @@ def test_load_balancing_loss_of_two_examples_of_four_tokens_by_hand() -> None:
 
 def test_load_balancing_loss_counts_real_tokens_only() -> None:
     mask = tf.constant([[True, True, False, False], [False, True, True, True]])
-    routing = route(logits_choosing([[0, 1, 1, 1], [1, 0, 0, 0]]), mask, 4)
+    routing = top1(logits_choosing([[0, 1, 1, 1], [1, 0, 0, 0]]), mask, 4)
     # f = 4/5, 1/5;  P = (4 x 3/4 + 1/4) / 5, (4 x 1/4 + 3/4) / 5 = 3.25/5, 1.75/5
     # 2 (4 x 3.25 + 1.75) / 25 = 29.5/25
     assert load_balancing_loss(routing.tokens_per_expert, routing.mean_probability).numpy() == pytest.approx(1.18)
@@ -289,7 +274,7 @@ def test_z_loss_is_zero_for_normalised_logits() -> None:
 
 def test_a_batch_without_a_real_token_costs_nothing() -> None:
     logits, nobody = logits_choosing(EXPERTS), tf.fill([2, 6], False)
-    routing = route(logits, nobody, 2)
+    routing = top1(logits, nobody, 2)
     assert load_balancing_loss(routing.tokens_per_expert, routing.mean_probability) == 0.0
     assert router_z_loss(logits, nobody) == 0.0
     assert routing.dropped == 0.0
@@ -297,134 +282,11 @@ def test_a_batch_without_a_real_token_costs_nothing() -> None:
 
 def test_a_batch_with_one_real_token_divides_by_one() -> None:
     logits, one = logits_choosing(EXPERTS), tf.constant([[False] * 6, [False, True] + [False] * 4])
-    routing = route(logits, one, 2)
+    routing = top1(logits, one, 2)
     np.testing.assert_allclose(routing.mean_probability, [0.25, 0.75], rtol=1e-6)
     # f = 0, 1: 2 x 1 x 3/4;  logsumexp = ln(3 + 1)
     assert load_balancing_loss(routing.tokens_per_expert, routing.mean_probability).numpy() == pytest.approx(1.5)
     assert router_z_loss(logits, one).numpy() == pytest.approx(math.log(4) ** 2)
-
-
-# --- slots, dispatch, combine
-
-
-def test_slots_by_hand_with_overflow() -> None:
-    slots = slots_of(logits_choosing(EXPERTS), tf.constant(MASK), 2)
-    # expert 0, example 0 holds slots 0 and 1; expert 0, example 1 slots 2 and 3; expert 1 then 4 to 7; 8 is no slot
-    assert slots.of_token.numpy().tolist() == [0, 1, 4, 8, 5, 8, 8, 6, 7, 2, 3, 8]
-    assert slots.token.numpy().tolist() == [0, 1, 9, 10, 2, 4, 7, 8]
-    assert slots.of_token.dtype == slots.token.dtype == tf.int32
-
-
-def test_slots_by_hand_with_room_to_spare() -> None:
-    slots = slots_of(logits_choosing(EXPERTS), tf.constant(MASK), 3)
-    assert slots.of_token.numpy().tolist() == [0, 1, 6, 2, 7, 8, 12, 9, 10, 3, 4, 11]  # 12 is no slot
-    assert slots.token.numpy().tolist() == [0, 1, 3, 9, 10, 12, 2, 4, 5, 7, 8, 11]  # and 12 is no token
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_dispatch_and_combine_by_hand(training: bool) -> None:
-    slots = slots_of(logits_choosing(EXPERTS), tf.constant(MASK), 3)
-    tokens = tf.reshape(tf.range(1.0, 25.0), [12, 2])  # token t is [2t + 1, 2t + 2]
-    placed = dispatch(tokens, slots, 2, training)
-    assert placed[..., 0].numpy().tolist() == [[1, 3, 7, 19, 21, 0], [5, 9, 11, 15, 17, 23]]
-    assert placed[..., 1].numpy().tolist() == [[2, 4, 8, 20, 22, 0], [6, 10, 12, 16, 18, 24]]
-
-    answers = 10.0 * placed + 100.0  # the empty slot answers, too, and nobody must hear it
-    returned = combine(answers, slots, training)
-    assert returned[:, 0].numpy().tolist() == [110, 130, 150, 170, 190, 210, 0, 250, 270, 290, 310, 330]
-
-
-def test_the_matrix_of_slots_by_hand_with_overflow() -> None:
-    routing = route(logits_choosing(EXPERTS), tf.constant(MASK), 2)
-    slots = one_hot_slots(routing, 2, 2, tf.float32)  # columns: expert 0's two slots, then expert 1's
-    places = [[int(np.argmax(row)) if row.any() else None for row in each] for each in slots.numpy()]
-    assert places == [[0, 1, 2, None, 3, None], [None, 2, 3, 0, 1, None]]
-    assert slots.numpy().sum() == 8 and slots.dtype == tf.float32
-
-
-@pytest.mark.parametrize("capacity", [1, 2, 5, 12])
-def test_products_move_tokens_as_gathers_do(capacity: int) -> None:
-    logits, mask = random_case(5, 12, 4, seed=20 + capacity)
-    routing = route(logits, mask, capacity)
-    slots, matrix = assign_slots(routing, 4, capacity), one_hot_slots(routing, 4, capacity, tf.float32)
-    x = tf.random.stateless_normal([5, 12, 3], [4, 5])
-    placed = dispatch_by_product(x, matrix, 4)
-    assert_same(placed, dispatch(tf.reshape(x, [60, 3]), slots, 4))
-    answers = tf.random.stateless_normal([4, 5 * capacity, 3], [2, 2])
-    assert_same(tf.reshape(combine_by_product(answers, matrix, 4), [60, 3]), combine(answers, slots))
-
-
-@pytest.mark.parametrize("capacity", [1, 2, 5, 12])
-@pytest.mark.parametrize("training", [False, True])
-def test_combine_undoes_dispatch(capacity: int, training: bool) -> None:
-    logits, mask = random_case(5, 12, 4, seed=capacity)
-    routing = route(logits, mask, capacity)
-    slots = assign_slots(routing, 4, capacity)
-    tokens = tf.random.stateless_normal([60, 3], [4, 5])
-    placed = dispatch(tokens, slots, 4, training)
-    assert placed.shape == [4, 5 * capacity, 3]
-    kept = tf.reshape(tf.cast(routing.kept, tf.float32), [60, 1])
-    assert_same(combine(placed, slots, training), tokens * kept)
-
-
-@pytest.mark.parametrize("capacity", [1, 3, 12])
-def test_gradients_of_the_training_gathers_are_those_of_plain_ones(capacity: int) -> None:
-    logits, mask = random_case(5, 12, 4, seed=10 + capacity)
-    slots = slots_of(logits, mask, capacity)
-    tokens = tf.random.stateless_normal([60, 3], [1, 1])
-    answers = tf.random.stateless_normal([4, 5 * capacity, 3], [2, 2])
-    directions: list[tuple[Callable[[tf.Tensor, bool], tf.Tensor], tf.Tensor]] = [
-        (lambda x, training: dispatch(x, slots, 4, training), tokens),
-        (lambda x, training: combine(x, slots, training), answers),
-    ]
-    for move, x in directions:
-        upstream = tf.random.stateless_normal(move(x, False).shape, [3, 3])
-        plain, gathered = (gradient(move, x, upstream, training) for training in (False, True))
-        assert_same(gathered, plain)
-    # And by the definition: a token's gradient is that of its slot, or nothing.
-    upstream = tf.random.stateless_normal([4, 5 * capacity, 3], [3, 3])
-    rows = np.concatenate([upstream.numpy().reshape([-1, 3]), np.zeros([1, 3], np.float32)])
-    assert_same(gradient(directions[0][0], tokens, upstream, True), rows[slots.of_token.numpy()])
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_in_training_no_gradient_scatters(training: bool) -> None:
-    """A scatter is slower, and adds in another order on every run of a GPU."""
-    logits, mask = random_case(5, 12, 4, seed=30)
-    slots = slots_of(logits, mask, 3)
-
-    def there_and_back(x: tf.Tensor, training: bool) -> tf.Tensor:
-        return combine(dispatch(x, slots, 4, training), slots, training)
-
-    tokens = tf.random.stateless_normal([60, 3], [1, 1])
-    function = tf.function(lambda x: gradient(there_and_back, x, x, training), autograph=False)
-    kinds = {op.type for op in function.get_concrete_function(tokens).graph.get_operations()}
-    assert any("Segment" in kind or "Scatter" in kind for kind in kinds) != training, kinds
-
-
-def gradient(
-    move: Callable[[tf.Tensor, bool], tf.Tensor], x: tf.Tensor, upstream: tf.Tensor, training: bool
-) -> tf.Tensor:
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        moved = move(x, training)
-    return tf.convert_to_tensor(tape.gradient(moved, x, output_gradients=upstream))
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_xla_agrees(training: bool) -> None:
-    logits, mask = random_case(4, 10, 3, seed=5)
-    tokens = tf.random.stateless_normal([40, 2], [1, 2])
-
-    def whole(logits: tf.Tensor, mask: tf.Tensor, tokens: tf.Tensor) -> tuple[Routing, Slots, tf.Tensor]:
-        routing = route(logits, mask, 2)
-        slots = assign_slots(routing, 3, 2)
-        return routing, slots, combine(dispatch(tokens, slots, 3, training), slots, training)
-
-    compiled = tf.nest.flatten(tf.function(whole, jit_compile=True, autograph=False)(logits, mask, tokens))
-    for result, expected in zip(compiled, tf.nest.flatten(whole(logits, mask, tokens)), strict=True):
-        assert result.dtype == expected.dtype
-        np.testing.assert_allclose(result, expected, rtol=1e-6)
 
 
 @st.composite
@@ -446,16 +308,16 @@ def test_first_come_first_served_as_in_a_plain_loop(case: tuple[np.ndarray, np.n
         if mask[b, i]:
             queues[int(logits[b, i].argmax()), b].append(b * length + i)
 
-    routing = route(tf.constant(logits), tf.constant(mask), capacity)
+    routing = top1(tf.constant(logits), tf.constant(mask), capacity)
     slots = assign_slots(routing, num_experts, capacity)
-    token = slots.token.numpy().reshape([num_experts, batch, capacity])
+    token = slots.choice.numpy().reshape([num_experts, batch, capacity])
     seated: dict[int, int] = {}
     for (e, b), queue in queues.items():
         served = queue[:capacity]
         assert token[e, b].tolist() == served + [batch * length] * (capacity - len(served))
         seated |= {t: (e * batch + b) * capacity + place for place, t in enumerate(served)}
     nowhere = num_experts * batch * capacity
-    assert slots.of_token.numpy().tolist() == [seated.get(t, nowhere) for t in range(batch * length)]
+    assert slots.of_choice.numpy().tolist() == [seated.get(t, nowhere) for t in range(batch * length)]
     assert np.flatnonzero(routing.kept).tolist() == sorted(seated)
     assert routing.dropped.numpy() == mask.sum() - len(seated)
 

@@ -22,7 +22,8 @@ from switch_tf.layers import SwitchFFN
 from switch_tf.layers.switch_ffn import ReportingSwitchFFN
 
 LENGTH, WIDTH = 8, 6
-WEIGHTS = ("router", "w_in", "b_in", "w_out", "b_out")
+WEIGHTS = ("router_kernel", "w_in", "b_in", "w_out", "b_out")
+NAMES = ["router:0", *(f"{name}:0" for name in WEIGHTS[1:])]
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def by_hand(**changes: Any) -> SwitchFFN:
     """Two tokens of four find room in each expert: capacity_factor is 1."""
     layer = SwitchFFN(2, 2, **{"capacity_factor": 1.0, **changes})
     layer.build([None, None, 2])
-    layer.router.assign(math.log(3.0) * np.eye(2))
+    layer.router_kernel.assign(math.log(3.0) * np.eye(2))
     layer.w_in.assign([np.eye(2)] * 2)
     layer.w_out.assign([10.0 * np.eye(2), 100.0 * np.eye(2)])
     return layer
@@ -136,8 +137,8 @@ class TestAnswers:
 
     def test_route_returns_what_the_router_did(self) -> None:
         y, report = by_hand().route(TOKENS, tf.fill([1, 4], True))
-        assert report.routing.expert.numpy().tolist() == [[0, 0, 1, 0]]
-        assert report.routing.kept.numpy().tolist() == [[True, True, True, False]]
+        assert report.routing.expert.numpy()[..., 0].tolist() == [[0, 0, 1, 0]]
+        assert report.routing.kept.numpy()[..., 0].tolist() == [[True, True, True, False]]
         assert report.routing.tokens_per_expert.numpy().tolist() == [3.0, 1.0]
         np.testing.assert_array_equal(y, by_hand()(TOKENS))
 
@@ -236,7 +237,7 @@ class TestModels:
         before = [weight.numpy() for weight in layer.trainable_weights]
         model.compile("sgd", "binary_crossentropy")
         model.fit(*texts(), verbose=0)
-        assert [weight.name.split("/")[-1] for weight in layer.trainable_weights] == [f"{name}:0" for name in WEIGHTS]
+        assert [weight.name.split("/")[-1] for weight in layer.trainable_weights] == NAMES
         for weight, old in zip(layer.trainable_weights, before, strict=True):
             assert np.any(weight.numpy() != old), weight.name
 
@@ -369,7 +370,7 @@ class TestPrecision:
         layer = small(dtype=policy)
         x, mask = inputs()
         y = layer(tf.cast(x, layer.compute_dtype), mask=mask)
-        assert (layer.router.dtype, layer.w_in.dtype, y.dtype) == ("float32", experts, layer.compute_dtype)
+        assert (layer.router_kernel.dtype, layer.w_in.dtype, y.dtype) == ("float32", experts, layer.compute_dtype)
 
     def test_a_global_policy_is_followed_in_fit(self) -> None:
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
@@ -475,7 +476,7 @@ class TestRandomness:
     def test_a_layer_without_noise_has_no_state(self) -> None:
         layer = small()
         layer(inputs()[0], training=True)
-        assert [weight.name.split("/")[-1] for weight in layer.weights] == [f"{name}:0" for name in WEIGHTS]
+        assert [weight.name.split("/")[-1] for weight in layer.weights] == NAMES
 
     def test_outside_training_there_is_no_noise(self) -> None:
         layer, (x, mask) = self.built(), inputs()
@@ -554,6 +555,10 @@ def test_the_classifiers_layer_takes_every_argument_from_the_settings() -> None:
         capacity_factor=0.5,
         eval_capacity_factor=2.0,
         min_capacity=2,
+        router="top2",
+        priority="gate",
+        normalize_gates=False,
+        balance_rate=0.0625,
         drop_tokens=False,
         dispatch="einsum",
         scale_by_gate=False,
@@ -571,6 +576,9 @@ def test_the_classifiers_layer_takes_every_argument_from_the_settings() -> None:
         "dtype": small(dtype="mixed_bfloat16").get_config()["dtype"],
         "num_experts": 3,
         "d_ff": 10,
+        "router": "top2",
+        "priority": "gate",
+        "normalize_gates": False,
         "capacity_factor": 0.5,
         "eval_capacity_factor": 2.0,
         "min_capacity": 2,
@@ -579,6 +587,7 @@ def test_the_classifiers_layer_takes_every_argument_from_the_settings() -> None:
         "scale_by_gate": False,
         "auxiliary_loss_weight": 0.5,
         "z_loss_weight": 0.25,
+        "balance_rate": 0.0625,
         "router_jitter": 0.125,
         "expert_dropout": 0.375,
         "activation": "gelu",

@@ -181,7 +181,8 @@ def flops_per_token(config: Any) -> int:
     model = config.model
     switch_layers = 0 if model.num_experts == 0 else model.num_blocks // model.switch_every
     feed_forward = 4 * model.d_model * model.d_ff * model.num_blocks
-    return feed_forward + 2 * model.d_model * model.num_experts * switch_layers
+    router = 0 if model.router == "token" else 2 * model.d_model * model.num_experts  # of words, it is a table
+    return feed_forward + router * switch_layers
 
 
 def measure_export(path: Path, gate: bool) -> dict[str, Any]:

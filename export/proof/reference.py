@@ -10,11 +10,9 @@ from switch_tf.artifacts.base import Answers
 from switch_tf.runs.rejection import Rejection
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from switch_tf.models.text_classifier import TextClassifier
 
-NEAR_TIE = 1e-6  # between router logits
+NEAR_TIE = 1e-6  # between scores that routing compares
 _BATCH = 64
 _IDS_BATCH = 1024
 
@@ -70,7 +68,7 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
             probabilities.append(answer["probabilities"].numpy())
             labels += [label.decode() for label in answer["label"].numpy()]
             reports = report(ids[-1]).reports
-            ties.append(_near_ties(reports, ids[-1] != 0, batch=len(text)))
+            ties.append(_near_ties(reports, batch=len(text)))
             visits.append([each.any(axis=0) for each in find_visited(reports)])
     answers = Answers(np.concatenate([each.numpy() for each in ids]), np.concatenate(probabilities), labels)
     visited = [np.any(layer, axis=0) for layer in zip(*visits, strict=True)]
@@ -107,21 +105,16 @@ def find_visited(reports: Sequence[Any]) -> list[np.ndarray]:
 
     visited = []
     for report in reports:
-        chosen = tf.one_hot(report.routing.expert, report.logits.shape[-1], True, False, dtype=tf.bool)
-        visits = tf.logical_and(chosen, report.routing.kept[..., tf.newaxis])  # [batch, length, experts]
-        visited.append(tf.reduce_any(visits, axis=1).numpy())  # [batch, experts]
+        routing = report.routing
+        chosen = tf.one_hot(routing.expert, len(routing.tokens_per_expert), True, False, dtype=tf.bool)
+        visits = tf.logical_and(chosen, routing.kept[..., tf.newaxis])  # [batch, length, choices, experts]
+        visited.append(tf.reduce_any(visits, axis=[1, 2]).numpy())  # [batch, experts]
     return visited
 
 
-def _near_ties(reports: Sequence[Any], real: "tf.Tensor", batch: int) -> np.ndarray:
-    """Which texts have a real token with two nearly equal best experts in some layer, bool [batch]."""
-    import tensorflow as tf
-
+def _near_ties(reports: Sequence[Any], batch: int) -> np.ndarray:
+    """Which texts were nearly routed otherwise in some layer, whatever the router, bool [batch]."""
     ties = np.zeros(batch, bool)
     for report in reports:
-        if report.logits.shape[-1] < 2:
-            continue
-        best = tf.math.top_k(report.logits, k=2).values  # [batch, length, 2]
-        close = best[..., 0] - best[..., 1] < NEAR_TIE  # [batch, length]
-        ties |= tf.reduce_any(tf.logical_and(close, real), axis=1).numpy()
+        ties |= report.routing.margin.numpy() < NEAR_TIE
     return ties

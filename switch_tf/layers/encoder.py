@@ -6,7 +6,9 @@ import tf_keras as keras
 from switch_tf.config import ModelConfig
 from switch_tf.layers.attention import MaskedAttention
 from switch_tf.layers.common import dropout
-from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, RouterReport
+from switch_tf.layers.dense_ffn import DenseFFN
+from switch_tf.layers.switch_ffn import ReportingSwitchFFN, RouterReport
+from switch_tf.layers.token_routes import TokenRoutes, Words
 
 
 class EncoderBlock(keras.layers.Layer):
@@ -18,6 +20,7 @@ class EncoderBlock(keras.layers.Layer):
         sequence_length: int,
         use_switch: bool,
         compute_dtype: str = "float32",
+        router: str | None = None,
         **kwargs: object,
     ):
         super().__init__(**kwargs)
@@ -26,17 +29,24 @@ class EncoderBlock(keras.layers.Layer):
         self.attention = MaskedAttention(config, compute_dtype, name="attention")
         self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
         self.feed_forward = (
-            ReportingSwitchFFN.from_settings(config, sequence_length, compute_dtype, name="switch_ffn")
+            ReportingSwitchFFN.from_settings(
+                config, sequence_length, compute_dtype, name="switch_ffn", router=router or config.router
+            )
             if use_switch
             else DenseFFN(config, compute_dtype, name="dense_ffn")
         )
 
     def call(
-        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        words: Words | TokenRoutes | None = None,
     ) -> tuple[tf.Tensor, RouterReport | None]:
         """float32 [batch, length, d_model] to the same, and what the router did if there is one."""
         rate = self.config.dropout
         h = self.attention(self.attention_norm(x), mask)  # [batch, length, d_model]
         x += dropout(h, rate, training, seed, 2)
-        h, report = self.feed_forward(self.feed_forward_norm(x), mask, training=training, seed=seed)
+        h, report = self.feed_forward(self.feed_forward_norm(x), mask, training=training, seed=seed, words=words)
         return x + dropout(h, rate, training, seed, 3), report

@@ -5,7 +5,9 @@ import tf_keras as keras
 
 from switch_tf.config import ModelConfig
 from switch_tf.layers.common import masked_pool, scaled
-from switch_tf.layers.switch_ffn import DenseFFN, ReportingSwitchFFN, RouterReport
+from switch_tf.layers.dense_ffn import DenseFFN
+from switch_tf.layers.switch_ffn import ReportingSwitchFFN, RouterReport
+from switch_tf.layers.token_routes import TokenRoutes, Words
 
 
 class MeanContextBlock(keras.layers.Layer):
@@ -21,6 +23,7 @@ class MeanContextBlock(keras.layers.Layer):
         sequence_length: int,
         use_switch: bool,
         compute_dtype: str = "float32",
+        router: str | None = None,
         **kwargs: object,
     ):
         super().__init__(**kwargs)
@@ -29,16 +32,23 @@ class MeanContextBlock(keras.layers.Layer):
         )
         self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
         self.feed_forward = (
-            ReportingSwitchFFN.from_settings(config, sequence_length, compute_dtype, name="switch_ffn")
+            ReportingSwitchFFN.from_settings(
+                config, sequence_length, compute_dtype, name="switch_ffn", router=router or config.router
+            )
             if use_switch
             else DenseFFN(config, compute_dtype, name="dense_ffn")
         )
 
     def call(
-        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        words: Words | TokenRoutes | None = None,
     ) -> tuple[tf.Tensor, RouterReport | None]:
         """float32 [batch, length, d_model] to the same, and what the router did if there is one."""
         context = self.context(masked_pool(x, mask, "mean"))  # [batch, d_model]
         h = self.feed_forward_norm(x + context[:, tf.newaxis])  # [batch, length, d_model]
-        h, report = self.feed_forward(h, mask, training=training, seed=seed)
+        h, report = self.feed_forward(h, mask, training=training, seed=seed, words=words)
         return x + h, report

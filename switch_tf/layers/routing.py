@@ -1,42 +1,16 @@
-"""The maths of top-1 routing: which expert each token goes to, which tokens find room, and what the router pays.
+"""What all routers share: how much room experts have, the places in their queues, and what a router pays.
 
-Pure functions over tensors, without variables or Keras; `switch_tf.layers.switch_ffn` puts them together. The source is
+Pure functions over tensors, without variables or Keras; the routers are in `switch_tf.layers.routers`. The source is
 Fedus, Zoph and Shazeer, "Switch Transformers", arXiv 2101.03961, sections 2.1 and 2.2.
-
-Every example is a group of its own: it fills its experts' slots alone, so no answer depends on the other examples of
-the batch. Padding is never routed, takes no slot and counts in no loss. All shapes but the batch are static.
 """
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 _LONGEST_PRODUCT = 256  # tokens; up to there a product takes half the time of a cumulative sum, beyond it grows
-
-
-class Routing(NamedTuple):
-    """Where each token of a batch goes, and what the router did on the whole.
-
-    Attributes:
-        expert: int32 [batch, length]. The expert with the highest router logit; meaningless at padding.
-        gate: float32 [batch, length]. The router's probability of that expert, p in y = p E(x).
-        position: int32 [batch, length]. How many earlier tokens of the example chose the same expert, from 0.
-        kept: bool [batch, length]. True where a real token found a slot: position < capacity.
-        tokens_per_expert: float32 [experts]. Real tokens that chose each expert, dropped ones included.
-        mean_probability: float32 [experts]. Mean router probability of each expert over the real tokens.
-        dropped: float32 []. Real tokens that found no slot.
-    """
-
-    expert: tf.Tensor
-    gate: tf.Tensor
-    position: tf.Tensor
-    kept: tf.Tensor
-    tokens_per_expert: tf.Tensor
-    mean_probability: tf.Tensor
-    dropped: tf.Tensor
 
 
 def expert_capacity(length: int, num_experts: int, capacity_factor: float, min_capacity: int = 1) -> int:
@@ -50,36 +24,6 @@ def expert_capacity(length: int, num_experts: int, capacity_factor: float, min_c
     """
     share = math.ceil(Fraction(str(capacity_factor)) * length / num_experts)
     return min(length, max(min_capacity, share))
-
-
-def route(logits: tf.Tensor, mask: tf.Tensor, capacity: int) -> Routing:
-    """Send every real token to the expert with its highest logit, first come first served within the example.
-
-    Args:
-        logits: float32 [batch, length, experts].
-        mask: bool [batch, length], True at real tokens.
-        capacity: slots of each expert for one example, from `expert_capacity`.
-    """
-    num_experts = logits.shape[-1]
-    probabilities = tf.nn.softmax(logits)  # [batch, length, experts]
-    expert = tf.argmax(logits, axis=-1, output_type=tf.int32)  # [batch, length]
-    real = tf.cast(mask, tf.float32)  # [batch, length]
-    chosen = tf.one_hot(expert, num_experts)  # [batch, length, experts]
-    gate = tf.reduce_sum(chosen * probabilities, axis=-1)  # [batch, length]
-    chosen *= real[..., tf.newaxis]
-
-    position = position_in_expert(chosen)  # [batch, length]
-    kept = tf.logical_and(mask, position < capacity)
-    num_tokens = tf.maximum(tf.reduce_sum(real), 1.0)  # a batch of empty texts has none
-    return Routing(
-        expert=expert,
-        gate=gate,
-        position=position,
-        kept=kept,
-        tokens_per_expert=tf.reduce_sum(chosen, axis=[0, 1]),
-        mean_probability=tf.reduce_sum(probabilities * real[..., tf.newaxis], axis=[0, 1]) / num_tokens,
-        dropped=tf.reduce_sum(real) - tf.reduce_sum(tf.cast(kept, tf.float32)),
-    )
 
 
 def position_in_expert(chosen: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,7 @@
-"""The Switch feed-forward layer and its dense twin."""
+"""The Switch feed-forward layer."""
 
 import math
 import random
-from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,33 +11,37 @@ import tf_keras as keras
 from switch_tf.config import ModelConfig
 from switch_tf.errors import ArgumentError
 from switch_tf.layers import dispatch as dispatching
-from switch_tf.layers import routing
-from switch_tf.layers.common import activation, dropout, dtype_policy, fold_in, scaled, truncated_normal
+from switch_tf.layers import router_scores, routers, routing
+from switch_tf.layers.arguments import EXPECTED
+from switch_tf.layers.common import activation, dropout, dtype_policy, fold_in, truncated_normal
 from switch_tf.layers.experts import ExpertWeights, pays_apart, run_apart, run_together
+from switch_tf.layers.token_routes import TokenRoutes, Words, route_by_tables, token_input
+
+_FIRST_TEMPERATURE = keras.initializers.Constant(math.log(0.3))  # its logarithm is what is learned
 
 
 class RouterReport(NamedTuple):
     """What one Switch layer did with one batch.
 
     Attributes:
-        logits: float32 [batch, length, experts], the router's.
+        logits: float32 [batch, length, experts], the router's; None where routes were looked up.
         routing: where the tokens went.
-        auxiliary_loss: float32 [], the load-balancing loss before its weight; 1 when balanced.
-        z_loss: float32 [], the router z-loss before its weight.
+        auxiliary_loss: float32 [], the load-balancing loss before its weight; 1 when balanced, 0 where it has no use.
+        z_loss: float32 [], the router z-loss before its weight; 0 without logits.
     """
 
-    logits: tf.Tensor
-    routing: routing.Routing
+    logits: tf.Tensor | None
+    routing: routers.Routing
     auxiliary_loss: tf.Tensor
     z_loss: tf.Tensor
 
 
 @keras.saving.register_keras_serializable(package="switch_tf")
 class SwitchFFN(keras.layers.Layer):
-    """A feed-forward layer of which each token visits one of `num_experts` copies (arXiv 2101.03961, section 2.1).
+    """A feed-forward layer of which each token visits few of `num_experts` copies (arXiv 2101.03961, section 2.1).
 
-    float [batch, length, d_model] in, the same shape out, in the layer's compute dtype: p E(x) of the expert E that the
-    router prefers and its probability p; zeros for padding and for tokens that found no slot, so add the result to the
+    float [batch, length, d_model] in, the same shape out, in the layer's compute dtype: the sum of p E(x) over the
+    token's experts E and their gates p; zeros for padding and for tokens that found no slot, so add the result to the
     input. Every example fills its experts' slots alone: no answer depends on batch-mates.
 
     Keras masks are taken and passed on; without one, all tokens are real. In training, `auxiliary_loss_weight` times
@@ -49,6 +52,11 @@ class SwitchFFN(keras.layers.Layer):
     Args:
         num_experts: at least 1.
         d_ff: hidden width of one expert.
+        router: who chooses. "top1", "top2" and "expert_choice" of `switch_tf.layers.routers`; "xmoe", which is top-1 by
+            cosines on a hypersphere; "token", top-1 by the vector of the token's own word, which calls are given as
+            `words`; "table", which has no router and is given routes.
+        priority: who finds room in a full expert: by "position", or by "gate". Of no use to expert_choice.
+        normalize_gates: divide the two gates of top2 by their sum.
         capacity_factor: slots per expert and example over an even share, in training (section 2.2).
         eval_capacity_factor: the same outside training; None for `capacity_factor`.
         min_capacity: slots that an expert has at least.
@@ -57,6 +65,8 @@ class SwitchFFN(keras.layers.Layer):
         scale_by_gate: False multiplies by p / stop_gradient(p), which is 1.
         auxiliary_loss_weight: alpha of the paper's equation 4.
         z_loss_weight: of ST-MoE's equation 5 (arXiv 2202.08906).
+        balance_rate: by how much a step moves the bias that evens loads out without a loss (arXiv 2408.15664); 0 for no
+            such bias. Of no use to expert_choice.
         router_jitter: the router's input times U(1 - jitter, 1 + jitter), in training only.
         expert_dropout: share of an expert's hidden units, in training only.
         activation: "relu" or "gelu", the exact one.
@@ -77,6 +87,9 @@ class SwitchFFN(keras.layers.Layer):
         self,
         num_experts: int,
         d_ff: int,
+        router: str = "top1",
+        priority: routers.Priority = "position",
+        normalize_gates: bool = True,
         capacity_factor: float = 1.25,
         eval_capacity_factor: float | None = None,
         min_capacity: int = 1,
@@ -85,6 +98,7 @@ class SwitchFFN(keras.layers.Layer):
         scale_by_gate: bool = True,
         auxiliary_loss_weight: float = 0.01,
         z_loss_weight: float = 0.0,
+        balance_rate: float = 0.0,
         router_jitter: float = 0.0,
         expert_dropout: float = 0.0,
         activation: str = "relu",
@@ -96,6 +110,9 @@ class SwitchFFN(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)  # the router sees the input as it comes
         self.num_experts = num_experts
         self.d_ff = d_ff
+        self.router = router
+        self.priority = priority
+        self.normalize_gates = normalize_gates
         self.capacity_factor = capacity_factor
         self.eval_capacity_factor = capacity_factor if eval_capacity_factor is None else eval_capacity_factor
         self.min_capacity = min_capacity
@@ -104,6 +121,7 @@ class SwitchFFN(keras.layers.Layer):
         self.scale_by_gate = scale_by_gate
         self.auxiliary_loss_weight = auxiliary_loss_weight
         self.z_loss_weight = z_loss_weight
+        self.balance_rate = balance_rate
         self.router_jitter = router_jitter
         self.expert_dropout = expert_dropout
         self.activation = activation
@@ -112,7 +130,7 @@ class SwitchFFN(keras.layers.Layer):
         self.seed = seed
         self.supports_masking = True
         self.next_seed: tf.Variable | None = None
-        for name, (accepts, expected) in _EXPECTED.items():
+        for name, (accepts, expected) in EXPECTED.items():
             value = getattr(self, name)
             if isinstance(value, np.generic):  # a NumPy number, which JSON does not know
                 value = value.item()
@@ -121,7 +139,7 @@ class SwitchFFN(keras.layers.Layer):
                 raise ArgumentError(f"Received {name}={value!r}. Expected {expected}: change {name}.", argument=name)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {name: getattr(self, name) for name in _EXPECTED}
+        return super().get_config() | {name: getattr(self, name) for name in EXPECTED}
 
     def build(self, input_shape: Any) -> None:
         shape = tf.TensorShape(input_shape)
@@ -131,7 +149,7 @@ class SwitchFFN(keras.layers.Layer):
                 "put the layer behind an Embedding, or reshape what goes in."
             )
         experts, d_ff, d_model = self.num_experts, self.d_ff, int(shape[-1])
-        self._add("router", [d_model, experts], fan_in=d_model, dtype=tf.float32)
+        self._build_router(d_model)
         self._add("w_in", [experts, d_model, d_ff], fan_in=d_model)
         self._add("b_in", [experts, 1, d_ff])
         self._add("w_out", [experts, d_ff, d_model], fan_in=d_ff)
@@ -148,33 +166,70 @@ class SwitchFFN(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: d_model})
         super().build(input_shape)
 
+    def _build_router(self, d_model: int) -> None:
+        """Weights of the router, in float32 whatever the policy; a table has none."""
+        experts = self.num_experts
+        if self.router == "xmoe":
+            dimensions = router_scores.hypersphere_dimensions(experts)
+            self._add("router_projection", [d_model, dimensions], fan_in=d_model, dtype=tf.float32)
+            self._add("router_temperature", [], dtype=tf.float32, initializer=_FIRST_TEMPERATURE)
+            d_model = dimensions
+        if self.router != "table":
+            self._add("router", [d_model, experts], fan_in=d_model, dtype=tf.float32, attribute="router_kernel")
+        self.router_bias = None
+        if self.balance_rate > 0.0 and self.router not in ("expert_choice", "table"):
+            self._add("router_bias", [experts], dtype=tf.float32, trainable=False)
+
     def capacity(self, length: int, training: bool) -> int:
         """Slots of one expert for one example of `length` tokens: a Python integer, never more than `length`."""
-        counted = self.sequence_length or length
-        if not self.drop_tokens:
-            return length
+        return min(length, self._room(self.sequence_length or length, training)) if self.drop_tokens else length
+
+    def _room(self, tokens: int, training: bool) -> int:
         factor = self.capacity_factor if training else self.eval_capacity_factor
-        return min(length, routing.expert_capacity(counted, self.num_experts, factor, self.min_capacity))
+        return routing.expert_capacity(tokens, self.num_experts, factor, self.min_capacity)
 
     @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and errors keep their class
     def call(
-        self, inputs: tf.Tensor, mask: tf.Tensor | None = None, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        inputs: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        words: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """[batch, length, d_model] to the same; `seed`, int32 [2], replaces the layer's own for this step."""
+        """[batch, length, d_model] to the same.
+
+        Args:
+            seed: int32 [2], replaces the layer's own for this step.
+            words: [batch, length, d_model], the vector of each token's own word, for `router="token"`.
+        """
+        if self.router == "table" or (words is None) == (self.router == "token"):
+            received = "no words" if words is None else "words"
+            raise ArgumentError(
+                f"{self.name} received {received} with router={self.router!r}. Expected words=, the vectors of the "
+                "tokens' own words, with router='token' alone; 'table' is for `route`.",
+                argument="words",
+            )
         mask = tf.ones_like(inputs[..., 0], tf.bool) if mask is None else tf.cast(mask, tf.bool)  # [batch, length]
-        x, mask = self._to_known_length(inputs, mask)
+        x, mask, words = self._to_known_length(inputs, mask, words)
         if training and seed is None and self.next_seed is not None:
             seed = self.next_seed.assign_add([0, 1])
-        y, report = self.route(x, mask, training, seed)
+        y, report = self.route(x, mask, training, seed, None if words is None else Words(words, mask))
         if training:
             weighted = ((self.auxiliary_loss_weight, report.auxiliary_loss), (self.z_loss_weight, report.z_loss))
             self.add_loss([weight * loss for weight, loss in weighted if weight > 0.0])
+            self.balance(report.routing.tokens_per_expert)
         if inputs.shape[1] is None:
             y = y[:, : tf.shape(inputs)[1]]
         return tf.cast(y, self.compute_dtype)
 
     def route(
-        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        words: Words | TokenRoutes | None = None,
     ) -> tuple[tf.Tensor, RouterReport]:
         """Route, dispatch, run the experts, combine: a pure function of its arguments and the weights.
 
@@ -182,41 +237,71 @@ class SwitchFFN(keras.layers.Layer):
             x: float [batch, length, d_model], of a known length.
             mask: bool [batch, length], True at real tokens.
             seed: int32 [2], needed when training with jitter or dropout.
+            words: what a router of words sees, or the routes that were looked up; None for all other routers.
 
         Returns:
             float32 [batch, length, d_model], zero for padding and dropped tokens, and the router's report.
         """
         experts, capacity = self.num_experts, self.capacity(self._checked(x.shape[1]), training)
-        logits = self._router_logits(tf.cast(x, tf.float32), training, seed)  # [batch, length, experts]
-        routed = routing.route(logits, mask, capacity)
+        report = self._choose(x, mask, capacity, training, seed, words)
+        routed = report.routing
+        gate = routed.gate if self.scale_by_gate else routed.gate / tf.stop_gradient(routed.gate)
         tokens = tf.cast(x, self.compute_dtype)  # [batch, length, d_model]
         if self.dispatch == "gather":
             slots = dispatching.assign_slots(routed, experts, capacity)
             rows = tf.reshape(tokens, [-1, x.shape[-1]])  # [batch * length, d_model]
             hidden = dispatching.dispatch(rows, slots, experts, training)  # [experts, batch * capacity, d_model]
             hidden = self._run_experts(hidden, training, seed)
-            y = dispatching.combine(hidden, slots, training)  # [batch * length, d_model]
+            y = dispatching.combine(hidden, slots, gate, training)  # [batch * length, d_model]
         else:
             matrix = dispatching.one_hot_slots(routed, experts, capacity, tokens.dtype)
             hidden = dispatching.dispatch_by_product(tokens, matrix, experts)  # [experts, batch * capacity, d_model]
-            hidden = self._run_experts(hidden, training, seed)
-            y = dispatching.combine_by_product(hidden, matrix, experts)  # [batch, length, d_model]
-        y = tf.reshape(tf.cast(y, tf.float32), [-1, *x.shape[1:]])  # [batch, length, d_model]
+            hidden = tf.cast(self._run_experts(hidden, training, seed), tf.float32)
+            weighted = dispatching.one_hot_slots(routed, experts, capacity, tf.float32, gate)
+            y = dispatching.combine_by_product(hidden, weighted, experts)  # [batch, length, d_model]
+        return tf.reshape(y, [-1, *x.shape[1:]]), report
 
-        gate = routed.gate if self.scale_by_gate else routed.gate / tf.stop_gradient(routed.gate)
-        return y * gate[..., tf.newaxis], RouterReport(
-            logits=logits,
-            routing=routed,
-            auxiliary_loss=routing.load_balancing_loss(routed.tokens_per_expert, routed.mean_probability),
-            z_loss=routing.router_z_loss(logits, mask),
-        )
+    def balance(self, tokens_per_expert: tf.Tensor) -> None:
+        """Move the bias that evens loads out, if the layer has one, by a step's loads, float32 [experts]."""
+        if self.router_bias is not None:
+            self.router_bias.assign(router_scores.balanced_bias(self.router_bias, tokens_per_expert, self.balance_rate))
+
+    def _choose(
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor,
+        capacity: int,
+        training: bool,
+        seed: tf.Tensor | None,
+        words: Words | TokenRoutes | None,
+    ) -> RouterReport:
+        """Each token's experts, whatever the router."""
+        if isinstance(words, TokenRoutes):
+            routed = route_by_tables(words, mask, self.num_experts, capacity, self.priority)
+            return RouterReport(None, routed, routed.auxiliary_loss, tf.zeros([]))
+        seen = tf.cast(x, tf.float32)  # [batch, length, d_model]
+        if words is not None:
+            seen, mask = token_input(tf.cast(words.vectors, tf.float32)), tf.logical_and(mask, words.known)
+        logits = self._router_logits(seen, training, seed)  # [batch, length, experts]
+        if self.router == "expert_choice":
+            rooms = [self._room(tokens, training) if self.drop_tokens else tokens for tokens in range(x.shape[1] + 1)]
+            routed = routers.expert_choice(logits, mask, capacity, rooms)
+        elif self.router == "top2":
+            routed = routers.top2(logits, mask, capacity, self.router_bias, self.priority, self.normalize_gates)
+        else:
+            routed = routers.top1(logits, mask, capacity, self.router_bias, self.priority)
+        return RouterReport(logits, routed, routed.auxiliary_loss, routing.router_z_loss(logits, mask))
 
     def _router_logits(self, x: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:
+        """float32 [batch, length, d_model] to [batch, length, experts]."""
         epsilon = self.router_jitter
         if training and epsilon > 0.0:
             x *= tf.random.stateless_uniform(tf.shape(x), fold_in(seed, 0), 1.0 - epsilon, 1.0 + epsilon)
-        logits = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), self.router)  # [batch * length, experts]: one product
-        return tf.reshape(logits, [-1, x.shape[1], self.num_experts])  # [batch, length, experts]
+        if self.router == "xmoe":
+            return router_scores.hypersphere_logits(
+                x, self.router_projection, self.router_kernel, self.router_temperature
+            )
+        return router_scores.linear_logits(x, self.router_kernel)
 
     def _run_experts(self, hidden: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:
         """Each expert on its own slots: [experts, batch * capacity, d_model] to the same."""
@@ -243,57 +328,40 @@ class SwitchFFN(keras.layers.Layer):
             )
         return length
 
-    def _to_known_length(self, x: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _to_known_length(
+        self, x: tf.Tensor, mask: tf.Tensor, words: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         """An input of unknown length filled up to `sequence_length` with padding, which changes no token's answer."""
         if x.shape[1] is not None:
-            return x, mask
+            return x, mask, words
         full = self._checked(self.sequence_length)
         length = tf.shape(x)[1]
         refusal = f"{self.name}: the input is longer than sequence_length={full}; cut it, or give a larger one."
         with tf.control_dependencies([tf.debugging.assert_less_equal(length, full, refusal)]):
             missing = full - tf.identity(length)
-        x = tf.ensure_shape(tf.pad(x, [[0, 0], [0, missing], [0, 0]]), [None, full, x.shape[-1]])
-        return x, tf.ensure_shape(tf.pad(mask, [[0, 0], [0, missing]]), [None, full])
+        x, words = (
+            each if each is None else tf.ensure_shape(tf.pad(each, [[0, 0], [0, missing], [0, 0]]), [None, full, width])
+            for each, width in ((x, x.shape[-1]), (words, None if words is None else words.shape[-1]))
+        )
+        return x, tf.ensure_shape(tf.pad(mask, [[0, 0], [0, missing]]), [None, full]), words
 
-    def _add(self, name: str, shape: list[int], fan_in: int | None = None, dtype: tf.DType | None = None) -> None:
+    def _add(
+        self,
+        name: str,
+        shape: list[int],
+        fan_in: int | None = None,
+        dtype: tf.DType | None = None,
+        attribute: str | None = None,
+        **arguments: Any,
+    ) -> None:
         """A weight that is an attribute of its name, and that `route` casts itself; zeros without `fan_in`."""
         initializer = truncated_normal(fan_in, self.initializer_scale) if fan_in else "zeros"
-        weight = self.add_weight(name, shape, dtype=dtype, initializer=initializer, experimental_autocast=False)
-        setattr(self, name, weight)
+        arguments = {"initializer": initializer, "experimental_autocast": False} | arguments
+        setattr(self, attribute or name, self.add_weight(name, shape, dtype=dtype, **arguments))
 
     def _first_seed(self, shape: Any, dtype: tf.DType) -> tf.Tensor:
         del shape
         return tf.constant([random.randrange(2**31) if self.seed is None else self.seed, 0], dtype)
-
-
-def _integer(value: object, least: int, below: float = math.inf) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < below
-
-
-def _number(value: object, least: float, below: float = math.inf) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < below
-
-
-_TINY = math.ulp(0.0)  # the least number above 0
-# Every argument of the layer, in order: whether a value of it will do, and the words for what will.
-_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "num_experts": (lambda value: _integer(value, 1), "an integer of at least 1"),
-    "d_ff": (lambda value: _integer(value, 1), "an integer of at least 1"),
-    "capacity_factor": (lambda value: _number(value, _TINY), "a finite number above 0"),
-    "eval_capacity_factor": (lambda value: _number(value, _TINY), "a finite number above 0, or None"),
-    "min_capacity": (lambda value: _integer(value, 1), "an integer of at least 1"),
-    "drop_tokens": (lambda value: isinstance(value, bool), "True or False"),
-    "dispatch": (lambda value: value in ("gather", "einsum"), "'gather' or 'einsum'"),
-    "scale_by_gate": (lambda value: isinstance(value, bool), "True or False"),
-    "auxiliary_loss_weight": (lambda value: _number(value, 0.0), "a finite number of at least 0"),
-    "z_loss_weight": (lambda value: _number(value, 0.0), "a finite number of at least 0"),
-    "router_jitter": (lambda value: _number(value, 0.0, 1.0), "a number from 0 and below 1"),
-    "expert_dropout": (lambda value: _number(value, 0.0, 1.0), "a number from 0 and below 1"),
-    "activation": (lambda value: value in ("relu", "gelu"), "'relu' or 'gelu'"),
-    "initializer_scale": (lambda value: _number(value, _TINY), "a finite number above 0"),
-    "sequence_length": (lambda value: value is None or _integer(value, 1), "an integer of at least 1, or None"),
-    "seed": (lambda value: value is None or _integer(value, 0, 2**31), "an integer from 0 and below 2**31, or None"),
-}
 
 
 class ReportingSwitchFFN(SwitchFFN):
@@ -306,36 +374,16 @@ class ReportingSwitchFFN(SwitchFFN):
         cls, settings: ModelConfig, sequence_length: int, compute_dtype: str = "float32", **kwargs: Any
     ) -> Self:
         """The layer of a model's settings, of which it takes those that are arguments of `SwitchFFN`."""
-        taken = {name: getattr(settings, name) for name in _EXPECTED if hasattr(settings, name)}
-        return cls(**taken, sequence_length=sequence_length, dtype=dtype_policy(compute_dtype), **kwargs)
+        taken = {name: getattr(settings, name) for name in EXPECTED if hasattr(settings, name)}
+        given = {"sequence_length": sequence_length, "dtype": dtype_policy(compute_dtype)} | kwargs
+        return cls(**(taken | given))
 
     def call(
-        self, inputs: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        inputs: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        words: Words | TokenRoutes | None = None,
     ) -> tuple[tf.Tensor, RouterReport]:
-        return self.route(inputs, mask, training, seed)
-
-
-class DenseFFN(keras.layers.Layer):
-    """The ordinary feed-forward layer: what each token computes in `SwitchFFN`, with one set of weights for all."""
-
-    def __init__(self, config: ModelConfig, compute_dtype: str = "float32", **kwargs: object):
-        super().__init__(**kwargs)
-        self.config = config
-        policy = dtype_policy(compute_dtype)
-        self.w_in = keras.layers.Dense(
-            config.d_ff, kernel_initializer=scaled(config.d_model, config), dtype=policy, name="w_in"
-        )
-        self.w_out = keras.layers.Dense(
-            config.d_model, kernel_initializer=scaled(config.d_ff, config), dtype=policy, name="w_out"
-        )
-
-    def call(
-        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, None]:
-        """As `SwitchFFN.route`, without a router to report on; padding is computed and ignored by the pooling."""
-        del mask
-        rows = tf.reshape(x, [-1, x.shape[-1]])  # [batch * length, d_model]: Dense is one static matmul on rank 2 only
-        hidden = activation(self.config.activation)(self.w_in(rows))  # [batch * length, d_ff]
-        hidden = dropout(hidden, self.config.dropout, training, seed, 1)
-        y = tf.cast(self.w_out(hidden), tf.float32)  # [batch * length, d_model]
-        return tf.reshape(y, [-1, *x.shape[1:]]), None  # [batch, length, d_model]
+        return self.route(inputs, mask, training, seed, words)

@@ -7,17 +7,19 @@ ids -> token + pair embeddings -> N blocks with the text's mean as context -> ma
 the dense twin (`num_experts = 0`).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf.config import Config
+from switch_tf.config import Config, ModelConfig
 from switch_tf.layers.common import dropout, masked_pool
 from switch_tf.layers.encoder import EncoderBlock
 from switch_tf.layers.mean_context import MeanContextBlock
-from switch_tf.layers.switch_ffn import RouterReport
+from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
+from switch_tf.layers.token_routes import TokenRoutes, TokenTable, Words
 from switch_tf.models.weights import named_weights
 from switch_tf.text.spec import PADDING_ID
 
@@ -38,10 +40,18 @@ class SwitchClassifier(keras.Model):
         num_classes: at least two.
         compute_dtype: "float32", or "bfloat16" to train experts and attention in it. Weights are float32 always.
         num_pairs: pairs of neighbouring words that have a vector; with `context = "mean"` only.
+        finished: True where nothing is learned any more: the routes of `router = "token"` are tables over ids, as
+            `switch_tf.models.token_routes.with_tables` makes them of the weights of a model in training.
     """
 
     def __init__(
-        self, config: Config, num_ids: int, num_classes: int, compute_dtype: str = "float32", num_pairs: int = 0
+        self,
+        config: Config,
+        num_ids: int,
+        num_classes: int,
+        compute_dtype: str = "float32",
+        num_pairs: int = 0,
+        finished: bool = False,
     ):
         super().__init__(name="classifier")
         model = config.model
@@ -56,15 +66,21 @@ class SwitchClassifier(keras.Model):
             self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
         elif num_pairs:  # the last row is that of all other pairs, and stays zero
             self.pairs = keras.layers.Embedding(num_pairs + 1, model.d_model, name="pairs")
+        by_table = model.router == "token" and finished
         block = EncoderBlock if with_attention else MeanContextBlock
         self.blocks = [
             block(
                 model,
                 self.length,
-                use_switch=model.num_experts > 0 and (i + 1) % model.switch_every == 0,
+                use_switch=has_switch(model, i),
                 compute_dtype=compute_dtype,
+                router="table" if by_table else None,
                 name=f"block_{i}",
             )
+            for i in range(model.num_blocks)
+        ]
+        self.routes = [
+            TokenTable(num_ids, model.num_experts, name=f"routes_{i}") if by_table and has_switch(model, i) else None
             for i in range(model.num_blocks)
         ]
         self.head = keras.layers.Dense(num_classes, name="head")
@@ -90,22 +106,38 @@ class SwitchClassifier(keras.Model):
         """
         if training:
             ids = self._drop_tokens(ids, seed)
-        x = self.tokens(ids)  # [batch, length, d_model]
+        x = vectors = self.tokens(ids)  # [batch, length, d_model]
         if self.positions is not None:
             x += self.positions[: ids.shape[1]]
             x = dropout(x, self.settings.dropout, training, seed, 1)
         if self.pairs is not None:
             x += self.pairs(tf.minimum(pair_rows, self.num_pairs))
-        return self.classify(x, ids != PADDING_ID, training, seed)
+        mask = ids != PADDING_ID  # [batch, length]
+        routes = [None if table is None else table(ids) for table in self.routes]
+        return self.classify(x, mask, training, seed, Words(vectors, mask), routes)
 
     def classify(
-        self, x: tf.Tensor, mask: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        words: Words | None = None,
+        routes: Sequence[TokenRoutes | None] = (),
     ) -> ClassifierOutput:
-        """Everything behind the embeddings: float32 [batch, length, d_model] and bool [batch, length] to logits."""
+        """Everything behind the embeddings: float32 [batch, length, d_model] and bool [batch, length] to logits.
+
+        Args:
+            words: needed with `router = "token"` while it learns.
+            routes: of each block, needed with `router = "token"` in a finished model.
+        """
         reports = []
+        given: list[Words | TokenRoutes | None] = [None] * len(self.blocks)
+        if self.settings.router == "token":
+            given = list(routes) if any(routes) else [words] * len(self.blocks)
         for i, block in enumerate(self.blocks):
             block_seed = tf.random.fold_in(seed, 100 + i) if training else None
-            x, report = block(x, mask, training=training, seed=block_seed)
+            x, report = block(x, mask, training=training, seed=block_seed, words=given[i])
             if report is not None:
                 reports.append(report)
         x = x if self.norm is None else self.norm(x)
@@ -114,8 +146,15 @@ class SwitchClassifier(keras.Model):
         return ClassifierOutput(logits, tuple(reports))
 
     def router_weights(self) -> list[np.ndarray]:
-        """The router of each Switch layer, float32 [d_model, experts]."""
-        return [variable.numpy() for name, variable in named_weights(self).items() if name.endswith("/router")]
+        """The matrices of each Switch layer's router, float32 [..., experts or dimensions]; no tables."""
+        names = "/router", "/router_projection"
+        return [variable.numpy() for name, variable in named_weights(self).items() if name.endswith(names)]
+
+    def balance(self, reports: Sequence[RouterReport]) -> None:
+        """Let each Switch layer even out the loads of a step, if `balance_rate` says so."""
+        layers = [block.feed_forward for block in self.blocks if isinstance(block.feed_forward, SwitchFFN)]
+        for layer, report in zip(layers, reports, strict=True):
+            layer.balance(report.routing.tokens_per_expert)
 
     def _drop_tokens(self, ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Turn a share of the tokens into padding, as if the text lacked them.
@@ -128,3 +167,8 @@ class SwitchClassifier(keras.Model):
             return ids
         drawn = tf.random.stateless_uniform(tf.shape(ids), tf.random.fold_in(seed, 3))  # [batch, length]
         return tf.where(drawn < share, PADDING_ID, ids)
+
+
+def has_switch(settings: ModelConfig, block: int) -> bool:
+    """Whether a block, counted from 0, has a Switch layer."""
+    return settings.num_experts > 0 and (block + 1) % settings.switch_every == 0

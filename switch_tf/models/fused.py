@@ -16,6 +16,7 @@ from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.files import read_shapes, read_tensors
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
+from switch_tf.models.token_routes import cut_tables
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, Stored, assign_weights, creating_only, refuse_others
 from switch_tf.models.wide import WidePath, WideTables
 
@@ -128,7 +129,7 @@ def _built(config: Config, deep: Mapping[str, Stored], num_ids: int, num_classes
     pairs = deep.get(PAIR_EMBEDDINGS)
     num_pairs = max(pairs.shape[0] - 1, 0) if pairs is not None and pairs.shape else 0
     with creating_only(deep, source):
-        classifier = SwitchClassifier(config, num_ids, num_classes, num_pairs=num_pairs)
+        classifier = SwitchClassifier(config, num_ids, num_classes, num_pairs=num_pairs, finished=True)
         classifier.initialize()
     return classifier
 
@@ -165,7 +166,7 @@ def cut_vocabulary(
 ) -> tuple[dict[str, np.ndarray], WideTables | None]:
     """Both paths' weights without the ids from `num_ids` on, and without the pairs that have one of them."""
     if len(deep.get(EMBEDDINGS, [])) > num_ids:
-        deep = deep | {EMBEDDINGS: deep[EMBEDDINGS][:num_ids]}
+        deep = cut_tables(deep, num_ids) | {EMBEDDINGS: deep[EMBEDDINGS][:num_ids]}
     if wide is None or len(wide.words) <= num_ids:
         return deep, wide
     if PAIR_EMBEDDINGS in deep:

@@ -18,8 +18,8 @@ PAIR_EMBEDDINGS = "classifier/pairs/embeddings"  # the one that has a row for ea
 
 
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
-    """Weights by name, the same names for every model of the same settings."""
-    return {variable.name.removesuffix(":0"): variable for variable in model.trainable_variables}
+    """Weights by name, the same names for every model of the same settings; those that no gradient moves as well."""
+    return {variable.name.removesuffix(":0"): variable for variable in model.variables}
 
 
 @contextmanager
@@ -42,7 +42,8 @@ def creating_only(
         shape, scope = arguments.get("shape"), tf.get_current_name_scope()
         if shape is not None:
             name = f"{scope}/{arguments['name']}" if scope else str(arguments["name"])
-            problem = _difference(name, stored.get(name), tuple(shape))
+            dtype = tf.as_dtype(arguments.get("dtype") or tf.float32).name
+            problem = _difference(name, stored.get(name), tuple(shape), dtype)
             if problem:
                 problems.append(problem)
                 raise RunError(problem)
@@ -58,11 +59,11 @@ def creating_only(
         raise RunError(f"{source} does not fit its settings: {problems[0]}. {remedy}") from None
 
 
-def _difference(name: str, stored: Any, shape: tuple[int, ...]) -> str | None:
-    if stored is not None and str(stored.dtype) == "float32" and tuple(stored.shape) == shape:
+def _difference(name: str, stored: Any, shape: tuple[int, ...], dtype: str) -> str | None:
+    if stored is not None and str(stored.dtype) == dtype and tuple(stored.shape) == shape:
         return None
     received = "none (missing)" if stored is None else f"{stored.shape} of {stored.dtype}"
-    return f"weight {name!r} has shape {received}, expected {shape} of float32"
+    return f"weight {name!r} has shape {received}, expected {shape} of {dtype}"
 
 
 def refuse_others(model: keras.Model, weights: Mapping[str, Stored], source: str) -> None:

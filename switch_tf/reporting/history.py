@@ -12,11 +12,29 @@ def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
     import io
 
     table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(history[0]), lineterminator="\n")
+    rows = [flat_row(row) for row in history]
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(history)
+    writer.writerows(rows)
     files.write_text(folder / "history.csv", table.getvalue())
     files.write_bytes(folder / "history.png", _draw(history))
+
+
+def flat_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of figures with those of each Switch layer as columns of their own; loads stand in one, between spaces.
+
+    >>> flat_row({"epoch": 1, "layers": [{"load": [0.25, 0.75], "entropy": 0.5, "dropped_share": 0.0}]})
+    {'epoch': 1, 'layer_0_load': '0.25 0.75', 'layer_0_entropy': 0.5, 'layer_0_dropped_share': 0.0}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name != "layers":
+            flat[name] = value
+            continue
+        for number, layer in enumerate(value):
+            load = {f"layer_{number}_load": " ".join(map(str, layer["load"]))}
+            flat |= load | {f"layer_{number}_{name}": layer[name] for name in ("entropy", "dropped_share")}
+    return flat
 
 
 def _draw(history: list[dict[str, Any]]) -> bytes:

@@ -19,7 +19,9 @@ import tensorflow as tf
 from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.errors import ConfigError, RunError
+from switch_tf.layers.token_routes import Words
 from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.token_routes import with_tables
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, named_weights
 from switch_tf.training.lazy_adam import LazyAdam, RowGradient
 from switch_tf.training.sampling import KnownPairs, Sample, sample, scale_grams
@@ -67,7 +69,9 @@ class ComposedTrainer(Trainer):
             for rows in (num_ids, self.grams.shape[1], self.num_pairs)
         ]
         folded = (EMBEDDINGS, PAIR_EMBEDDINGS)
-        self.variables = [variable for name, variable in named_weights(self.model).items() if name not in folded]
+        learned = {name: variable for name, variable in named_weights(self.model).items() if name not in folded}
+        self.variables = [variable for variable in learned.values() if variable.trainable]
+        self.biases = [variable for variable in learned.values() if not variable.trainable]  # that even loads out
         self.optimizer = LazyAdam(self.variables, self.tables, config.train, total_steps)
         self._steps: dict[int, Any] = {}
         texts = tf.TensorSpec([None, config.text.sequence_length], tf.int32)
@@ -99,9 +103,10 @@ class ComposedTrainer(Trainer):
         return result
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Of the model, tables folded."""
+        """Of the finished model, tables folded."""
         self._fold()
-        return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
+        learned = {name: variable.numpy() for name, variable in named_weights(self.model).items()}
+        return with_tables(learned, self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
         tensors = {f"variable/{i}": variable.numpy() for i, variable in enumerate(self._state())}
@@ -123,7 +128,7 @@ class ComposedTrainer(Trainer):
         return logits_in_batches(self._logits, data.ids, self.known.rows(data.ids))
 
     def _state(self) -> list[tf.Variable]:
-        return [*self.variables, *self.tables, *self.optimizer.moments]
+        return [*self.variables, *self.biases, *self.tables, *self.optimizer.moments]
 
     def _fold(self) -> None:
         """Give the model the sums that its tables are."""
@@ -162,18 +167,19 @@ class ComposedTrainer(Trainer):
         mask = tf.logical_or(batch.words > 0, batch.pairs > 0)  # [batch, length]
         with tf.GradientTape() as tape:
             tape.watch(vectors)
-            x = compose(vectors[0], vectors[1], vectors[2], batch)  # [batch, length, d_model]
+            words, pairs = compose(vectors[0], vectors[1], vectors[2], batch)  # [batch, length, d_model] each
             seed = tf.stack([self.config.train.seed, number])
-            output = self.model.classify(x, mask, training=True, seed=seed)
+            output = self.model.classify(words + pairs, mask, True, seed, Words(words, batch.words > 0))
             loss, cross_entropy = losses(output, batch.labels, batch.weights, self.config)
         of_vectors, of_weights = tape.gradient(loss, [vectors, self.variables])
         moved = [RowGradient(each, tf.convert_to_tensor(g)) for each, g in zip(rows, of_vectors, strict=True)]
         self.optimizer.apply(of_weights, moved, number)
+        self.model.balance(output.reports)
         return step_result(output, cross_entropy, batch.labels, batch.weights, mask)
 
 
-def compose(words: tf.Tensor, grams: tf.Tensor, pairs: tf.Tensor, batch: Sample) -> tf.Tensor:
-    """The vector of each token, from the rows that the batch needs.
+def compose(words: tf.Tensor, grams: tf.Tensor, pairs: tf.Tensor, batch: Sample) -> tuple[tf.Tensor, tf.Tensor]:
+    """The vectors of each token's word and pair, of which its own is the sum, from the rows that the batch needs.
 
     Args:
         words: float32 [word_ids, d_model].
@@ -181,10 +187,10 @@ def compose(words: tf.Tensor, grams: tf.Tensor, pairs: tf.Tensor, batch: Sample)
         pairs: float32 [pair_rows, d_model].
 
     Returns:
-        float32 [batch, length, d_model], zero at padding.
+        float32 [batch, length, d_model] twice, zero at padding and where the word or the pair is left out.
     """
     links = tf.gather(grams, batch.gram_places) * batch.gram_weights[:, tf.newaxis]  # [links, d_model]
     words += tf.math.unsorted_segment_sum(links, batch.gram_owners, tf.shape(words)[0])  # [word_ids, d_model]
     nothing = tf.zeros([1, words.shape[1]])
     of_words = tf.gather(tf.concat([nothing, words], axis=0), batch.words)  # [batch, length, d_model]
-    return of_words + tf.gather(tf.concat([nothing, pairs], axis=0), batch.pairs)
+    return of_words, tf.gather(tf.concat([nothing, pairs], axis=0), batch.pairs)

@@ -202,7 +202,7 @@ def choose_scales(wide: np.ndarray, deep: np.ndarray, expected: np.ndarray) -> t
 
 def deep_logits(run: Run, weights: dict[str, np.ndarray], known: KnownPairs, ids: np.ndarray) -> np.ndarray:
     """float64 [n, classes] of a deep path, by rows of pairs that are found without an index."""
-    model = SwitchClassifier(run.config, known.num_ids, len(run.labels), num_pairs=len(known.pairs))
+    model = SwitchClassifier(run.config, known.num_ids, len(run.labels), num_pairs=len(known.pairs), finished=True)
     model.initialize()
     assign_weights(model, weights, str(run.path / WEIGHTS))
     signature = [tf.TensorSpec([None, ids.shape[1]], tf.int32)] * 2

@@ -85,7 +85,7 @@ class TrainingProgress:
     def step(self, totals: "Totals", seconds: float) -> None:
         """Show how far training is, and the figures of the epoch so far."""
         if totals.load is not None:
-            self.experts = totals.load.size
+            self.experts = totals.load.shape[1]
         done = (self.epoch - 1) * self.steps + totals.steps
         figures = self._figures(done, totals, seconds)
         room = self.console.width - len(self.name) - 2
@@ -121,7 +121,8 @@ class TrainingProgress:
         figures += [f"loss {summary['loss']:.4f}", f"accuracy {summary['accuracy']:.4f}"]
         if self.experts:
             figures += [f"experts {_experts(summary, self.experts)}", f"dropped {summary['dropped_share']:.1%}"]
-        return [*figures, f"{totals.tokens / seconds:,.0f} tokens/s"]
+        figures.append(f"{totals.tokens / seconds:,.0f} tokens/s")
+        return figures + _of_layers(summary["layers"])
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
@@ -130,6 +131,15 @@ class TrainingProgress:
 def _experts(figures: dict[str, Any], experts: int) -> str:
     """How many are in use, of how many."""
     return f"{figures['experts_in_use']}/{experts}"
+
+
+def _of_layers(layers: list[dict[str, Any]]) -> list[str]:
+    """The share of the busiest expert and the entropy of the router, of each Switch layer."""
+    if not layers:
+        return []
+    busiest = "/".join(f"{max(each['load']):.0%}" for each in layers)
+    entropy = "/".join(f"{each['entropy']:.2f}" for each in layers)
+    return [f"busiest {busiest}", f"entropy {entropy}"]
 
 
 def _clock(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """What a training step takes and reports, whatever the model: encoded texts, targets, figures and their sums."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +26,11 @@ class Encoded(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What one step reports: mean loss, correct answers, examples, tokens, load [experts], dropped tokens."""
+    """What one step reports: mean loss, correct answers, examples, tokens; and of each Switch layer some more.
+
+    That is how often tokens chose each expert, [layers, experts], the tokens that no expert took, [layers], and the
+    mean entropy of the router's probabilities in nats, [layers].
+    """
 
     loss: tf.Tensor
     correct: tf.Tensor
@@ -34,6 +38,7 @@ class StepResult(NamedTuple):
     tokens: tf.Tensor
     load: tf.Tensor
     dropped: tf.Tensor
+    entropy: tf.Tensor
 
 
 @dataclass
@@ -45,31 +50,51 @@ class Totals:
     loss: float = 0.0  # cross-entropy, summed over examples
     correct: float = 0.0
     tokens: float = 0.0  # real ones, padding apart
-    routed: float = 0.0  # tokens times Switch layers
-    dropped: float = 0.0
-    load: np.ndarray | None = None  # [experts], tokens that chose each expert, over all Switch layers
+    load: np.ndarray | None = None  # [layers, experts], how often tokens chose each expert
+    dropped: np.ndarray | None = None  # [layers], tokens that no expert took
+    entropy: np.ndarray | None = None  # [layers], times tokens
 
     def add(self, step: StepResult) -> None:
-        loss, correct, examples, tokens, load, dropped = (value.numpy() for value in step)
+        loss, correct, examples, tokens, load, dropped, entropy = (value.numpy() for value in step)
         self.steps += 1
         self.examples += float(examples)
         self.loss += float(loss) * float(examples)
         self.correct += float(correct)
         self.tokens += float(tokens)
-        self.routed += float(load.sum())
-        self.dropped += float(dropped)
         self.load = load.astype(np.float64) + (0.0 if self.load is None else self.load)
+        self.dropped = dropped.astype(np.float64) + (0.0 if self.dropped is None else self.dropped)
+        self.entropy = entropy.astype(np.float64) * tokens + (0.0 if self.entropy is None else self.entropy)
 
-    def summary(self) -> dict[str, float]:
-        """Means so far; `experts_in_use` counts experts that get at least a tenth of an even share."""
-        load = np.zeros(0) if self.load is None else self.load
-        in_use = int(np.sum(load * load.size >= 0.1 * max(self.routed, 1.0)))
+    def summary(self) -> dict[str, Any]:
+        """Means so far; `experts_in_use` counts experts that get at least a tenth of an even share.
+
+        `layers` has the same of each Switch layer: shares of the load, mean entropy, share of dropped tokens.
+        """
+        load = np.zeros([0, 0]) if self.load is None else self.load  # [layers, experts]
+        all_load = load.sum(axis=0)  # [experts]
+        in_use = int(np.sum(all_load * all_load.size >= 0.1 * max(all_load.sum(), 1.0)))
+        layers = self.layers()
         return {
             "loss": self.loss / max(self.examples, 1.0),
             "accuracy": self.correct / max(self.examples, 1.0),
             "experts_in_use": in_use,
-            "dropped_share": self.dropped / max(self.routed, 1.0),
+            "dropped_share": sum(each["dropped_share"] for each in layers) / max(len(layers), 1),
+            "layers": layers,
         }
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Of each Switch layer: {"load": [experts], "entropy": nats, "dropped_share"}, rounded to be read."""
+        if self.load is None or self.dropped is None or self.entropy is None:
+            return []
+        tokens = max(self.tokens, 1.0)
+        return [
+            {
+                "load": np.round(load / max(load.sum(), 1.0), 4).tolist(),
+                "entropy": round(float(entropy) / tokens, 4),
+                "dropped_share": float(dropped) / tokens,
+            }
+            for load, entropy, dropped in zip(self.load, self.entropy, self.dropped, strict=True)
+        ]
 
 
 def losses(
@@ -104,8 +129,9 @@ def step_result(
         correct=tf.reduce_sum(correct * real),
         examples=tf.reduce_sum(real),
         tokens=tf.reduce_sum(tf.cast(mask, tf.float32)),
-        load=tf.add_n([r.tokens_per_expert for r in routed]) if routed else tf.zeros([0]),
-        dropped=tf.add_n([r.dropped for r in routed]) if routed else tf.zeros([]),
+        load=tf.stack([each.tokens_per_expert for each in routed]) if routed else tf.zeros([0, 0]),
+        dropped=tf.stack([each.dropped for each in routed]) if routed else tf.zeros([0]),
+        entropy=tf.stack([each.entropy for each in routed]) if routed else tf.zeros([0]),
     )
 
 

@@ -14,6 +14,7 @@ from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.token_routes import with_tables
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.optimizer import make_optimizer
@@ -56,10 +57,11 @@ class Trainer:
         return self._steps[length](ids, labels, weights, number)
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
+        """Of the finished model."""
+        return with_tables(self._learned(), self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
-        tensors = {f"weights/{name}": array for name, array in self.weights().items()}
+        tensors = {f"weights/{name}": array for name, array in self._learned().items()}
         tensors |= {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(self.optimizer.variables)}
         files.write_tensors(path, tensors, {"history": json.dumps(history)})
 
@@ -96,8 +98,11 @@ class Trainer:
     def logits(self, data: Encoded) -> np.ndarray:
         """What the weights of now answer, float64 [n, classes]."""
         if self.float_model is not self.model:
-            assign_weights(self.float_model, self.weights(), "the weights in training")
+            assign_weights(self.float_model, self._learned(), "the weights in training")
         return logits_in_batches(self._logits, data.ids)
+
+    def _learned(self) -> dict[str, np.ndarray]:
+        return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
 
     def _step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
         """One update; `weights` is above 0 for examples, 1 on average, and 0 for rows that fill up the batch."""
@@ -109,6 +114,7 @@ class Trainer:
         if settings.gradient_clip_norm > 0.0:
             gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip_norm)
         self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+        self.model.balance(output.reports)
 
         return step_result(output, cross_entropy, labels, weights, ids != PADDING_ID)
 
