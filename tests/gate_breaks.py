@@ -30,13 +30,14 @@ from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof.gate import load_exported
 from switch_tf.export.proof.readback import Stored, holds
 from switch_tf.export.saved_model import build as saved_model_build
+from switch_tf.export.tflite_file import build as tflite_build
 from switch_tf.export.tflite_file import flatbuffer
 from switch_tf.layers import dispatch
 from switch_tf.layers.switch_ffn import SwitchFFN
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes
+from switch_tf.text import byte_codes, packed_bytes
 from switch_tf.text.from_bytes import NumericText
 
 OFF = np.float32(1e-3)  # what one weight is off by
@@ -343,6 +344,18 @@ def _shift(name: str, place: int = -1) -> Callable[[Any, TextClassifier], None]:
     return change
 
 
+def _packed_table(name: str, alter: Callable[[np.ndarray], None]) -> Callable[[Any, TextClassifier], None]:
+    """A constant that only the packed bytes front-end has is altered."""
+
+    def change(surgeon: Any, model: TextClassifier) -> None:
+        stored, write = _find(surgeon, packed_bytes.stored_arrays(model.numeric_text)[f"bytes front-end/{name}"])
+        values = stored.values.copy()
+        alter(values)
+        write(values)
+
+    return change
+
+
 def _table(name: str, alter: Callable[[np.ndarray], None]) -> Callable[[Any, TextClassifier], None]:
     """A constant of the bytes front-end is altered."""
 
@@ -525,16 +538,11 @@ _LABEL_PLACES = (
 _THRESHOLD_PLACES = (("reject", [ONNX_IDS, TFLITE]), ("reject.json", [TFLITE, SAVED_MODEL]))
 _ROUTES = ("routes_0/expert", "routes_0/gate")
 _INDEX = ("wide/index/shifts", "wide/index/codes", "wide/index/rows")
+_RECIPE_FILES = [ONNX, ONNX_IDS, TFLITE, SAVED_MODEL]
 CHANGES = [
     *(Change(f"one value of {name.strip('/')}", [ONNX, TFLITE, SAVED_MODEL], _shift(name)) for name in _WEIGHTS),
-    *(
-        Change(f"recipe: one value of {name}", [ONNX_IDS, TFLITE, SAVED_MODEL], _shift(name), "recipe")
-        for name in _RECIPE_WEIGHTS
-    ),
-    *(
-        Change(f"recipe: one value of {name}", [ONNX_IDS, TFLITE, SAVED_MODEL], _shift(name, 0), "recipe")
-        for name in _INDEX
-    ),
+    *(Change(f"recipe: one value of {name}", _RECIPE_FILES, _shift(name), "recipe") for name in _RECIPE_WEIGHTS),
+    *(Change(f"recipe: one value of {name}", _RECIPE_FILES, _shift(name, 0), "recipe") for name in _INDEX),
     *(Change(f"words: one value of {name}", [ONNX_IDS, TFLITE], _shift(name), "words") for name in _ROUTES),
     Change("words: one expert that files in int8 keep", INT8, _shift("routes_0/expert"), "words"),
     Change("cosines: one value of the projection", [ONNX_IDS, TFLITE], _shift("router_projection"), "cosines"),
@@ -561,10 +569,10 @@ CHANGES = [
     Change("a key of the hash table", [TFLITE, ONNX_BYTES, SAVED_MODEL], _table("keys/1", _add_one(0))),
     Change("a shift of the hash table", [TFLITE, ONNX_BYTES, SAVED_MODEL], _table("shifts", _add_one(0))),
     Change("the code of a byte that no word has", [TFLITE, ONNX_BYTES, SAVED_MODEL], _table("codes", _add_one(0xC0))),
-    Change("a power that long texts need", [TFLITE, ONNX_BYTES, SAVED_MODEL], _table("powers/0", _add_one(-2))),
+    Change("a power that long texts need", [ONNX_BYTES, SAVED_MODEL], _table("powers/0", _add_one(-2))),
     Change(
         "an inverse power that long texts need",
-        [TFLITE, ONNX_BYTES, SAVED_MODEL],
+        [ONNX_BYTES, SAVED_MODEL],
         _table("inverse_powers/1", _add_one(-2)),
     ),
     Change("the ids of half the words in another order: a graph's table", [SAVED_MODEL], _graph_table(_roll_half)),
@@ -580,6 +588,8 @@ CHANGES = [
     Change("a zero point", [Target("tflite", precision="int8")], _shift_zero_point),
     Change("an operator that no runtime has", _EACH, lambda surgeon, model: surgeon.name_an_operator()),
     Change("a label more than classes", _EACH, lambda surgeon, model: surgeon.add_label()),
+    Change("a power that long words need", [TFLITE], _packed_table("powers of all roots", _add_one(-5))),
+    Change("a code before a power", [TFLITE], _packed_table("repeated codes", _add_one(-1))),
     Change("labels reversed in the metadata", [ONNX, TFLITE, ONNX_IDS], _labels("metadata")),
     Change("labels reversed in the output", [ONNX], _labels("output")),
     Change("labels reversed in labels.json", [TFLITE], _labels("labels.json")),
@@ -643,6 +653,11 @@ def _ignore_last_byte(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
     return _read_bytes(self, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
 
 
+def _pack_without_last_byte(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    return _read_packed(text, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
+
+
+_read_packed = packed_bytes.packed_ids
 _read_bytes = NumericText.__call__
 _classify_ids = TextClassifier._classify_ids
 
@@ -690,6 +705,12 @@ def _fails_on_long_texts(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
     return _read_bytes(self, rows) + tf.gather(tf.constant([[0]]), full)
 
 
+def _pack_no_long_texts(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    """The same, packed."""
+    full = tf.cast(rows[:, -1] > 0, tf.int32)  # [batch]
+    return _read_packed(text, rows) + tf.gather(tf.constant([[0]]), full)
+
+
 def _dirty_last_row(rows: tf.Tensor, take: tf.Tensor) -> tf.Tensor:
     """Tokens without a slot get what is not zero, nor the same everywhere, which the norm behind would take away."""
     dirt = tf.range(rows.shape[-1], dtype=rows.dtype)[tf.newaxis]
@@ -715,6 +736,14 @@ def _temperature(model: Any) -> None:
 def _roll_positions(model: Any) -> None:
     positions = model.classifier.deep.positions
     positions.assign(tf.roll(positions, 1, axis=0))
+
+
+def _spoil_nothing(model: Any) -> None:
+    del model
+
+
+def _block_epsilon(model: Any) -> None:
+    model.classifier.deep.blocks[0].feed_forward_norm.epsilon = 1e-3
 
 
 def _scale(model: Any) -> None:
@@ -750,7 +779,7 @@ def _answer_by(label: Callable[[tf.Tensor, Rejection], tf.Tensor]) -> Callable[[
             probabilities = right(ids)["probabilities"]
             return {"probabilities": probabilities, "label": label(probabilities, model.rejection)}
 
-        model._classify_ids = wrong
+        model._classify_ids = model.classify_packed = wrong
         signature = model.classify_ids.input_signature
         model.classify_ids = tf.function(wrong, input_signature=signature, autograph=False)
 
@@ -770,6 +799,17 @@ def _as_the_last_class(probabilities: tf.Tensor, rejection: Rejection) -> tf.Ten
 _MODELS = [ONNX_IDS, TFLITE, SAVED_MODEL]
 _FRONT_ENDS = [ONNX, TFLITE, SAVED_MODEL]
 _BYTES = [TFLITE, ONNX_BYTES, SAVED_MODEL]
+_PACKED = [ONNX, TFLITE]  # of the recipe's layers, in any batch
+_RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
+    ("one slot more", _capacity(1), _spoil_nothing),
+    ("one slot less", _capacity(-1), _spoil_nothing),
+    ("the capacity factor", _settings("model", eval_capacity_factor=4.0), _spoil_nothing),
+    ("max instead of mean", _settings("model", pooling="max"), _spoil_nothing),
+    ("gelu instead of relu", _settings("model", activation="gelu"), _spoil_nothing),
+    ("the gate left out", _settings("model", scale_by_gate=False), _spoil_nothing),
+    ("the epsilon of a norm", _same, _block_epsilon),
+    ("the deep path's share", _same, _scale),
+]
 BUILDS = [
     Build("a padding mask that masks nothing", _MODELS, _with_code(classifier, "PADDING_ID", -1)),
     Build("one slot more", _MODELS, _capacity(1)),
@@ -789,14 +829,23 @@ BUILDS = [
     Build("punctuation kept", _FRONT_ENDS, _settings("text", standardize="lower")),
     Build("nothing standardized", [*_FRONT_ENDS, ONNX_BYTES], _settings("text", standardize="none")),
     Build("the other truncation", _BYTES, _settings("text", truncation="drop")),
-    Build("the last byte ignored", _BYTES, _with_code(NumericText, "__call__", _ignore_last_byte)),
+    Build("the last byte ignored", [ONNX_BYTES, SAVED_MODEL], _with_code(NumericText, "__call__", _ignore_last_byte)),
     Build("a white space that is none", [TFLITE, SAVED_MODEL], _with_code(byte_codes, "WHITESPACE", b"\t\n\f\r \0")),
     Build("NUL as part of a word", [ONNX], _with_code(text_graph, "_replace_each", _keep_nul)),
     Build("a graph that fails on some texts", [ONNX, *_MODELS], _with_code(TextClassifier, "_classify_ids", _fails)),
-    Build("a front-end that fails on some texts", _BYTES, _with_code(NumericText, "__call__", _fails_on_long_texts)),
+    Build(
+        "a front-end that fails on some texts",
+        [ONNX_BYTES, SAVED_MODEL],
+        _with_code(NumericText, "__call__", _fails_on_long_texts),
+    ),
     Build("no number for some texts", _MODELS, _with_code(TextClassifier, "_classify_ids", _no_number)),
     Build("labels counted from the end", _MODELS, _with_code(TextClassifier, "_classify_ids", _label_from_the_end)),
     Build("a label beyond the last", _MODELS, _with_code(TextClassifier, "_classify_ids", _label_beyond)),
+    Build("the last byte ignored", [TFLITE], _with_code(tflite_build, "packed_ids", _pack_without_last_byte)),
+    Build(
+        "a front-end that fails on some texts", [TFLITE], _with_code(tflite_build, "packed_ids", _pack_no_long_texts)
+    ),
+    *(Build(f"recipe: {name}", _PACKED, wrong, spoil, "recipe") for name, wrong, spoil in _RECIPE_BUILDS),
     Build("two labels traded in the model", [ONNX, TFLITE, SAVED_MODEL], _trade("labels")),
     Build("two words traded in the model", [ONNX, TFLITE, SAVED_MODEL], _trade("vocabulary")),
     *(

@@ -26,9 +26,11 @@ import tensorflow as tf
 from switch_tf.errors import ExportError
 from switch_tf.export.onnx_file import passes as passes
 from switch_tf.export.onnx_file.cuda_kernels import refuse_cpu_operators
+from switch_tf.export.onnx_file.packed_graph import build_packed_graph
 from switch_tf.export.onnx_file.text_graph import IR_VERSION, OPSETS, build_text_front_end
 from switch_tf.export.onnx_file.weights import store_weights
 from switch_tf.export.options import Door, Precision
+from switch_tf.models.packed import can_pack
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 from switch_tf.runs.rejection import label_list
@@ -51,9 +53,13 @@ def build_onnx(
         ExportError: an operator has no standard ONNX counterpart, a dimension besides the batch is dynamic, or a model
             for GPUs (ids in a fixed batch) would leave part of its work to the CPU.
     """
-    converted = _convert(model, "bytes" if inputs == "bytes" else "ids", batch)
-    converted = passes.refuse_foreign_operators(converted)
-    converted = passes.to_opset(converted, OPSETS if inputs == "text" else NUMERIC_OPSETS, IR_VERSION)
+    if inputs == "text" and batch is None and can_pack(model.classifier):
+        threshold = None if model.rejection is None else model.rejection.threshold
+        converted = build_packed_graph(model.classifier, model.spec.sequence_length, OPSETS, IR_VERSION, threshold)
+    else:
+        converted = _convert(model, "bytes" if inputs == "bytes" else "ids", batch)
+        converted = passes.refuse_foreign_operators(converted)
+        converted = passes.to_opset(converted, OPSETS if inputs == "text" else NUMERIC_OPSETS, IR_VERSION)
     converted = passes.name_batch(converted, batch)
     converted = store_weights(converted, precision, kept=model.classifier.router_weights())
     if inputs == "ids" and batch is not None:

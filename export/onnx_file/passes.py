@@ -79,7 +79,7 @@ def spell_label(model: onnx.ModelProto, labels: Sequence[str]) -> onnx.ModelProt
     rename_values(model, {"label": "label_index"})
     names = numpy_helper.from_array(np.array(labels, object), "label_names")  # string [classes]
     model.graph.initializer.append(names)
-    model.graph.node.append(helper.make_node("Gather", ["label_names", "label_index"], ["label"], name="label"))
+    model.graph.node.append(helper.make_node("Gather", ["label_names", "label_index"], ["label"], name="label_name"))
     (output,) = (value for value in model.graph.output if value.name == "label_index")
     output.name = "label"
     output.type.tensor_type.elem_type = TensorProto.STRING

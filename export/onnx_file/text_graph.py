@@ -20,16 +20,13 @@ StringSplit without a delimiter splits at U+0020 only, and StringNormalizer lowe
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import string
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from switch_tf.export.onnx_file.graph import Graph, info
 from switch_tf.text.spec import FIRST_WORD_ID, PADDING, TextSpec
 from switch_tf.text.vocabulary import check_vocabulary
 
@@ -60,7 +57,7 @@ def build_text_front_end(spec: TextSpec, vocabulary: Sequence[str]) -> onnx.Mode
         DataError: the vocabulary is not one that a `TextSpec` allows; see `check_vocabulary`.
     """
     check_vocabulary(spec, vocabulary)
-    graph = _Graph()
+    graph = Graph()
     rows = graph.op("Concat", "text", graph.strings(""), axis=0)  # [batch + 1]
     rows = _whitespace_to_spaces(graph.stage("spaces"), rows)
     if spec.standardize in ("lower", "lower_and_strip_punctuation"):
@@ -74,7 +71,7 @@ def build_text_front_end(spec: TextSpec, vocabulary: Sequence[str]) -> onnx.Mode
     return _model(graph, spec.sequence_length)
 
 
-def _whitespace_to_spaces(graph: _Graph, rows: str) -> str:
+def _whitespace_to_spaces(graph: Graph, rows: str) -> str:
     """Every kind of white space becomes a space: string [n] -> string [n].
 
     Most batches hold no other kind, and cost one look. The rest goes through a line as well, but its row ends must
@@ -82,7 +79,7 @@ def _whitespace_to_spaces(graph: _Graph, rows: str) -> str:
     row end would do for that too. But for a text of a million of them, `parts` would be n million strings.)
     """
 
-    def through_a_line(graph: _Graph) -> str:
+    def through_a_line(graph: Graph) -> str:
         parts = graph.op("StringConcat", graph.split(rows, delimiter=_LONG_ROW_END), graph.strings(" "))  # [n, m]
         column = graph.op("Concat", graph.op("Shape", rows), graph.ints(1), axis=0)
         ends = graph.op("Expand", graph.strings(_LONG_ROW_END), column)  # [n, 1]
@@ -97,7 +94,7 @@ def _whitespace_to_spaces(graph: _Graph, rows: str) -> str:
     return graph.choose(only_spaces, lambda graph: graph.op("Identity", rows), through_a_line)
 
 
-def _lower(graph: _Graph, rows: str) -> str:
+def _lower(graph: Graph, rows: str) -> str:
     """A-Z become a-z and nothing else changes: string [n] -> string [n].
 
     StringNormalizer does it at once for texts where it can do nothing else; the other texts go letter by letter.
@@ -112,7 +109,7 @@ def _lower(graph: _Graph, rows: str) -> str:
         locale="C",  # slim containers lack the default, en_US
     )
 
-    def add_others(graph: _Graph) -> str:
+    def add_others(graph: Graph) -> str:
         line = _join_rows(graph, graph.op("Where", easy, empty, rows))
         for letter in string.ascii_uppercase:
             line = _replace(graph, line, letter, letter.lower())
@@ -121,7 +118,7 @@ def _lower(graph: _Graph, rows: str) -> str:
     return graph.choose(_all(graph, easy), lambda graph: graph.op("Identity", lowered), add_others)
 
 
-def _strip_punctuation(graph: _Graph, rows: str) -> str:
+def _strip_punctuation(graph: Graph, rows: str) -> str:
     """`string.punctuation` vanishes, so that "don't" becomes "dont": string [n] -> string [n]."""
     line = _join_rows(graph, rows)
     for characters in _PUNCTUATION:
@@ -129,13 +126,13 @@ def _strip_punctuation(graph: _Graph, rows: str) -> str:
     return _split_rows(graph, line)
 
 
-def _split_on_spaces(graph: _Graph, rows: str, length: int) -> str:
+def _split_on_spaces(graph: Graph, rows: str, length: int) -> str:
     """At most `length` words of each row, "" behind the last: string [batch] -> string [batch, most words of a row]."""
     words = graph.split(rows, maxsplit=length)  # a column behind the last word holds the text that was not split
     return graph.slice(words, 0, length, axis=1)
 
 
-def _look_up(graph: _Graph, words: str, vocabulary: Sequence[str]) -> str:
+def _look_up(graph: Graph, words: str, vocabulary: Sequence[str]) -> str:
     """Words to ids, 0 for "" and 1 for words out of vocabulary: string [batch, n] -> int32 [batch, n]."""
     ids = graph.op(
         "LabelEncoder",
@@ -147,26 +144,26 @@ def _look_up(graph: _Graph, words: str, vocabulary: Sequence[str]) -> str:
     return graph.op("Cast", ids, to=TensorProto.INT32)
 
 
-def _pad(graph: _Graph, ids: str, length: int) -> str:
+def _pad(graph: Graph, ids: str, length: int) -> str:
     """Ids filled up with 0, under the name `ids`: int32 [batch, n <= length] -> int32 [batch, length]."""
     missing = graph.op("Sub", graph.ints(length), graph.op("Shape", ids, start=1))
     return graph.op("Pad", ids, graph.op("Concat", graph.ints(0, 0, 0), missing, axis=0), output="ids")
 
 
-def _join_rows(graph: _Graph, rows: str) -> str:
+def _join_rows(graph: Graph, rows: str) -> str:
     """Rows to one line, each followed by a row end: string [n] -> string [1]."""
     return _join(graph, graph.op("StringConcat", rows, graph.strings(_ROW_END)))
 
 
-def _split_rows(graph: _Graph, line: str, row_end: str = _ROW_END) -> str:
+def _split_rows(graph: Graph, line: str, row_end: str = _ROW_END) -> str:
     """The rows of a line, without what stands behind the last row end: string [1] -> string [n]."""
     return graph.slice(_split(graph, line, row_end), 0, -1)
 
 
-def _replace_each(graph: _Graph, line: str, characters: str, new: str) -> str:
+def _replace_each(graph: Graph, line: str, characters: str, new: str) -> str:
     """Each of `characters` becomes `new`; where there are none, that costs one look: string [1] -> string [1]."""
 
-    def replace(graph: _Graph) -> str:
+    def replace(graph: Graph) -> str:
         replaced = line
         for character in characters:
             replaced = _replace(graph, replaced, character, new)
@@ -176,21 +173,21 @@ def _replace_each(graph: _Graph, line: str, characters: str, new: str) -> str:
     return graph.choose(untouched, lambda graph: graph.op("Identity", line), replace)
 
 
-def _replace(graph: _Graph, line: str, old: str, new: str) -> str:
+def _replace(graph: Graph, line: str, old: str, new: str) -> str:
     """`old` becomes `new`, with one more `new` at the end, behind the last row end: string [1] -> string [1]."""
     parts = _split(graph, line, old)
     return _join(graph, graph.op("StringConcat", parts, graph.strings(new)) if new else parts)
 
 
-def _split(graph: _Graph, line: str, delimiter: str) -> str:
+def _split(graph: Graph, line: str, delimiter: str) -> str:
     """The parts of a line, which must not be empty: string [1] -> string [n]."""
     return graph.op("Squeeze", graph.split(line, delimiter=delimiter), graph.ints(0))
 
 
-def _join(graph: _Graph, parts: str) -> str:
+def _join(graph: Graph, parts: str) -> str:
     """All parts in one string, three neighbours at a time until one is left: string [n >= 1] -> string [1]."""
 
-    def join_neighbours(body: _Graph, number: str, parts: str) -> tuple[str, str]:
+    def join_neighbours(body: Graph, number: str, parts: str) -> tuple[str, str]:
         padded = body.op("Concat", parts, body.strings(*[""] * (_RADIX - 1)), axis=0)  # [n + 2]
         joined = ""
         for first in range(_RADIX):
@@ -202,11 +199,11 @@ def _join(graph: _Graph, parts: str) -> str:
     return graph.loop("", _several(graph, parts), parts, join_neighbours)
 
 
-def _several(graph: _Graph, parts: str) -> str:
+def _several(graph: Graph, parts: str) -> str:
     return graph.op("Greater", graph.op("Size", parts), graph.scalar(1))  # bool []
 
 
-def _match(graph: _Graph, strings: str, pattern: str) -> str:
+def _match(graph: Graph, strings: str, pattern: str) -> str:
     return graph.op("RegexFullMatch", strings, pattern=pattern)  # bool, one for each string
 
 
@@ -220,96 +217,13 @@ def _ascii_or_caseless() -> str:
     return "[\\x00-\\x7f" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _CASELESS) + "]*"
 
 
-def _all(graph: _Graph, flags: str) -> str:
+def _all(graph: Graph, flags: str) -> str:
     smallest = graph.op("ReduceMin", graph.op("Cast", flags, to=TensorProto.INT32), keepdims=0)
     return graph.op("Cast", smallest, to=TensorProto.BOOL)  # bool []
 
 
-@dataclasses.dataclass(frozen=True)
-class _Graph:
-    """A graph, or the body of an If or a Loop, while nodes are added; values go by their names.
-
-    A body uses the values of the graphs around it freely: all names come from one counter, and all constants live in
-    the outermost graph.
-    """
-
-    prefix: str = "text/"
-    numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
-    constants: dict[bytes, onnx.TensorProto] = dataclasses.field(default_factory=dict)
-    nodes: list[onnx.NodeProto] = dataclasses.field(default_factory=list)
-
-    def stage(self, name: str) -> _Graph:
-        """The same graph, under a prefix of its own."""
-        return dataclasses.replace(self, prefix=f"{self.prefix}{name}/")
-
-    def op(self, op_type: str, *inputs: str, output: str = "", spare_outputs: int = 0, **attributes: Any) -> str:
-        """The first output of a new node; "" is an input left out."""
-        outputs = [output or self._name(), *(self._name() for _ in range(spare_outputs))]
-        domain = "ai.onnx.ml" if op_type == "LabelEncoder" else ""
-        self.nodes.append(helper.make_node(op_type, inputs, outputs, name=outputs[0], domain=domain, **attributes))
-        return outputs[0]
-
-    def strings(self, *values: str) -> str:
-        return self._constant(np.array(values, object))  # string [len(values)]
-
-    def ints(self, *values: int) -> str:
-        return self._constant(np.array(values, np.int64))  # int64 [len(values)]
-
-    def scalar(self, value: int) -> str:
-        return self._constant(np.array(value, np.int64))  # int64 []
-
-    def slice(self, values: str, start: int, end: int, axis: int = 0, step: int = 1) -> str:
-        axes, steps = self.ints(axis) if axis != 0 else "", self.ints(step) if step != 1 else ""
-        return self.op("Slice", values, self.ints(start), self.ints(end), axes, steps)
-
-    def split(self, values: str, **attributes: Any) -> str:
-        """StringSplit without its second output, the counts: string [n] -> string [n, most parts]."""
-        return self.op("StringSplit", values, spare_outputs=1, **attributes)
-
-    def choose(self, condition: str, then: Callable[[_Graph], str], otherwise: Callable[[_Graph], str]) -> str:
-        """An If with a result of type string [n]; each branch is written into the graph it receives."""
-        return self.op("If", condition, then_branch=self._branch(then), else_branch=self._branch(otherwise))
-
-    def loop(self, times: str, condition: str, state: str, step: Callable[[_Graph, str, str], tuple[str, str]]) -> str:
-        """A Loop over one string [n]: `step(body, number, state)` gives the next condition, or "", and state."""
-        body = self._body()
-        number, running, before = self._name(), self._name(), self._name()
-        again, after = step(body, number, before)
-        again = again or body.op("Identity", running)
-        inputs = [_info(number, TensorProto.INT64), _info(running, TensorProto.BOOL), _strings_info(before)]
-        outputs = [_info(again, TensorProto.BOOL), _strings_info(after)]
-        return self.op("Loop", times, condition, state, body=helper.make_graph(body.nodes, "loop", inputs, outputs))
-
-    def _branch(self, write: Callable[[_Graph], str]) -> onnx.GraphProto:
-        body = self._body()
-        result = write(body)
-        return helper.make_graph(body.nodes, "branch", [], [_strings_info(result)])
-
-    def _body(self) -> _Graph:
-        return dataclasses.replace(self, nodes=[])
-
-    def _constant(self, value: np.ndarray) -> str:
-        tensor = numpy_helper.from_array(value)
-        key = tensor.SerializeToString(deterministic=True)
-        if key not in self.constants:
-            tensor.name = self._name()
-            self.constants[key] = tensor
-        return self.constants[key].name
-
-    def _name(self) -> str:
-        return f"{self.prefix}{next(self.numbers)}"
-
-
-def _info(name: str, element_type: int, *shape: int | str | None) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, element_type, shape)
-
-
-def _strings_info(name: str) -> onnx.ValueInfoProto:
-    return _info(name, TensorProto.STRING, None)
-
-
-def _model(graph: _Graph, length: int) -> onnx.ModelProto:
-    text, ids = _info("text", TensorProto.STRING, "batch"), _info("ids", TensorProto.INT32, "batch", length)
+def _model(graph: Graph, length: int) -> onnx.ModelProto:
+    text, ids = info("text", TensorProto.STRING, "batch"), info("ids", TensorProto.INT32, "batch", length)
     model = helper.make_model(
         helper.make_graph(graph.nodes, "text_front_end", [text], [ids], list(graph.constants.values())),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],

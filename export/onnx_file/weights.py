@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from switch_tf.export.options import Precision
 
 _SMALLEST = 1024  # elements: below it the added nodes outweigh what is saved
+_WHOLE = {"MatMul": 1, "Gemm": 1, "Split": 0}  # operators that use all of a weight, and the place of that input
 _LARGEST_INT8 = 127  # the range is symmetric, so that 0 stays 0
 
 
@@ -39,14 +40,15 @@ def store_weights(model: onnx.ModelProto, precision: Precision, kept: Sequence[n
         if node.op_type == "Gather" and node.input[0] in weights:
             name, found = node.input[0], node.output[0]
             scales[name] = _shrink(stored, weights[name], precision, scales)
-            node.output[0] = f"{found}/stored"
+            node.output[0] = node.name = f"{found}/stored"
             after += _restore(node.output[0], scales[name], found)
-        if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights:
-            name = node.input[1]
-            node.input[1] = f"{name}/float32"
+        place = _WHOLE.get(node.op_type)
+        if place is not None and node.input[place] in weights:
+            name = node.input[place]
+            node.input[place] = f"{name}/float32"
             if name not in scales:  # else an earlier node has it restored
                 scales[name] = _shrink(stored, weights[name], precision, scales)
-                before += _restore(name, scales[name], node.input[1])
+                before += _restore(name, scales[name], node.input[place])
         nodes += [*before, node, *after]
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]  # they live in the list to clear
     del stored.graph.node[:], stored.graph.value_info[:]

@@ -183,14 +183,17 @@ class Proof:
 
     def _read(self, runner: Runner) -> _Written:
         """How what is stored in the artifact compares."""
+        from switch_tf.text import packed_bytes
+
         started = time.perf_counter()
         parts = runner.parts()
         held = frozenset[str]().union(*(part.holds for part in parts))
         tables = self.model.numeric_text.stored_arrays() if "bytes" in held else {}
+        packed = packed_bytes.stored_arrays(self.model.numeric_text) if "packed bytes" in held else {}
         words = {word: number for number, word in enumerate(self.model.vocabulary, FIRST_WORD_ID)}
         threshold = None if self.model.rejection is None else self.model.rejection.threshold
-        expected = Expected(self.model.stored_arrays(), self.model.folded_arrays(), tables, words, threshold)
-        arrays = ("weights" in held) * len(expected.weights) + len(tables) + ("words" in held)
+        expected = Expected(self.model.stored_arrays(), self.model.folded_arrays(), tables, words, threshold, packed)
+        arrays = ("weights" in held) * len(expected.weights) + len(tables) + len(packed) + ("words" in held)
         problems = read_back(parts, expected) + self._other_labels(runner)
         return _Written(problems, arrays, time.perf_counter() - started)
 

@@ -16,6 +16,7 @@ others. NumPy only; each format brings its own reader, which says what the artif
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ SCALE_TOLERANCE = 1e-6  # relative: scales are made in float32 or float64
 _HALF = 0.5 * (1 + 1e-5)  # of a scale: the division that rounds is itself rounded
 _LARGEST_INT8 = 127
 
-Holds = Literal["weights", "words", "bytes", "threshold"]
+Holds = Literal["weights", "words", "bytes", "packed bytes", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Part:
     Attributes:
         where: what messages call it; "" for an artifact of one part.
         holds: what of the run must be in it: its weights, the words of its string front-end with their ids, the tables
-            of its bytes front-end, or its reject threshold, if it has one.
+            of its bytes front-end, as `switch_tf.text.from_bytes` or `switch_tf.text.packed_bytes` has them, or its
+            reject threshold, if it has one.
         stored: the arrays.
         words: the ids that its string front-end gives, by word; None where it has none.
         folded: whether its converter multiplies constants into weights.
@@ -73,6 +75,7 @@ class Expected(NamedTuple):
         tables: of the bytes front-end, integers by name.
         words: the id of each word of the vocabulary.
         threshold: the reject threshold, a float32 number, if there is one.
+        packed_tables: of the packed bytes front-end.
     """
 
     weights: Mapping[str, np.ndarray]
@@ -80,6 +83,7 @@ class Expected(NamedTuple):
     tables: Mapping[str, np.ndarray]
     words: Mapping[str, int]
     threshold: float | None = None
+    packed_tables: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def read_back(parts: Sequence[Part], expected: Expected) -> list[str]:
@@ -91,6 +95,8 @@ def read_back(parts: Sequence[Part], expected: Expected) -> list[str]:
             found += _not_held(part, expected.weights, expected.folded if part.folded else {})
         if "bytes" in part.holds:
             found += _not_held(part, expected.tables, {})
+        if "packed bytes" in part.holds:
+            found += _not_held(part, expected.packed_tables, {})
         if "words" in part.holds:
             found += _other_words(part.words or {}, expected.words)
         if "threshold" in part.holds and expected.threshold is not None:

@@ -26,9 +26,11 @@ from switch_tf.errors import ExportError
 from switch_tf.export.options import Precision
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
 from switch_tf.locks import scratch
+from switch_tf.models.packed import can_pack
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 from switch_tf.runs.rejection import label_list
+from switch_tf.text.packed_bytes import packed_ids
 
 
 def build_tflite(
@@ -70,10 +72,11 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
     """The three signatures, as TensorFlow's converter writes them."""
     length, size = model.spec.sequence_length, model.spec.num_bytes
     ids, raw = tf.TensorSpec([batch, length], tf.int32, "ids"), tf.TensorSpec([batch, size], tf.uint8, "bytes")
+    read, classify = _front_end(model, batch), _classifier(model, batch)
     functions = {
-        "bytes": (_with_int32_label(model.classify_bytes.python_function), raw),
-        "ids": (_with_int32_label(model.classify_ids.python_function), ids),
-        "tokenize": (model.tokenize_bytes.python_function, raw),
+        "bytes": (_with_int32_label(lambda rows: classify(read(rows))), raw),
+        "ids": (_with_int32_label(classify), ids),
+        "tokenize": (lambda rows: {"ids": read(rows)}, raw),
     }
     module = tf.Module()
     module.weights = model.classifier.variables
@@ -97,6 +100,17 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
         except Exception as error:  # the converter's exceptions share no narrower base
             reason = str(error).strip().splitlines()[:1]
             raise ExportError(f"The converter to TFLite fails: {' '.join(reason)}. Please report it.") from error
+
+
+def _front_end(model: TextClassifier, batch: int | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Bytes to ids: at the cost of the texts, unless the batch is fixed, which promises that all shapes are."""
+    return model.numeric_text if batch is not None else lambda rows: packed_ids(model.numeric_text, rows)
+
+
+def _classifier(model: TextClassifier, batch: int | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Ids to answers, in the same way where the model's layers allow it."""
+    packs = batch is None and can_pack(model.classifier)
+    return model.classify_packed if packs else model.classify_ids.python_function
 
 
 def _with_int32_label(classify: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Callable[..., dict[str, tf.Tensor]]:

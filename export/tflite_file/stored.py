@@ -28,13 +28,17 @@ _HOLDS: Mapping[str, frozenset[Holds]] = {
 }
 
 
+_PACKED: Mapping[Holds, Holds] = {"bytes": "packed bytes"}
+
+
 def read_parts(model: Any) -> list[Part]:
     """The constants that the operators of each signature use."""
     parts = []
     for signature in model.signatureDefs:
         name = signature.signatureKey.decode()
         subgraph = model.subgraphs[signature.subgraphIndex]
-        parts.append(Part(f"the signature {name}", _HOLDS[name], list(_stored(model, subgraph)), folded=True))
+        holds = frozenset({_PACKED.get(each, each) for each in _HOLDS[name]}) if _any_batch(subgraph) else _HOLDS[name]
+        parts.append(Part(f"the signature {name}", holds, list(_stored(model, subgraph)), folded=True))
     return parts
 
 
@@ -52,6 +56,12 @@ def read_labels_txt(content: bytes, path: str) -> list[str]:
     except DAMAGE as error:
         raise ModelError(f"{path} cannot be read as a TFLite model of ours: {error}. Export it again.") from error
     return said.decode("utf-8", "replace").removesuffix("\n").split("\n")
+
+
+def _any_batch(subgraph: Any) -> bool:
+    """Whether the batch is dynamic; the front-end is the packed one then."""
+    signature = subgraph.tensors[int(subgraph.inputs[0])].shapeSignature
+    return signature is not None and int(signature[0]) == -1
 
 
 def _stored(model: Any, subgraph: Any) -> Iterator[Stored]:

@@ -1,19 +1,16 @@
-"""Whatever kind of model a path holds, opened as one that answers texts or writes them."""
+"""Whatever kind of model a path holds, opened as one that answers or writes; each kind imports what it alone needs."""
 
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from switch_tf.artifacts.base import Predictor
-from switch_tf.artifacts.providers import Provider, check_provider
-from switch_tf.artifacts.saved_model import SavedModelPredictor, newest_version
 from switch_tf.errors import ArgumentError, ModelError
-from switch_tf.models.huggingface import is_huggingface
-from switch_tf.runs.folder import UNFINISHED, is_run
 
 if TYPE_CHECKING:
+    from switch_tf.artifacts.base import Predictor
     from switch_tf.artifacts.generator import TextGenerator
+    from switch_tf.artifacts.providers import Provider
 
 
 def _warn(message: str) -> None:
@@ -21,8 +18,8 @@ def _warn(message: str) -> None:
 
 
 def load_predictor(
-    path: Path, threads: int | None = None, provider: Provider = "auto", tell: Callable[[str], None] = _warn
-) -> Predictor:
+    path: Path, threads: int | None = None, provider: "Provider" = "auto", tell: Callable[[str], None] = _warn
+) -> "Predictor":
     """The model at `path`: a run folder, a SavedModel, a folder of its versions (the newest), a .tflite or .onnx file.
 
     Args:
@@ -41,6 +38,8 @@ def load_predictor(
         from switch_tf.artifacts.onnx_file import OnnxPredictor
 
         return OnnxPredictor(path, threads, provider=provider, tell=tell)
+    from switch_tf.artifacts.providers import check_provider
+
     check_provider(provider)
     if provider != "auto":
         raise ArgumentError(f"{path} is no .onnx file: provider is for those alone. Leave it out.", "provider")
@@ -50,6 +49,9 @@ def load_predictor(
         return TFLitePredictor(path, threads)
     if threads is not None:
         raise ArgumentError(f"{path} is no .onnx or .tflite file: threads is for those alone. Leave it out.", "threads")
+    from switch_tf.artifacts.saved_model import SavedModelPredictor, newest_version
+    from switch_tf.runs.folder import UNFINISHED, is_run
+
     if is_run(path) or path.name.endswith(UNFINISHED):
         from switch_tf.artifacts.tensorflow import RunPredictor
 
@@ -64,13 +66,15 @@ def load_predictor(
     )
 
 
-def load_generator(path: Path, threads: int | None = None, provider: Provider = "auto") -> "TextGenerator | None":
+def load_generator(path: Path, threads: int | None = None, provider: "Provider" = "auto") -> "TextGenerator | None":
     """The encoder-decoder in the folder `path`; None where it holds none.
 
     Raises:
         ArgumentError: `threads` or `provider`, which are for files, with one.
         ModelError: it is damaged or not supported.
     """
+    from switch_tf.models.huggingface import is_huggingface
+
     if not is_huggingface(path):
         return None
     if threads is not None or provider != "auto":

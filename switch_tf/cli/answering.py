@@ -115,12 +115,13 @@ def predict(
     A TEXT that begins with - goes behind --.
     """
     from switch_tf.artifacts.base import answer_beside
-    from switch_tf.data.answers import check_answers_path
 
     if bool(texts) == bool(source):
         received = "both texts and --input" if texts else "neither a text nor --input"
         raise UsageError(f"Received {received}. Expected one of the two: `switch-tf predict --help`.")
     if output is not None:
+        from switch_tf.data.answers import check_answers_path
+
         check_answers_path(output)
     given = {name for name in reading if is_given(ctx, name)}
     lines = _lines(texts, source, given, reading, keep=output is not None)

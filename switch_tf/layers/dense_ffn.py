@@ -33,7 +33,10 @@ class DenseFFN(keras.layers.Layer):
         """As `SwitchFFN.route`, without a router to report on; padding is computed and ignored by the pooling."""
         del mask, words
         rows = tf.reshape(x, [-1, x.shape[-1]])  # [batch * length, d_model]: Dense is one static matmul on rank 2 only
-        hidden = activation(self.config.activation)(self.w_in(rows))  # [batch * length, d_ff]
+        return tf.reshape(self.of_rows(rows, training, seed), [-1, *x.shape[1:]]), None  # [batch, length, d_model]
+
+    def of_rows(self, rows: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Tokens in any order, [tokens, d_model], to float32 of the same shape."""
+        hidden = activation(self.config.activation)(self.w_in(rows))  # [tokens, d_ff]
         hidden = dropout(hidden, self.config.dropout, training, seed, 1)
-        y = tf.cast(self.w_out(hidden), tf.float32)  # [batch * length, d_model]
-        return tf.reshape(y, [-1, *x.shape[1:]]), None  # [batch, length, d_model]
+        return tf.cast(self.w_out(hidden), tf.float32)

@@ -188,6 +188,15 @@ class SwitchFFN(keras.layers.Layer):
         factor = self.capacity_factor if training else self.eval_capacity_factor
         return routing.expert_capacity(tokens, self.num_experts, factor, self.min_capacity)
 
+    def full_capacity(self) -> tuple[int, int]:
+        """That of the longest example that may come, outside training, and its length.
+
+        Raises:
+            ArgumentError: the layer was not given `sequence_length`.
+        """
+        length = self._checked(self.sequence_length)
+        return self.capacity(length, training=False), length
+
     @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and errors keep their class
     def call(
         self,

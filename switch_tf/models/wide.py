@@ -99,7 +99,7 @@ class WidePath(keras.layers.Layer):
         self.pairs = self._weight("pairs", tables.pairs)
         self.bias = self._weight("bias", tables.bias)
         arrays = {name: self._weight(_INDEX + name, array) for name, array in tables.index.to_arrays().items()}
-        self._index = PairIndex(tables.index.num_ids, tables.index.num_pairs, **arrays)
+        self.pair_index = PairIndex(tables.index.num_ids, tables.index.num_pairs, **arrays)
 
     def call(self, ids: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
         """int32 [batch, length] to logits, float32 [batch, classes].
@@ -109,12 +109,20 @@ class WidePath(keras.layers.Layer):
         rows = self.pair_rows(ids) if rows is None else rows  # [batch, length + 1]
         sums = tf.reduce_sum(tf.gather(self.words, ids), axis=1)  # [batch, columns + 1]
         sums += tf.reduce_sum(tf.gather(self.pairs, rows), axis=1)  # [batch, columns + 1]
+        return self.logits_of_sums(sums)
+
+    def logits_of_sums(self, sums: tf.Tensor) -> tf.Tensor:
+        """The sums of a text's rows to its logits: float32 [batch, columns + 1] -> [batch, classes]."""
         scores = sums[:, :-1] * tf.math.rsqrt(tf.maximum(sums[:, -1:], TINY))  # [batch, columns]
         return scores * _per_class(int(self.bias.shape[0])) + self.bias  # [batch, classes]
 
     def pair_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """The row of every pair: int32 [batch, length] -> int32 [batch, length + 1]."""
-        return self._index.look_up(ids)
+        return self.pair_index.look_up(ids)
+
+    def rows_of_pairs(self, previous: tf.Tensor, this: tf.Tensor) -> tf.Tensor:
+        """The same for pairs that the caller has made, int32 of any one shape."""
+        return self.pair_index.look_up_pairs(previous, this)
 
     def _weight(self, name: str, value: np.ndarray) -> tf.Variable:
         weight = self.add_weight(f"{self.name}/{name}", value.shape, value.dtype, initializer="zeros", trainable=False)

@@ -13,11 +13,14 @@ those of `kept_bytes(spec, text)`, for every text.
 
 import string
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from switch_tf.text.given import check_texts
-from switch_tf.text.spec import Standardize, TextSpec
+
+if TYPE_CHECKING:  # it stands on pydantic, which takes a fifth of the start of `predict`
+    from switch_tf.text.spec import Standardize, TextSpec
 
 STRIPPED = 0
 SPACE = 1
@@ -28,7 +31,7 @@ _CAPITALS, _SMALL = string.ascii_uppercase.encode(), string.ascii_lowercase.enco
 _BATCH = 256  # texts tokenized at a time
 
 
-def letters(standardize: Standardize) -> bytes:
+def letters(standardize: "Standardize") -> bytes:
     """The bytes that standardized words are made of, in rising order.
 
     >>> letters("lower_and_strip_punctuation")[26:62]
@@ -42,7 +45,7 @@ def letters(standardize: Standardize) -> bytes:
     return bytes(byte for byte in range(256) if byte not in vanish)
 
 
-def byte_codes(standardize: Standardize) -> np.ndarray:
+def byte_codes(standardize: "Standardize") -> np.ndarray:
     """The code of every byte, int32 [256]; letters are numbered without gaps.
 
     >>> byte_codes("lower_and_strip_punctuation")[list(b"a' Ab")].tolist()
@@ -57,7 +60,7 @@ def byte_codes(standardize: Standardize) -> np.ndarray:
     return codes
 
 
-def is_reachable(spec: TextSpec, word: bytes) -> bool:
+def is_reachable(spec: "TextSpec", word: bytes) -> bool:
     """Whether the bytes input can read `word` in any text; if not, its id goes unused there.
 
     >>> spec = TextSpec(byte_length=5)
@@ -81,7 +84,7 @@ def pack(texts: Sequence[str | bytes], byte_length: int) -> np.ndarray:
     return rows
 
 
-def kept_bytes(spec: TextSpec, text: str | bytes) -> bytes:
+def kept_bytes(spec: "TextSpec", text: str | bytes) -> bytes:
     """What `spec.truncation` leaves of a text: its ids from the bytes input are those of the Keras front-end for this.
 
     "prefix" keeps the first N bytes, so texts of at most N bytes stay whole. "drop" reads a word only if whitespace
@@ -100,7 +103,9 @@ def kept_bytes(spec: TextSpec, text: str | bytes) -> bytes:
     return start[: max(start.rfind(space) for space in WHITESPACE) + 1]
 
 
-def changed_share(spec: TextSpec, tokenize: Callable[[list[bytes]], np.ndarray], texts: Sequence[str | bytes]) -> float:
+def changed_share(
+    spec: "TextSpec", tokenize: Callable[[list[bytes]], np.ndarray], texts: Sequence[str | bytes]
+) -> float:
     """The share of `texts` whose ids are not the same when only N bytes are read, 0.0 when there are no texts.
 
     Words behind the first `spec.sequence_length` have no id, so a text may well be longer than N and not change.

@@ -54,16 +54,16 @@ class NumericText(tf.Module):
         check_vocabulary(spec, vocabulary)
         encoded = [word.encode() for word in vocabulary]
         ids = {word: number for number, word in enumerate(encoded, FIRST_WORD_ID) if is_reachable(spec, word)}
-        self._spec = spec
-        self._keys, self._table = _build_table(spec, ids, max_false_positive_rate)
-        self.false_positive_rate = len(ids) / self._keys.distinct
+        self.spec = spec
+        self.keys, self.table = _build_table(spec, ids, max_false_positive_rate)
+        self.false_positive_rate = len(ids) / self.keys.distinct
         self.dropped_words = len(vocabulary) - len(ids)
-        self.table_bytes = self._table.nbytes
-        self.num_keys = len(self._keys.primes) // 2
+        self.table_bytes = self.table.nbytes
+        self.num_keys = len(self.keys.primes) // 2
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
         """Every constant that follows from the specification or the vocabulary, by name: integers."""
-        keys, table = self._keys, self._table
+        keys, table = self.keys, self.table
         arrays = {"codes": keys.codes, "shifts": table.shifts, "values": table.values}
         arrays |= {f"keys/{column}": each for column, each in enumerate(table.keys.T)}
         arrays |= {f"powers/{number}": each for number, each in enumerate(keys.powers)}
@@ -72,14 +72,14 @@ class NumericText(tf.Module):
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
-        codes = tf.gather(self._keys.codes, tf.cast(rows, tf.int32))  # [batch, N]
-        if self._spec.truncation == "drop":
+        codes = tf.gather(self.keys.codes, tf.cast(rows, tf.int32))  # [batch, N]
+        if self.spec.truncation == "drop":
             codes = strip_last_word(codes)  # [batch, N]
         letters, first = rank_space(codes)  # [batch, N + 1] both
-        begins, ends = word_boundaries(first, self._spec.sequence_length)  # [batch, L] both
-        keys = self._keys.of_spans(letters, begins, ends)  # each [batch, L]
-        ids = look_up(self._table, keys)  # [batch, L]
-        return tf.where(begins < self._spec.num_bytes, ids, 0)
+        begins, ends = word_boundaries(first, self.spec.sequence_length)  # [batch, L] both
+        keys = self.keys.of_spans(letters, begins, ends)  # each [batch, L]
+        ids = look_up(self.table, keys)  # [batch, L]
+        return tf.where(begins < self.spec.num_bytes, ids, 0)
 
 
 def strip_last_word(codes: tf.Tensor) -> tf.Tensor:

@@ -31,7 +31,7 @@ MAX_IDS = 1_000_000  # beyond, M would be so small that codes hardly depend on o
 _ONE_CODE = 46_340  # ids up to which one code does: the largest number whose square is below 2^31
 # Primes whose product is over all codes and below 2^31. Both leave about 0.618 of themselves when they divide 46,340,
 # so that pairs of frequent words, whose codes are near multiples of it, are spread evenly by either.
-_P, _Q = 28_627, 75_013
+PRIMES = _P, _Q = 28_627, 75_013
 _NO_CODE = -1  # in empty slots; no pair has it
 _GRAM_LENGTHS = (3, 4, 5)
 _GRAM_LENGTH_BIT = 40  # above the bytes of the longest gram
@@ -68,17 +68,25 @@ class PairIndex:
 
     def look_up(self, ids: tf.Tensor) -> tf.Tensor:
         """What `find` does, in a graph: int32 [batch, length] -> int32 [batch, length + 1]."""
-        slots, groups = int(self.rows.shape[0]), int(self.shifts.shape[0])
         edge = tf.zeros_like(ids[:, :1])  # [batch, 1]; a graph that pads integers would leave the GPU in ONNX Runtime
-        previous, this = tf.concat([edge, ids], axis=1), tf.concat([ids, edge], axis=1)  # [batch, length + 1] both
-        codes = pair_codes(previous, this, self.num_ids)  # each [batch, length + 1]
+        return self.look_up_pairs(tf.concat([edge, ids], axis=1), tf.concat([ids, edge], axis=1))
+
+    def look_up_pairs(self, previous: tf.Tensor, this: tf.Tensor) -> tf.Tensor:
+        """The row of each pair, in a graph: int32 of one shape, both sides of the pairs -> int32 of the same."""
+        slots, groups = int(self.rows.shape[0]), int(self.shifts.shape[0])
+        codes = pair_codes(previous, this, self.num_ids)  # each of that shape, as all below
         home, group = _mix(codes)
-        shift = tf.gather(self.shifts, tf.math.floormod(group, groups))  # [batch, length + 1]
-        slot = tf.math.floormod(tf.math.floormod(home, slots) + shift, slots)  # [batch, length + 1]
-        found = tf.equal(tf.gather(self.codes[0], slot), codes[0])  # [batch, length + 1]
+        shift = tf.gather(self.shifts, tf.math.floormod(group, groups))
+        slot = tf.math.floormod(tf.math.floormod(home, slots) + shift, slots)
+        found = tf.equal(tf.gather(self.codes[0], slot), codes[0])
         for i, code in enumerate(codes[1:], 1):
             found = tf.logical_and(found, tf.equal(tf.gather(self.codes[i], slot), code))
         return tf.where(found, tf.gather(self.rows, slot), self.num_pairs)
+
+    @property
+    def factors(self) -> list[int]:
+        """What each code multiplies one side of a pair with: the first code `previous`, the second `this`."""
+        return [_ONE_CODE] if count_codes(self.num_ids) == 1 else [_factor(self.num_ids)] * 2
 
     @property
     def pairs(self) -> np.ndarray:

@@ -77,7 +77,7 @@ class WordKeys:
             np.add.reduceat(codes * powers[exponents], starts) % prime
             for prime, powers in zip(self.primes, self.powers, strict=True)
         ]  # each [words]
-        return np.stack(self._pair_up(residues), axis=1)  # [words, keys]
+        return np.stack(self.pair_up(residues), axis=1)  # [words, keys]
 
     def of_spans(self, letters: tf.Tensor, begins: tf.Tensor, ends: tf.Tensor) -> list[tf.Tensor]:
         """The keys of words that stand side by side in rows of letters.
@@ -95,9 +95,9 @@ class WordKeys:
             sums = tf.cumsum(letters * powers, axis=1, exclusive=True)  # [batch, N + 1]
             span = tf.gather(sums, ends, batch_dims=1) - tf.gather(sums, begins, batch_dims=1)  # [batch, words]
             residues.append(tf.math.floormod(tf.math.floormod(span, prime) * tf.gather(inverses, begins), prime))
-        return self._pair_up(residues)
+        return self.pair_up(residues)
 
-    def _pair_up(self, residues: Sequence[Any]) -> list[Any]:
+    def pair_up(self, residues: Sequence[Any]) -> list[Any]:
         first, second = residues[0::2], residues[1::2]
         return [one * prime + other for one, other, prime in zip(first, second, self.primes[1::2], strict=True)]
 

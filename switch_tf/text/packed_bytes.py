@@ -1,0 +1,103 @@
+"""Turns rows of bytes into token ids as `switch_tf.text.from_bytes` does, at the cost of the texts, not of their rows.
+
+Most rows are mostly zeros behind a text. Here the bytes of all texts of a batch stand in one list, then their letters,
+then their words; only the first step sees the zeros, and only the last one the full length. The ids are the same to the
+bit. The shapes depend on the texts, so it is for LiteRT on a CPU alone. For "I'm  in!" and "A", with letters for codes:
+
+    codes     i - m _ _ i n -  a     int32 [bytes]: - is stripped, _ is whitespace
+    place     0 1 2 3 4 5 6 7 11     int32 [bytes], in all rows, of N = 10 bytes and a zero each
+    breaks    1 1 1 2 3 3 3 3  4     int32 [bytes]: how often a word ended so far, in whitespace or with the row
+    letters   i m i n a              int32 [letters], of the words 0 0 1 1 2
+    sums      i + m r, ...           int32 [words, primes]: of letters and powers of a root, see `word_keys`
+
+One letter is read behind all rows, and its word forgotten: LiteRT's kernels refuse tensors of no elements. A word's sum
+is that of its own letters, (largest code) (p - 1) N at most, so it stays below 2^31 as prefix sums do.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf.text.byte_codes import FIRST_LETTER, SPACE
+from switch_tf.text.from_bytes import NumericText, look_up
+
+
+def stored_arrays(text: NumericText) -> dict[str, np.ndarray]:
+    """Every constant of `packed_ids` that follows from the specification or the vocabulary, by name: integers."""
+    arrays = {name: each for name, each in text.stored_arrays().items() if "powers" not in name}
+    own = {"powers of all roots": _powers(text), "repeated codes": _repeated_codes(text)}
+    return arrays | {f"bytes front-end/{name}": each for name, each in own.items()}
+
+
+def packed_ids(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
+    batch, width = tf.shape(rows)[0], text.spec.num_bytes + 1
+    line = tf.reshape(tf.concat([rows, tf.zeros_like(rows[:, :1])], axis=1), [-1])  # [batch * (N + 1)]
+    letter = np.frombuffer(b"0", np.uint8)  # whatever the standardizing
+    letters, place, word = _letters(text, tf.concat([line, letter], axis=0))  # [letters] each
+    begins = _places(_differs(word))  # [words], the letter that each word begins with
+    number = tf.cumsum(_differs(word)) - 1  # [letters], of the word
+    exponent = tf.range(tf.shape(letters)[0]) - tf.gather(begins, number)  # [letters], the place in the word
+    terms = tf.gather(_repeated_codes(text), letters) * tf.gather(_powers(text), exponent)  # [letters, primes]
+    words = tf.shape(begins)[0]
+    residues = tf.math.floormod(tf.math.unsorted_segment_sum(terms, number, words), np.array([text.keys.primes]))
+    keys = text.keys.pair_up(tf.unstack(residues, axis=1))  # each [words]
+    ids = look_up(text.table, keys)  # [words]
+
+    length = text.spec.sequence_length
+    row = tf.gather(place, begins) // width  # [words]
+    in_row = tf.math.unsorted_segment_sum(tf.ones_like(row), row, batch + 1)  # [batch + 1]
+    target = tf.range(words) - tf.gather(tf.cumsum(in_row, exclusive=True), row)  # [words], in the text
+    target = tf.minimum(target, length) + row * (length + 1)  # words behind the last that is read share one place
+    grid = tf.scatter_nd(target[:, tf.newaxis], ids, [(batch + 1) * (length + 1)])
+    return tf.reshape(grid, [-1, length + 1])[:-1, :length]  # [batch, length]
+
+
+def _letters(text: NumericText, line: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Of rows that stand in one line, each with a zero behind it, and the letter behind the last: int32 [letters] all.
+
+    Returns:
+        codes.
+        places in the line.
+        the word of each: its number is rising, with gaps.
+    """
+    place = _places(line)  # [bytes]
+    codes = tf.gather(text.keys.codes, tf.cast(tf.gather(line, place), tf.int32))  # [bytes]
+    before = tf.concat([[-2], place[:-1]], axis=0)  # [bytes]
+    ended = tf.logical_or(tf.equal(codes, SPACE), tf.not_equal(place - before, 1))  # a NUL or another row is between
+    breaks = tf.cumsum(tf.cast(ended, tf.int32))  # [bytes]
+    is_letter = codes >= FIRST_LETTER
+    if text.spec.truncation == "drop":
+        is_letter = tf.logical_and(is_letter, tf.logical_not(_may_go_on(place, breaks, line, text.spec.num_bytes)))
+    kept = _places(is_letter)  # [letters]
+    return tf.gather(codes, kept), tf.gather(place, kept), tf.gather(breaks, kept)
+
+
+def _may_go_on(place: tf.Tensor, breaks: tf.Tensor, line: tf.Tensor, num_bytes: int) -> tf.Tensor:
+    """Whether a byte belongs to a word that reaches the end of its row: bool [bytes]."""
+    row = place // (num_bytes + 1)  # [bytes]
+    is_last = tf.equal(place - row * (num_bytes + 1), num_bytes - 1)  # [bytes]
+    rows = tf.shape(line)[0] // (num_bytes + 1)
+    is_last = tf.logical_and(is_last, row < rows)  # the letter behind the last row stays, if rows are one byte long
+    last = tf.math.unsorted_segment_max(tf.where(is_last, breaks, -1), row, rows + 1)  # [rows + 1]
+    return tf.equal(tf.gather(last, row), breaks)
+
+
+def _differs(values: tf.Tensor) -> tf.Tensor:
+    """1 where a value is not the one before it, and at the first: int32 [n] -> int32 [n]."""
+    return tf.cast(tf.not_equal(values, tf.concat([[-1], values[:-1]], axis=0)), tf.int32)
+
+
+def _places(flags: tf.Tensor) -> tf.Tensor:
+    """Where a list is not 0: [n] -> int32 [m]. Reshaped, since LiteRT takes a column of one ten times as long."""
+    return tf.cast(tf.reshape(tf.where(tf.cast(flags, tf.bool)), [-1]), tf.int32)
+
+
+def _powers(text: NumericText) -> np.ndarray:
+    """int32 [N + 1, primes]."""
+    return np.ascontiguousarray(text.keys.powers.T)
+
+
+def _repeated_codes(text: NumericText) -> np.ndarray:
+    """Each code once for each prime, int32 [codes, primes]: LiteRT is slow to repeat what it multiplies."""
+    codes = np.arange(int(text.keys.codes.max()) + 1, dtype=np.int32)
+    return np.repeat(codes[:, np.newaxis], len(text.keys.primes), axis=1)
