@@ -23,6 +23,20 @@ def test_a_ratio_is_the_median_of_ratios_within_a_round(tool) -> None:
     assert row == ("sms", "ONNX", 256, 20.0, 1.0)  # 2 s for 100 texts; ratios 1, 0.5 and 1
 
 
+def test_the_page_shows_ours_beside_scikit_learn_and_beside_the_file_before(tool) -> None:
+    rows = [
+        tool.Row("sms", name, size, ratio * 2, ratio)
+        for name, ratio in (("ONNX", 0.5), ("ONNX before", 1.5), ("scikit-learn", 1.0))
+        for size in (1, 256)
+    ]
+    shown = [(each["what"], each["ratio_to"], each["ratio"]) for each in tool.page_rows(rows)]
+    assert shown[:2] == [
+        ("sms: ONNX, batch 1", "scikit-learn in Python", 0.5),
+        ("sms: ONNX, batch 1", "the file before", 0.333),
+    ]
+    assert len(shown) == 4
+
+
 def test_rounds_after_the_first_count_and_a_round_is_its_median_batch(tool) -> None:
     answers = {1: iter([[9.0], [1.0, 3.0, 2.0], [4.0]]), 256: iter([[9.0], [5.0], [7.0]])}
     figures = tool._time({"ONNX": lambda size: next(answers[size])}, rounds=2)

@@ -1,6 +1,7 @@
 """How long a whole model takes from raw text to probabilities, beside what a user would pick instead.
 
     python tools/bench_raw_text.py RUN TRAIN.tsv TEST.tsv
+    python tools/bench_raw_text.py                           a model of the built-in reviews, trained for it
 
 Ours are the SavedModel, the ONNX and the LiteRT file of RUN, made here; the others are fitted on the same TRAIN:
 scikit-learn's TF-IDF with logistic regression in Python and, where the Python of --python has them, the same pipeline
@@ -83,6 +84,18 @@ for line in sys.stdin:
 """
 
 
+_START_UP = "Start-up and memory"
+_PREDICT = """
+import sys
+from switch_tf.cli import main
+try:
+    main(["--quiet", "predict", sys.argv[1], "a fine film"])
+finally:
+    import re, time
+    print(1000 * time.process_time(), re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
 class Row(NamedTuple):
     """One figure: CPU milliseconds a text, and how many times scikit-learn's that is."""
 
@@ -94,25 +107,44 @@ class Row(NamedTuple):
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("train")
-@click.argument("test")
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("train", default="reviews")
+@click.argument("test", default="reviews")
 @click.option("--texts", "count", default=512, show_default=True, help="How many texts of TEST.")
 @click.option("--rounds", default=7, show_default=True)
 @click.option("--before", type=click.Path(path_type=Path), help="Folder of earlier model.onnx and model.tflite.")
 @click.option("--python", help="Another Python, to measure skl2onnx and fastText where it has them.")
+@click.option("--quick", is_flag=True, help="A round of few texts, and training cut short: to see that it runs.")
 @click.option("--json", "as_json", is_flag=True)
 def main(
-    run: Path, train: str, test: str, count: int, rounds: int, before: Path | None, python: str | None, as_json: bool
+    run: Path | None,
+    train: str,
+    test: str,
+    count: int,
+    rounds: int,
+    before: Path | None,
+    python: str | None,
+    quick: bool,
+    as_json: bool,
 ) -> None:
-    """Time RUN from raw text in batches of 1 and 256."""
+    """Time RUN from raw text in batches of 1 and 256; without RUN, a model of the built-in reviews, trained for it."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    rows = measure(run, train, test, count, rounds, before, python)
+    if quick:
+        count, rounds = 16, 1
+    with tempfile.TemporaryDirectory() as folder:
+        if run is None:
+            import switch_tf
+
+            run = Path(folder, "reviews")
+            shorter: dict[str, Any] = {"epochs": 1} if quick else {}
+            switch_tf.train("reviews", output=run, verbose=0, **shorter)
+        rows = measure(run, train, test, count, rounds, before, python)
+        started = start_up(run)
     if as_json:
-        click.echo(json.dumps([row._asdict() for row in rows]))
+        click.echo(json.dumps(page_rows(rows) + started))
         return
     table = Table(title=f"{run}: CPU ms a text, one thread (times {PEER}'s)", title_justify="left")
     table.add_column("")
@@ -121,6 +153,65 @@ def main(
     for name in dict.fromkeys(row.contender for row in rows):
         table.add_row(name, *(f"{row.milliseconds:.3f} ({row.ratio:.2f}x)" for row in rows if row.contender == name))
     Console().print(table)
+    for each in started:
+        click.echo(f"{each['what']}: {each.get('milliseconds', each.get('megabytes'))}")
+
+
+def page_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What docs/performance.md shows of the figures: ours beside scikit-learn, and beside our earlier files."""
+    found = {(row.contender, row.batch): row for row in rows}
+    made = []
+    for name in dict.fromkeys(
+        row.contender for row in rows if " before" not in row.contender and row.contender != PEER
+    ):
+        for size in BATCHES:
+            own = found[name, size]
+            others = {"scikit-learn in Python": own.ratio}
+            if earlier := found.get((f"{name} before", size)):
+                others["the file before"] = round(own.ratio / earlier.ratio, 3)
+            for peer, ratio in others.items():
+                theirs = found[PEER, size] if peer.startswith(PEER) else earlier
+                assert theirs is not None
+                made.append(
+                    {
+                        "section": "From raw text",
+                        "what": f"{own.run}: {name}, batch {size}",
+                        "ratio_to": peer,
+                        "ratio": ratio,
+                        "milliseconds": own.milliseconds,
+                        "peer_milliseconds": theirs.milliseconds,
+                    }
+                )
+    return made
+
+
+def start_up(path: Path) -> list[dict[str, Any]]:
+    """CPU milliseconds and peak megabytes of `switch-tf predict FILE TEXT`, the least of five processes."""
+    from switch_tf.export.formats import FORMATS
+    from switch_tf.export.options import ExportOptions
+    from switch_tf.models.text_classifier import load_classifier
+    from switch_tf.runs.folder import open_run
+
+    run = open_run(path)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("onnx", "tflite"):
+            form: Any = FORMATS[name]
+            file = Path(folder, f"model.{name}")
+            file.write_bytes(form.build(run, load_classifier(run), ExportOptions(name)))
+            told = [_first_answer(file) for _ in range(5)]
+            what = f"`predict` with {path.name}'s .{name} file of {file.stat().st_size / 1e6:.1f} MB: "
+            least = [round(min(figures), 1) for figures in zip(*told, strict=True)]
+            rows.append({"section": _START_UP, "what": f"{what}processor time", "milliseconds": least[0]})
+            rows.append({"section": _START_UP, "what": f"{what}peak memory", "megabytes": least[1]})
+    return rows
+
+
+def _first_answer(file: Path) -> tuple[float, float]:
+    words = [sys.executable, "-c", _PREDICT, str(file)]
+    finished = subprocess.run(words, capture_output=True, text=True, check=True)
+    milliseconds, kilobytes = map(float, finished.stdout.split()[-2:])
+    return milliseconds, kilobytes / 1024
 
 
 def measure(
