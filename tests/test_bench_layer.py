@@ -1,5 +1,6 @@
 """The benchmark of the layer: contestants compute the same, rows have the keys of the page, ratios are of rounds."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_all_are_asked_once_a_round_and_the_first_round_does_not_count() -> None
         asked.append(name)
         return float(len(asked))
 
-    taken = bench_layer.in_rounds({name: lambda name=name: step(name) for name in "ab"}, 2)
+    taken = bench_layer.in_rounds({name: functools.partial(step, name) for name in "ab"}, 2)
     assert "".join(asked) == "ababab"
     assert taken == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
 
