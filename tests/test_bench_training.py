@@ -34,7 +34,7 @@ def test_one_text_alone_is_answered_as_by_our_layer() -> None:
         return tf.nn.relu(rows @ layer.w_in[number]) @ layer.w_out[number]
 
     experts = [lambda rows, number=number: expert(number, rows) for number in range(2)]
-    y, _ = bench_training.switch_by_einsum(x[0], lambda tokens: tokens @ layer.router, experts)
+    y, _ = bench_training.switch_by_einsum(x[0], lambda tokens: tokens @ layer.router_kernel, experts)
     np.testing.assert_allclose(y, expected[0], rtol=1e-4, atol=1e-6)
 
 

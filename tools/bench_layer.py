@@ -140,7 +140,7 @@ def all_experts(x: Any, layer: Any) -> Any:
     """What tutorials do: every expert computes every token, and all but one answer a token are multiplied by 0."""
     import tensorflow as tf
 
-    probabilities = tf.nn.softmax(x @ layer.router)  # [batch, length, experts]
+    probabilities = tf.nn.softmax(x @ layer.router_kernel)  # [batch, length, experts]
     chosen = tf.one_hot(tf.argmax(probabilities, -1), layer.num_experts) * probabilities  # [batch, length, experts]
     rows = tf.reshape(x, [1, -1, x.shape[-1]])  # [1, batch * length, d_model]
     answers = tf.nn.relu(rows @ layer.w_in + layer.b_in) @ layer.w_out + layer.b_out  # [experts, batch * length, ...]
