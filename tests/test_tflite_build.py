@@ -96,7 +96,7 @@ def test_without_signatures_the_default_is_the_bytes_input(exported, run):
 def test_operators_are_built_in_and_no_graph_needs_more(exported, precision):
     model = tflite_file.unpack(exported[precision, None].read_bytes())
     assert not [code.customCode for code in model.operatorCodes if code.customCode]
-    assert {"GATHER", "CUMSUM", "SCATTER_ND", "TOPK_V2"} <= set(tflite_file.operators(model))
+    assert {"GATHER", "CUMSUM", "SCATTER_ND"} <= set(tflite_file.operators(model))
 
 
 def test_the_facts_stand_in_metadata_and_behind_the_model(exported, run):

@@ -47,6 +47,7 @@ _KERNELS = {
     **dict.fromkeys(("Gather", "GatherElements", "Slice"), Kernel(13, None, {"T": _ANY, "Tind": _INDICES})),
     "ArgMax": Kernel(13, None, {"T": _FLOATS}),
     "Cast": Kernel(13, 20, {"T1": _ANY, "T2": _ANY}),
+    "ConstantOfShape": Kernel(9, None, {"T1": frozenset({"int64"}), "T2": _ANY}),
     "CumSum": Kernel(14, None, {"T": _ORDERED, "T2": _INDICES}),
     "GatherND": Kernel(13, None, {"T": _FLOATS | _BOOL | {"int64"}}),
     "Neg": Kernel(13, None, {"T": _FLOATS | {"int8", "int16", "int32", "int64"}}),

@@ -82,6 +82,7 @@ class SwitchFFN(keras.layers.Layer):
     """
 
     keeps_seed = True  # False in a subclass that is always given one
+    infers_apart = True  # whether experts may run one after the other outside training too
 
     def __init__(
         self,
@@ -321,7 +322,8 @@ class SwitchFFN(keras.layers.Layer):
             drawn = fold_in(seed, number) if training and self.expert_dropout > 0.0 else None
             return dropout(activation(self.activation)(inner), self.expert_dropout, training, drawn, 1)
 
-        apart = self.dispatch == "gather" and pays_apart(hidden.shape[1], hidden.shape[-1], training)
+        may = self.dispatch == "gather" and (training or self.infers_apart)
+        apart = may and pays_apart(hidden.shape[1], hidden.shape[-1], training)
         return (run_apart if apart else run_together)(hidden, weights, between)
 
     def _checked(self, length: int | None) -> int:
@@ -377,6 +379,7 @@ class ReportingSwitchFFN(SwitchFFN):
     """`SwitchFFN` as an encoder block calls it: with a seed of the step, for what `route` returns and no more."""
 
     keeps_seed = False
+    infers_apart = False  # what is exported keeps each weight whole, as the run stores it
 
     @classmethod
     def from_settings(
