@@ -116,10 +116,10 @@ def test_a_part_that_fails_or_takes_too_long_is_said_and_the_others_go_on(tmp_pa
 def test_a_layer_is_drawn_alike_everywhere() -> None:
     from gpu_check import draw, sampled
 
-    drawn = draw({"x": [2, 3, 4], "router": [4, 2], "b_in": [4]})
+    drawn = draw({"x": [2, 3, 4], "router_kernel": [4, 2], "b_in": [4]})
     assert {name: (each.shape, each.dtype.name) for name, each in drawn.items()} == {
         "x": ((2, 3, 4), "float32"),
-        "router": ((4, 2), "float32"),
+        "router_kernel": ((4, 2), "float32"),
         "b_in": ((4,), "float32"),
     }
     np.testing.assert_array_equal(drawn["x"], draw({"x": [2, 3, 4]})["x"])

@@ -106,7 +106,7 @@ def _add_layer(bundle: Path, layer: dict[str, int], kind: str, gradients: bool, 
     width, hidden, experts = layer["d_model"], layer["d_ff"], layer["experts"]
     shapes = {"x": [layer["batch"], layer["length"], width]}
     if kind == "switch":
-        shapes |= {"router": [width, experts], "w_in": [experts, width, hidden], "b_in": [experts, 1, hidden]}
+        shapes |= {"router_kernel": [width, experts], "w_in": [experts, width, hidden], "b_in": [experts, 1, hidden]}
         shapes |= {"w_out": [experts, hidden, width], "b_out": [experts, 1, width]}
     else:
         shapes |= {"w_in": [width, hidden], "b_in": [hidden], "w_out": [hidden, width], "b_out": [width]}

@@ -79,7 +79,7 @@ def loop_over_experts(entry: dict[str, Any], capacity: int) -> Any:
             self.weights = nn.ParameterDict(values)
 
         def forward(self, x: Any) -> Any:
-            probabilities = (x @ self.weights["router"]).softmax(-1)  # [batch, length, experts]
+            probabilities = (x @ self.weights["router_kernel"]).softmax(-1)  # [batch, length, experts]
             gate, expert = probabilities.max(-1)  # [batch, length]
             chosen = nn.functional.one_hot(expert, entry["experts"])  # [batch, length, experts]
             kept = (chosen.cumsum(1) * chosen <= capacity) & (chosen > 0)  # counted from 1, text by text

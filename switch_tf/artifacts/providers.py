@@ -4,7 +4,6 @@ import ctypes
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -98,6 +97,8 @@ def _remedy() -> str:
 
 
 def _is_installed(name: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         distribution(name)
     except PackageNotFoundError:
