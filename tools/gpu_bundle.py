@@ -103,14 +103,15 @@ def _add_layer(bundle: Path, layer: dict[str, int], kind: str, gradients: bool, 
     """One layer from x [batch, length, d_model] and its weights; `gradients` answers those of x and all weights."""
     import tensorflow as tf
 
-    width, hidden, experts = layer["d_model"], layer["d_ff"], layer["experts"]
+    width, hidden = layer["d_model"], layer["d_ff"]
+    compute: Callable[..., Any]
     shapes = {"x": [layer["batch"], layer["length"], width]}
     if kind == "switch":
-        shapes |= {"router_kernel": [width, experts], "w_in": [experts, width, hidden], "b_in": [experts, 1, hidden]}
-        shapes |= {"w_out": [experts, hidden, width], "b_out": [experts, 1, width]}
+        compute, weights = _switch(layer, gradients)
     else:
-        shapes |= {"w_in": [width, hidden], "b_in": [hidden], "w_out": [hidden, width], "b_out": [width]}
-    compute = _switch(layer, list(shapes)[1:], gradients) if kind == "switch" else _dense
+        compute, weights = _dense, {"w_in": [width, hidden], "b_in": [hidden]}
+        weights |= {"w_out": [hidden, width], "b_out": [width]}
+    shapes |= weights
 
     def function(x: tf.Tensor, *weights: tf.Tensor) -> Any:
         if not gradients:
@@ -121,30 +122,36 @@ def _add_layer(bundle: Path, layer: dict[str, int], kind: str, gradients: bool, 
             loss = tf.reduce_sum(y * y)
         return tape.gradient(loss, [x, *weights], unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    name = f"{kind}-{width}-{experts}-{'gradients' if gradients else 'forward'}"
+    name = f"{kind}-{width}-{layer['experts']}-{'gradients' if gradients else 'forward'}"
     specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes.values()]
     stored = _store(bundle, name, _lower(function, specs, None))
-    weights = sum(4 * math.prod(shape) for shape in shapes.values())
-    if not gradients and weights <= _COMPARED:
+    if not gradients and sum(4 * math.prod(shape) for shape in shapes.values()) <= _COMPARED:
         y = tf.function(function, autograph=False)(*map(tf.constant, draw(shapes).values()))
         arrays[name] = sampled(y.numpy())
     return layer | {"kind": kind, "gradients": gradients, "name": name, "shapes": shapes} | stored
 
 
-def _switch(layer: dict[str, int], names: Sequence[str], training: bool) -> Callable[..., Any]:
-    """Our layer with weights that are given to it."""
+def _switch(layer: dict[str, int], training: bool) -> tuple[Callable[..., Any], dict[str, list[int]]]:
+    """Our layer with weights that are given to it, and their shapes by name; none is allocated."""
     import tensorflow as tf
 
     from switch_tf.layers import SwitchFFN
 
-    switch = SwitchFFN(layer["experts"], layer["d_ff"], capacity_factor=CAPACITY_FACTOR)
+    shapes: dict[str, list[int]] = {}
+
+    class Given(SwitchFFN):
+        def _add(self, name: str, shape: list[int], *_: Any, attribute: str | None = None, **__: Any) -> None:
+            shapes[attribute or name] = shape
+
+    switch = Given(layer["experts"], layer["d_ff"], capacity_factor=CAPACITY_FACTOR)
+    switch.build([None, layer["length"], layer["d_model"]])
 
     def compute(x: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
-        for name, weight in zip(names, weights, strict=True):
+        for name, weight in zip(shapes, weights, strict=True):
             setattr(switch, name, weight)
         return switch.route(x, tf.ones(x.shape[:2], tf.bool), training)[0]
 
-    return compute
+    return compute, shapes
 
 
 def _dense(x: Any, w_in: Any, b_in: Any, w_out: Any, b_out: Any) -> Any:
