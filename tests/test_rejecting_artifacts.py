@@ -40,7 +40,7 @@ def artifacts(rejecting_run: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_python_answers_the_reject_label(rejecting_run: Path, texts: list[str], expected: list[str]) -> None:
     classifier = switch_tf.load(rejecting_run)
-    assert set(expected) == {"bad", "good", "unknown"}
+    assert len(set(expected)) >= 2 and "unknown" in expected  # some are answered, some rejected
     assert classifier.predict(texts).tolist() == expected
     assert (classifier.labels, classifier.reject_label, classifier.reject_threshold) == (
         ["bad", "good"],
