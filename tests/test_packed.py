@@ -68,6 +68,7 @@ def batch_of_ids() -> np.ndarray:
     return ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_it_answers_as_the_layers_do(model: dict[str, Any]) -> None:
     built = classifier(**model)

@@ -47,6 +47,7 @@ def both(spec: TextSpec) -> tuple[Any, Any]:
     return packed, tf.function(text.__call__, input_signature=[rows], autograph=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", SPECS, ids=IDS)
 def test_any_bytes(spec: TextSpec) -> None:
     packed, plain = both(spec)
