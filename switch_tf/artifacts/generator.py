@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from switch_tf import files
 from switch_tf.data.in_memory import texts_in_memory
-from switch_tf.errors import ArgumentError, DataError, ModelError, RunError
+from switch_tf.errors import ArgumentError, DataError
 from switch_tf.models.generation import GenerationSettings, generate
 from switch_tf.models.seq2seq import check_ids, load_seq2seq
-from switch_tf.text.sentencepiece_model import SENTINELS, SentencePieces
+from switch_tf.models.tokenizer import load_pieces
+from switch_tf.text.sentencepiece_model import SentencePieces
 
-PIECES = "spiece.model"
-_TOKENIZER = "tokenizer_config.json"
 _BATCH = 16  # texts that are written at a time
 _SHORTEST, _LONGEST = 16, 4096  # ids of a text that is read
 
@@ -113,18 +111,7 @@ class TextGenerator:
 
     def _tokenizer(self) -> SentencePieces:
         if self._pieces is None:
-            settings = self._model.settings
-            if not (self.path / PIECES).is_file():
-                raise ModelError(
-                    f"{self.path} has no {PIECES}, which turns texts into ids. Fetch it too, or use generate_ids."
-                )
-            pieces = SentencePieces(self.path / PIECES, settings.eos_token_id, _sentinels(self.path / _TOKENIZER))
-            if pieces.size > settings.vocab_size:
-                raise ModelError(
-                    f"{self.path / PIECES} and its sentinels are {pieces.size:,} ids. Expected at most vocab_size = "
-                    f"{settings.vocab_size:,}: take the file that belongs to this checkpoint."
-                )
-            self._pieces = pieces
+            self._pieces = load_pieces(self.path, self._model.settings)
         return self._pieces
 
 
@@ -152,17 +139,3 @@ def _by_length(ids: list[list[int]]) -> dict[int, list[int]]:
             length *= 2
         numbers.setdefault(length, []).append(number)
     return numbers
-
-
-def _sentinels(path: Path) -> int:
-    """How many sentinels the tokenizer has; T5's number where the file does not say."""
-    if not path.is_file():
-        return SENTINELS
-    try:
-        values = files.read_json(path)
-    except RunError as error:
-        raise ModelError(f"{path} cannot be read as JSON. Restore it from where the checkpoint came from.") from error
-    count = values.get("extra_ids", SENTINELS) if isinstance(values, dict) else None
-    if type(count) is not int or not 0 <= count <= 10_000:
-        raise ModelError(f"{path} has extra_ids = {count!r}. Expected an integer from 0 to 10,000.")
-    return count

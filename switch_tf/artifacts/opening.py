@@ -50,8 +50,13 @@ def load_predictor(
     if threads is not None:
         raise ArgumentError(f"{path} is no .onnx or .tflite file: threads is for those alone. Leave it out.", "threads")
     from switch_tf.artifacts.saved_model import SavedModelPredictor, newest_version
+    from switch_tf.runs.fine_tuned import is_fine_tuned
     from switch_tf.runs.folder import UNFINISHED, is_run
 
+    if is_fine_tuned(path):
+        from switch_tf.artifacts.fine_tuned import FineTunedPredictor
+
+        return FineTunedPredictor(path)
     if is_run(path) or path.name.endswith(UNFINISHED):
         from switch_tf.artifacts.tensorflow import RunPredictor
 
@@ -74,8 +79,9 @@ def load_generator(path: Path, threads: int | None = None, provider: "Provider" 
         ModelError: it is damaged or not supported.
     """
     from switch_tf.models.huggingface import is_huggingface
+    from switch_tf.runs.fine_tuned import is_fine_tuned
 
-    if not is_huggingface(path):
+    if is_fine_tuned(path) or not is_huggingface(path):
         return None
     if threads is not None or provider != "auto":
         name = "provider" if threads is None else "threads"

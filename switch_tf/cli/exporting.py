@@ -9,6 +9,7 @@ import click
 from switch_tf.cli.shared import as_json, console, echo, echo_json, is_given, note, text_column
 from switch_tf.errors import UsageError
 from switch_tf.export.formats import ALL, FORMATS
+from switch_tf.runs.fine_tuned import is_fine_tuned
 
 if TYPE_CHECKING:
     from switch_tf.export.options import ExportOptions
@@ -104,6 +105,11 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
         if options.pop(name) is not None:
             raise UsageError(f"Received --{name.replace('_', '-')} with the task classify. It is for seq2seq.")
     _refuse_checkpoint(run)
+    if run is not None and is_fine_tuned(run):
+        from switch_tf.cli.fine_tuning import export_command
+
+        export_command(ctx, run, as_json)
+        return
     from switch_tf.export.formats import check_options
     from switch_tf.export.options import ExportOptions
     from switch_tf.runs.folder import newest_run, open_run
@@ -129,7 +135,7 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
 
 def _refuse_checkpoint(run: Path | None) -> None:
     """What writes texts is exported by another task."""
-    if run is None or not (run / "config.json").is_file():
+    if run is None or not (run / "config.json").is_file() or is_fine_tuned(run):
         return
     from switch_tf.models.huggingface import is_huggingface
 

@@ -10,6 +10,7 @@ import click
 from switch_tf.cli.shared import as_json, console, echo, echo_json, is_given, note
 from switch_tf.errors import DataError, ModelError, UsageError
 
+_ANYWHERE = ("run", "task", "as_json", "quiet", "verbose", None)
 _AT_ONCE = 64  # texts read before the first is answered
 
 
@@ -69,7 +70,7 @@ def export_generator(ctx: click.Context, checkpoint: Path | None, as_json: bool)
 
     taken = ("format", "output", "length", "max_new_tokens")
     for parameter in ctx.command.params:
-        if parameter.name not in (*taken, "run", "task", "as_json", None) and is_given(ctx, parameter.name):
+        if parameter.name not in (*taken, *_ANYWHERE) and is_given(ctx, parameter.name):
             raise UsageError(f"Received {parameter.opts[0]} with the task seq2seq. It is for classify: leave it out.")
     if checkpoint is None:
         raise UsageError("Received no checkpoint. Expected its folder before --task seq2seq.")

@@ -92,6 +92,12 @@ class _TrainCommand(click.Command):
 @no_header
 @skip_bad
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut off (--output, or the newest).")
+@click.option(
+    "--from-hf",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Fine-tune the encoder of a Switch-Transformers checkpoint of Hugging Face's (--set fine_tune.KEY=VALUE).",
+)
 @as_json
 @click.pass_context
 def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) -> None:
@@ -109,7 +115,17 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     ends the search and trains with the best settings so far. The test texts are not touched by it.
 
     Other delimiters than csv's comma and tsv's tab are recognised where the header tells them (; | tab , and sep=).
+
+    With --from-hf the encoder of a Switch-Transformers checkpoint becomes the classifier, in a folder that `evaluate`
+    and `predict` take. Its settings are fine_tune.length, pooling, epochs, batch_size, learning_rate,
+    head_learning_rate, frozen_layers, weight_decay, validation_share and seed.
     """
+    if options["from_hf"] is not None:
+        from switch_tf.cli.fine_tuning import fine_tune_command
+
+        fine_tune_command(ctx, as_json, options)
+        return
+    del options["from_hf"]
     from switch_tf.reporting.comparison import print_figures
     from switch_tf.reporting.data_survey import survey_lines
     from switch_tf.runs.folder import read_metrics

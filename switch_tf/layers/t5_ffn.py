@@ -55,6 +55,7 @@ class T5SwitchFFN(SwitchFFN):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         d_model = int(input_shape[-1])
+        self.router_bias = None  # of balancing by a bias, which these layers do without
         self.classifier = self.add_weight("router", [d_model, self.num_experts])
         self.classifier_bias = self.add_weight("router_bias", [self.num_experts]) if self.has_router_bias else None
         self.w_in = self.add_weight("w_in", [self.num_experts, d_model, self.d_ff])

@@ -4,12 +4,13 @@ Nothing is executed and nothing is read before it is asked for, so that memory i
 caller keeps.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import ml_dtypes  # noqa: F401  # with which NumPy knows bfloat16, as safetensors need it to
+import ml_dtypes
 import numpy as np
 
 from switch_tf import files
@@ -20,7 +21,11 @@ SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"
 _NAMES = (SAFETENSORS, f"{SAFETENSORS}.index.json", BIN, f"{BIN}.index.json")  # the first that is there is read
 _PLAIN_NAME = re.compile(r"[\w.-]+\.(safetensors|bin)")
-_SAFETENSORS_TYPES = ("F32", "F16", "BF16")
+_SAFETENSORS_TYPES = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+}
 
 
 class Tensor(NamedTuple):
@@ -142,27 +147,44 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 class _Safetensors:
-    """A safetensors file, mapped into memory and not read."""
+    """A safetensors file: eight bytes that say how long the header is, the header in JSON, and the numbers.
+
+    The library checks the header, and with it that every tensor lies within the file and none over another. Numbers
+    are read from the file rather than mapped, since pages of a map count as memory until the system takes them back.
+    """
 
     def __init__(self, path: Path):
         from safetensors import SafetensorError, safe_open
 
         self._path = path
         try:
-            self._stream: Any = safe_open(path, framework="numpy")
+            with safe_open(path, framework="numpy"), path.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                self._header: dict[str, Any] = json.loads(stream.read(length))
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path} cannot be read as safetensors: {error}. Fetch it anew.") from error
+        self._begin = 8 + length
 
     def tensors(self) -> dict[str, Tensor]:
-        return {name: self._describe(name) for name in self._stream.keys()}  # noqa: SIM118
+        return {name: self._describe(name, each) for name, each in self._header.items() if name != "__metadata__"}
 
     def close(self) -> None:
-        self._stream = None
+        """Nothing stays open: each tensor is read by itself."""
 
-    def _describe(self, name: str) -> Tensor:
-        view = self._stream.get_slice(name)
-        shape = tuple(view.get_shape())
-        return Tensor(shape, view.get_dtype() in _SAFETENSORS_TYPES, lambda: self._stream.get_tensor(name))
+    def _describe(self, name: str, described: dict[str, Any]) -> Tensor:
+        dtype = _SAFETENSORS_TYPES.get(described["dtype"])
+        begin, end = described["data_offsets"]
+        shape = tuple(described["shape"])
+
+        def read() -> np.ndarray:
+            with self._path.open("rb") as stream:
+                stream.seek(self._begin + begin)
+                content = stream.read(end - begin)
+            if dtype is None or len(content) != end - begin:
+                raise ModelError(f"{self._path} ends within the tensor {name!r}. Fetch it anew.")
+            return np.frombuffer(content, dtype).reshape(shape)
+
+        return Tensor(shape, dtype is not None, read)
 
 
 class _Bin:

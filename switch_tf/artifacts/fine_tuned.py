@@ -1,0 +1,65 @@
+"""Answers texts with a classifier that was fine-tuned from a Hugging Face checkpoint, through TensorFlow."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from switch_tf.artifacts.base import as_text, checked_probabilities
+from switch_tf.errors import RunError
+from switch_tf.runs.fine_tuned import open_fine_tuned
+from switch_tf.runs.rejection import Rejection
+
+
+class FineTunedPredictor:
+    """The model of such a folder.
+
+    Attributes:
+        folder: the folder.
+        labels: class names.
+        checked: True: its files are those that its manifest names.
+        rejection: None: it always answers by a class.
+        runtime: what answers.
+    """
+
+    runtime = "TensorFlow"
+    checked = True
+    rejection: Rejection | None = None
+
+    def __init__(self, path: Path):
+        """
+        Raises:
+            RunError: the folder is damaged.
+            ModelError: its settings or tokenizer are.
+        """
+        self.folder = open_fine_tuned(path)  # what is wrong with it is said before TensorFlow loads
+        from switch_tf.models.encoder_classifier import load_fine_tuned
+        from switch_tf.models.huggingface import read_settings
+        from switch_tf.models.tokenizer import load_pieces
+
+        self.model = load_fine_tuned(self.folder, load_pieces(path, read_settings(path)))
+        self.labels = self.model.labels
+
+    def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        """float32 [texts, classes].
+
+        Raises:
+            DataError: a text is neither a string nor bytes, or not UTF-8.
+            RunError: TensorFlow fails on them.
+            ModelError: an answer is no number.
+        """
+        import tensorflow as tf
+
+        try:
+            answers = self.model.probabilities([as_text(text) for text in texts])
+        except tf.errors.OpError as error:
+            raise RunError(f"TensorFlow does not run {self.folder.path}: {error}. Train again.") from error
+        return checked_probabilities(answers, str(self.folder.path))
+
+    def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
+        """Ids, int32 [texts, length].
+
+        Raises:
+            DataError: as above.
+        """
+        return self.model.tokenize([as_text(text) for text in texts])

@@ -1,0 +1,165 @@
+"""The encoder of a Hugging Face checkpoint with a classification head.
+
+ids -> embeddings -> T5 encoder with Switch layers -> mean over the real ids, or the first one's state -> logits
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from switch_tf.errors import ArgumentError, ModelError, RunError
+from switch_tf.files import read_tensors
+from switch_tf.layers.common import dropout, masked_pool
+from switch_tf.models.checkpoint import Checkpoint
+from switch_tf.models.classifier import ClassifierOutput
+from switch_tf.models.huggingface import T5Settings, Weights, read_settings
+from switch_tf.models.t5 import T5Encoder
+from switch_tf.models.weights import assign_weights, creating_only
+from switch_tf.runs.fine_tuned import WEIGHTS, FineTunedRun, FineTuneSettings
+from switch_tf.text.sentencepiece_model import SentencePieces
+
+NAME = "classifier"
+_BATCH = 16
+
+
+class EncoderClassifier(keras.Model):
+    """A text classifier over SentencePiece ids."""
+
+    def __init__(self, settings: T5Settings, num_classes: int, pooling: str):
+        super().__init__(name=NAME)
+        self.settings = settings
+        self.pooling = pooling
+        self.tokens = keras.layers.Embedding(settings.vocab_size, settings.d_model, name="tokens")
+        self.encoder = T5Encoder(settings, name="encoder")
+        self.head = keras.layers.Dense(num_classes, name="head")
+
+    def initialize(self) -> None:
+        """Create every weight, by a first call of one id."""
+        self(tf.ones([1, 1], tf.int32))
+
+    def call(self, ids: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None) -> ClassifierOutput:
+        """int32 [batch, length], padding at the end alone, to logits; `seed`, int32 [2], is needed when training."""
+        mask = tf.not_equal(ids, self.settings.pad_token_id)
+        seeds = [tf.random.fold_in(seed, place) if training else None for place in range(2)]
+        hidden, reports = self.encoder(self.tokens(ids), mask, training=training, seed=seeds[0])
+        pooled = hidden[:, 0] if self.pooling == "first" else masked_pool(hidden, mask, "mean")  # [batch, d_model]
+        return ClassifierOutput(self.head(dropout(pooled, self.settings.dropout_rate, training, seeds[1], 3)), reports)
+
+    def trained_variables(self, frozen_layers: int) -> list[tf.Variable]:
+        """What is trained when so many blocks, from the first, and with them the embeddings, are not.
+
+        Raises:
+            ArgumentError: there are not so many blocks.
+        """
+        blocks = self.encoder.blocks
+        if frozen_layers > len(blocks):
+            raise ArgumentError(
+                f"Received frozen_layers={frozen_layers}. Expected at most {len(blocks)}, the encoder's blocks.",
+                argument="frozen_layers",
+            )
+        if not frozen_layers:
+            return list(self.trainable_variables)
+        layers = [*blocks[frozen_layers:], *([self.encoder.norm] if frozen_layers < len(blocks) else []), self.head]
+        return [variable for layer in layers for variable in layer.trainable_variables]
+
+
+def classifier_from_checkpoint(folder: Path, num_classes: int, pooling: str, seed: int) -> EncoderClassifier:
+    """The encoder in a folder of Hugging Face's, under a head of weights drawn from the seed.
+
+    Raises:
+        ModelError: the settings or the weights are missing, damaged or not supported.
+    """
+    model = EncoderClassifier(read_settings(folder), num_classes, pooling)
+    keras.utils.set_random_seed(seed)
+    with Checkpoint(folder) as checkpoint:
+        weights = Weights(checkpoint, model.settings, prefix=NAME, with_decoder=False)
+        head = {
+            f"{NAME}/head/kernel": tf.TensorSpec([model.settings.d_model, num_classes]),
+            f"{NAME}/head/bias": tf.TensorSpec([num_classes]),
+        }
+        stored = {**weights, **{name: _Shape(tuple(spec.shape)) for name, spec in head.items()}}
+        try:
+            with creating_only(stored, str(folder), "Restore both from where the checkpoint came from."):
+                model.initialize()
+        except RunError as error:
+            raise ModelError(str(error)) from error
+        for variable in model.variables:
+            name = variable.name.removesuffix(":0")
+            if name in weights:
+                weights[name].assign_to(variable)
+    return model
+
+
+class _Shape:
+    """Of a weight that is drawn, not read."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+
+class FineTunedClassifier:
+    """A fine-tuned run's model: texts to ids to probabilities.
+
+    Attributes:
+        labels: class names, in the order of the probabilities.
+        model: the graph's layers.
+        length: ids of a text that are read.
+    """
+
+    def __init__(self, model: EncoderClassifier, pieces: SentencePieces, labels: list[str], length: int):
+        self.model = model
+        self.labels = labels
+        self.length = length
+        self._pieces = pieces
+        signature = [tf.TensorSpec([None, length], tf.int32, "ids")]
+        self.classify_ids = tf.function(self._classify_ids, input_signature=signature, autograph=False)
+
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray:
+        """int32 [texts, length]: cut where they are longer, the end's id last all the same, and padded."""
+        return encode_texts(self._pieces, texts, self.length, self.model.settings)
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [texts, classes]; any number of texts, in batches."""
+        return self.probabilities_of_ids(self.tokenize(texts))
+
+    def probabilities_of_ids(self, ids: np.ndarray) -> np.ndarray:
+        """float32 [texts, classes] of int32 [texts, length]."""
+        answers = [
+            self.classify_ids(tf.constant(ids[start : start + _BATCH]))["probabilities"].numpy()
+            for start in range(0, len(ids), _BATCH)
+        ]
+        return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])
+
+    def _classify_ids(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = self.model(ids, training=False).logits  # [batch, classes]
+        return {"probabilities": tf.nn.softmax(logits), "label": tf.argmax(logits, axis=-1)}
+
+
+def encode_texts(pieces: SentencePieces, texts: Sequence[str], length: int, settings: T5Settings) -> np.ndarray:
+    """int32 [texts, length] of ids, padded at the end; a longer text keeps its first ids and the end's."""
+    ids = np.full([len(texts), length], settings.pad_token_id, np.int32)
+    for row, text in enumerate(texts):
+        encoded = pieces.encode(text)
+        cut = encoded if len(encoded) <= length else [*encoded[: length - 1], settings.eos_token_id]
+        ids[row, : len(cut)] = cut
+    return ids
+
+
+def load_fine_tuned(run: FineTunedRun, pieces: SentencePieces) -> FineTunedClassifier:
+    """The trained model of a folder.
+
+    Raises:
+        RunError: the weights are missing, damaged or of another model.
+    """
+    weights, _ = read_tensors(run.path / WEIGHTS)
+    settings: FineTuneSettings = run.settings
+    model = EncoderClassifier(read_settings(run.path), len(run.labels), settings.pooling)
+    with creating_only(weights, str(run.path / WEIGHTS)):
+        model.initialize()
+    assign_weights(model, weights, str(run.path / WEIGHTS))
+    return FineTunedClassifier(model, pieces, run.labels, settings.length)

@@ -1,0 +1,41 @@
+"""The tokenizer that stands in a checkpoint's folder."""
+
+from pathlib import Path
+
+from switch_tf import files
+from switch_tf.errors import ModelError, RunError
+from switch_tf.models.huggingface import T5Settings
+from switch_tf.text.sentencepiece_model import SENTINELS, SentencePieces
+
+PIECES, TOKENIZER = "spiece.model", "tokenizer_config.json"
+
+
+def load_pieces(folder: Path, settings: T5Settings) -> SentencePieces:
+    """Texts to ids and back.
+
+    Raises:
+        ModelError: there is none, it is damaged, or has more ids than the model.
+    """
+    if not (folder / PIECES).is_file():
+        raise ModelError(f"{folder} has no {PIECES}, which turns texts into ids. Fetch it too.")
+    pieces = SentencePieces(folder / PIECES, settings.eos_token_id, _sentinels(folder / TOKENIZER))
+    if pieces.size > settings.vocab_size:
+        raise ModelError(
+            f"{folder / PIECES} and its sentinels are {pieces.size:,} ids. Expected at most vocab_size = "
+            f"{settings.vocab_size:,}: take the file that belongs to this checkpoint."
+        )
+    return pieces
+
+
+def _sentinels(path: Path) -> int:
+    """How many sentinels the tokenizer has; T5's number where the file does not say."""
+    if not path.is_file():
+        return SENTINELS
+    try:
+        values = files.read_json(path)
+    except RunError as error:
+        raise ModelError(f"{path} cannot be read as JSON. Restore it from where the checkpoint came from.") from error
+    count = values.get("extra_ids", SENTINELS) if isinstance(values, dict) else None
+    if type(count) is not int or not 0 <= count <= 10_000:
+        raise ModelError(f"{path} has extra_ids = {count!r}. Expected an integer from 0 to 10,000.")
+    return count
