@@ -197,7 +197,7 @@ def rejecting_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -
     run = copy_run(trained_run, tmp_path_factory.mktemp("runs") / "rejecting")
     data = json.loads((run / "data.json").read_text(encoding="utf-8"))
     (run / "data.json").write_text(json.dumps(data | {"format": 4}), encoding="utf-8")
-    write_rejection(run, Rejection(0.75, "unknown"), {})
+    write_rejection(run, Rejection(0.5625, "unknown"), {})
     write_manifest(run)
     return run
 

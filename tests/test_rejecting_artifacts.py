@@ -26,7 +26,7 @@ def texts() -> list[str]:
 def expected(rejecting_run: Path, texts: list[str]) -> list[str]:
     """By a rule written down once more."""
     probabilities = switch_tf.load(rejecting_run).predict_proba(texts)
-    return ["unknown" if max(row) < 0.75 else ["bad", "good"][int(row[1] > row[0])] for row in probabilities.tolist()]
+    return ["unknown" if max(row) < 0.5625 else ["bad", "good"][int(row[1] > row[0])] for row in probabilities.tolist()]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_python_answers_the_reject_label(rejecting_run: Path, texts: list[str], 
     assert (classifier.labels, classifier.reject_label, classifier.reject_threshold) == (
         ["bad", "good"],
         "unknown",
-        0.75,
+        0.5625,
     )
     assert classifier.predict_proba(texts).shape == (len(texts), 2)
 
@@ -61,7 +61,7 @@ def test_a_model_without_a_threshold_says_nothing_of_one(trained_run: Path) -> N
 def test_predict_says_that_a_text_is_rejected(rejecting_run: Path) -> None:
     answers = [json.loads(line) for line in ask("predict", rejecting_run, SURE, UNSURE, "--json").out.splitlines()]
     assert [(each["label"], each["rejected"]) for each in answers] == [("good", False), ("unknown", True)]
-    assert answers[1]["score"] == max(answers[1]["probabilities"].values()) < 0.75
+    assert answers[1]["score"] == max(answers[1]["probabilities"].values()) < 0.5625
     assert list(answers[1]["probabilities"]) == ["bad", "good"]
     shown = ask("predict", rejecting_run, SURE, UNSURE).out.splitlines()
     assert re.fullmatch(r"good  0\.\d{4}  \(bad 0\.\d{4}\)", shown[0])
@@ -95,7 +95,7 @@ def test_evaluate_takes_texts_of_no_class(rejecting_run: Path, tmp_path: Path) -
     assert figures["n"] == 3
     outside = figures["rejection"].pop("out_of_scope")
     assert figures["rejection"] == {
-        "threshold": 0.75,
+        "threshold": 0.5625,
         "label": "unknown",
         "n": 4,
         "answered": 2,
@@ -106,7 +106,7 @@ def test_evaluate_takes_texts_of_no_class(rejecting_run: Path, tmp_path: Path) -
     # The last text is as unsure as the one of no class.
     assert outside == {"n": 1, "rejected": 1, "recall": 1.0, "precision": 0.5, "auroc": pytest.approx(2.5 / 3)}
     shown = ask("evaluate", rejecting_run, data).out
-    assert "Answered 'unknown' below a probability of 0.7500" in shown and "out of scope" in " ".join(shown.split())
+    assert "Answered 'unknown' below a probability of 0.5625" in shown and "out of scope" in " ".join(shown.split())
     alone = write_tsv(tmp_path / "alone.tsv", [("?", "unknown"), (".", "unknown")])
     answer = ask("evaluate", rejecting_run, alone)
     assert answer.code == 0 and "1.0000" in answer.out
@@ -120,7 +120,7 @@ def test_every_artifact_rejects_the_same(
 ) -> None:
     artifact = switch_tf.load(artifacts[name])
     assert artifact.predict(texts).tolist() == expected
-    assert (artifact.labels, artifact.reject_label, artifact.reject_threshold) == (["bad", "good"], "unknown", 0.75)
+    assert (artifact.labels, artifact.reject_label, artifact.reject_threshold) == (["bad", "good"], "unknown", 0.5625)
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_every_list_of_labels_ends_in_the_reject_label(artifacts: dict[str, Path
     described = [json.loads(path.read_text(encoding="utf-8")) for path in manifests]
     assert all(each == named for each in [*lists, *(manifest["labels"] for manifest in described)])
     for manifest in described:
-        assert manifest["reject"] == {"threshold": 0.75, "label": "unknown"}
+        assert manifest["reject"] == {"threshold": 0.5625, "label": "unknown"}
         assert all(
             0 < each["rejected"] < each["texts"] and each["threshold_ties"] == 0 for each in manifest["parity"].values()
         )
@@ -152,7 +152,7 @@ def test_classify_has_the_threshold_as_the_score_of_the_reject_label(
     answer = classify(inputs=tf.constant(as_examples([text.encode() for text in texts]), tf.string))
     classes, scores = answer["classes"].numpy(), answer["scores"].numpy()
     assert classes.shape == scores.shape == (len(texts), 3)
-    assert {row.tolist()[2] for row in classes} == {b"unknown"} and set(scores[:, 2]) == {np.float32(0.75)}
+    assert {row.tolist()[2] for row in classes} == {b"unknown"} and set(scores[:, 2]) == {np.float32(0.5625)}
     np.testing.assert_allclose(scores[:, :2].sum(axis=1), 1.0, atol=1e-6)
     best = classes[np.arange(len(texts)), scores.argmax(axis=1)]
     assert [each.decode() for each in best] == switch_tf.load(artifacts["saved_model"]).predict(texts).tolist()
@@ -173,11 +173,11 @@ def test_the_lines_of_a_page_print_the_reject_label(name: str, artifacts: dict[s
 @pytest.mark.slow
 def test_the_page_of_tf_serving_tells_of_it(artifacts: dict[str, Path]) -> None:
     page = (artifacts["saved_model"].parent / "README.md").read_text(encoding="utf-8")
-    assert 'is answered "unknown": its label is that where no probability reaches 0.75.' in " ".join(page.split())
-    assert '["unknown", 0.75]' in page
+    assert 'is answered "unknown": its label is that where no probability reaches 0.5625.' in " ".join(page.split())
+    assert '["unknown", 0.5625]' in page
 
 
 def test_the_model_knows_its_threshold(rejecting_run: Path) -> None:
     from switch_tf.runs.folder import open_run
 
-    assert open_run(rejecting_run).rejection == Rejection(0.75, "unknown")
+    assert open_run(rejecting_run).rejection == Rejection(0.5625, "unknown")
