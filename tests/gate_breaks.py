@@ -707,7 +707,7 @@ def _fails_on_long_texts(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
 
 def _pack_no_long_texts(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
     """The same, packed."""
-    full = tf.cast(rows[:, -1] > 0, tf.int32)  # [batch]
+    full = tf.cast(tf.cast(rows[:, -1], tf.bool), tf.int32)  # [batch]
     return _read_packed(text, rows) + tf.gather(tf.constant([[0]]), full)
 
 
