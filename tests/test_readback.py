@@ -28,6 +28,20 @@ def test_axes_of_length_one_and_order_do_not_matter_but_values_do():
     assert not holds(Stored("x", cube[::-1]), cube)
 
 
+def test_experts_may_be_stored_one_by_one_each_in_an_array_of_its_own():
+    """As the graphs of long texts hold them, where each expert has a matrix product of its own."""
+    experts = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+    apart = [Stored(str(number), each.T.copy()) for number, each in enumerate(experts)]
+    assert problems(apart[::-1], {"w": experts}) == []
+    assert "is not stored" in problems(apart[:2], {"w": experts})[0]
+    twice = experts[[0, 0, 1]]
+    assert "is not stored" in problems(apart, {"w": twice})[0] and problems([*apart, apart[0]], {"w": twice}) == []
+    wrong = apart[1].values.copy()
+    wrong[1, 3] += np.float32(1e-3)
+    assert "is not stored" in problems([apart[0], Stored("1", wrong), apart[2]], {"w": experts})[0]
+    assert "is not stored" in problems([Stored("row", row) for row in MATRIX], {"w": MATRIX})[0]  # a matrix is whole
+
+
 def test_integers_are_found_in_any_width_and_floats_are_no_integers():
     ids = np.array([3, 1, 2], np.int32)
     assert holds(Stored("x", ids.astype(np.int16)), ids)

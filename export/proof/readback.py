@@ -8,9 +8,11 @@ of their own, transpose matrices and reshape tables. A weight counts as found wh
     float16             rounded to the nearest
     int8                within half a scale, and each scale is max |w| / 127 of the values it scales
 
-under one order of its axes. Some converters multiply a weight by a constant that its product is multiplied by; a part
-that says so may hold either. Single numbers are not searched: any answer shows them, and converters fold them into
-others. NumPy only; each format brings its own reader, which says what the artifact holds as `Part`s.
+under one order of its axes. What a graph takes apart by its first axis, as long texts' graphs do with experts, may be
+stored so: each slice has to be found then, in an array of its own. Some converters multiply a weight by a constant that
+its product is multiplied by; a part that says so may hold either. Single numbers are not searched: any answer shows
+them, and converters fold them into others. NumPy only; each format brings its own reader, which says what the artifact
+holds as `Part`s.
 """
 
 import itertools
@@ -26,6 +28,7 @@ from switch_tf.text.spec import OUT_OF_VOCABULARY, PADDING
 SCALE_TOLERANCE = 1e-6  # relative: scales are made in float32 or float64
 _HALF = 0.5 * (1 + 1e-5)  # of a scale: the division that rounds is itself rounded
 _LARGEST_INT8 = 127
+_EXPERT_AXES = 3  # of the arrays that experts share: [experts, in, out]
 
 Holds = Literal["weights", "words", "bytes", "packed bytes", "threshold"]
 
@@ -112,7 +115,9 @@ def _not_held(part: Part, arrays: Mapping[str, np.ndarray], folded: Mapping[str,
     for name, array in arrays.items():
         candidates = by_size.get(array.size, ())
         versions = [array, folded[name]] if name in folded else [array]
-        if array.size > 1 and not any(holds(each, version) for version in versions for each in candidates):
+        if array.size == 1 or any(holds(each, version) for version in versions for each in candidates):
+            continue
+        if not any(_holds_slices(by_size, version) for version in versions):
             yield _missing(name, array, candidates)
 
 
@@ -122,6 +127,19 @@ def _no_threshold(part: Part, threshold: float) -> Iterator[str]:
     if threshold not in numbers:
         nearest = min(numbers, key=lambda number: abs(number - threshold), default=None)
         yield f"the reject threshold {threshold!r} is not stored as the run has it: the nearest number is {nearest!r}"
+
+
+def _holds_slices(by_size: Mapping[int, Sequence[Stored]], array: np.ndarray) -> bool:
+    """Whether every slice of an array of experts [experts, ...] is stored, each in an array that no other has taken."""
+    if array.ndim < _EXPERT_AXES:
+        return False
+    left = list(by_size.get(array[0].size, ()))
+    for part in array:
+        found = next((place for place, each in enumerate(left) if holds(each, part)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
 
 
 def holds(stored: Stored, array: np.ndarray) -> bool:
