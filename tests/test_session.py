@@ -70,6 +70,7 @@ class TestRunFolder:
         assert told["labels"] == {"bad": 60, "good": 60} or sum(told["labels"].values()) == 120
         assert data == {
             "format": 3,
+            "embedded": [],
             "data": str(data_folder / "made.tsv"),
             "test": str(data_folder / "made-test.tsv"),
             "text_column": "text",
@@ -173,7 +174,7 @@ class TestWhatARunIsMeasuredOn:
 
     def test_an_embedded_set_brings_its_own(self, trained_run: Path) -> None:
         run, test = open_run(trained_run), read_examples("reviews", split="test")
-        run.data.update(data="reviews", test=None, test_fingerprint=fingerprint(test))
+        run.data.update(data="reviews", embedded=["data"], test=None, test_fingerprint=fingerprint(test))
         assert len(read_measured(run)) == len(test)
 
     def test_other_or_missing_data_is_refused(self, trained_run: Path, data_folder: Path) -> None:
@@ -320,7 +321,7 @@ class TestResuming:
         self, output: Path, data_folder: Path, trained_run: Path
     ) -> None:
         request, config, found = read_unfinished(output)
-        assert (request, config, found) == (made(data_folder), tiny_config(), output)
+        assert (request, config, found) == (made(data_folder).resolved(), tiny_config(), output)
         run = train(request, config, output, Never(), resume=True)
         assert (run.path, names(output), names(output.parent)) == (output, CONTENTS, ["run"])
         for name in ("weights.safetensors", "held_out.parquet", "vocabulary.txt", "data.json"):

@@ -79,4 +79,4 @@ def test_the_command_lists_them(words_run: Path) -> None:
     assert [each["words"] for each in told] == [each.words for each in words_of_experts(run)]
     assert set(told[0]) == set(ExpertWords._fields)
     refused = ask("experts", words_run, "--expert", "9")
-    assert refused.code == 1 and "On the command line: --expert" in refused.err
+    assert refused.code == 2 and "On the command line: --expert" in refused.err

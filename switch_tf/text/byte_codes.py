@@ -63,6 +63,7 @@ def byte_codes(standardize: "Standardize") -> np.ndarray:
 def is_reachable(spec: "TextSpec", word: bytes) -> bool:
     """Whether the bytes input can read `word` in any text; if not, its id goes unused there.
 
+    >>> from switch_tf.text.spec import TextSpec
     >>> spec = TextSpec(byte_length=5)
     >>> [is_reachable(spec, word) for word in (b"hello", b"Hello", b"don't", b"a b", b"goodbye")]
     [True, False, False, False, False]
@@ -92,6 +93,7 @@ def kept_bytes(spec: "TextSpec", text: str | bytes) -> bytes:
     whether the text goes on, so texts of fewer than N bytes stay whole, and one of exactly N that does not end in
     whitespace loses its last word.
 
+    >>> from switch_tf.text.spec import TextSpec
     >>> kept_bytes(TextSpec(byte_length=9), "a fine film"), kept_bytes(TextSpec(byte_length=8), "a fine, b")
     (b'a fine fi', b'a fine, ')
     >>> [kept_bytes(TextSpec(byte_length=9, truncation="drop"), text) for text in ("a fine film", "a fine. b", "a. b")]
