@@ -19,7 +19,7 @@ from switch_tf.cli.commands import commands
 from switch_tf.data.rows import Wanted
 from switch_tf.data.tables import read_rows
 
-COMMANDS = ["evaluate", "export", "predict", "quickstart", "train", "verify"]
+COMMANDS = ["evaluate", "experts", "export", "generate", "predict", "quickstart", "train", "verify"]
 TEXTS = ["a lovely film", f"{NEL_WORD} plot, dull", ""]
 
 
@@ -177,7 +177,7 @@ class TestUsage:
         assert (completed.stdout, completed.stderr) == ("plain,predict\n", "")
 
     def test_an_interruption_ends_with_130_and_a_word(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupt(*_: object) -> None:
+        def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("switch_tf.artifacts.opening.load_predictor", interrupt)
