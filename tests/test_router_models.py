@@ -13,8 +13,8 @@ from switch_tf.data.request import DataRequest
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model.build import export_saved_model
 from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.finished import finish
 from switch_tf.models.fused import build_classifier
-from switch_tf.models.token_routes import with_tables
 from switch_tf.models.weights import named_weights
 from switch_tf.runs.folder import Run
 from switch_tf.training.session import train
@@ -47,7 +47,7 @@ def classifier(router: str, *changes: str, finished: bool = True) -> Any:
     if not finished:
         return model
     weights = {name: variable.numpy() for name, variable in named_weights(model).items()}
-    return build_classifier(settings, with_tables(weights, settings.model), NUM_IDS, 2, "weights")
+    return build_classifier(settings, finish(weights, settings.model), NUM_IDS, 2, "weights")
 
 
 def texts(count: int = 16) -> tf.Tensor:
@@ -147,8 +147,8 @@ def test_every_saved_model_passes_the_gate(run: Run, proof: Proof, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_router_of_words_leaves_no_product_and_no_argmax(run: Run, proof: Proof, tmp_path: Path) -> None:
-    """Beside those of attention (6), experts (2) and head (1), and the label's."""
+    """Beside those of attention (6), places in queues (1), experts (2) and head (1), and the label's."""
     path, _ = export_file("onnx", run, proof, tmp_path / "model.onnx", inputs="ids")
     kinds = [node.op_type for node in onnx.load(path).graph.node]
     found = kinds.count("MatMul") + kinds.count("Gemm"), kinds.count("ArgMax")
-    assert (found == (9, 1)) == (run.config.model.router == "token")
+    assert (found == (10, 1)) == (run.config.model.router == "token")

@@ -15,7 +15,14 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from switch_tf.layers.router_scores import balanced_bias, hypersphere_dimensions, hypersphere_logits, linear_logits
+from switch_tf.layers.router_scores import (
+    balanced_bias,
+    direction_logits,
+    hypersphere_dimensions,
+    hypersphere_logits,
+    linear_logits,
+    scaled_directions,
+)
 from switch_tf.layers.routers import Routing, expert_choice, keep_best, top1, top2
 from switch_tf.layers.token_routes import TokenRoutes, expert_dtype, route_by_tables, token_input, token_tables
 
@@ -290,6 +297,15 @@ def test_hypersphere_logits_are_cosines_over_the_temperature() -> None:
     router = tf.constant([[1.0, 0.0, -3.0], [0.0, 2.0, -4.0]])
     logits = hypersphere_logits(x, projection, router, tf.math.log(0.5))
     np.testing.assert_allclose(logits, [[[1.2, 1.6, -2.0], [-2.0, 0.0, 1.2], [0.0, 0.0, 0.0]]], atol=1e-6)
+
+
+def test_directions_are_as_long_as_the_logits_need_them() -> None:
+    router = np.array([[3.0, 0.0], [4.0, 0.0]], np.float32)
+    directions = scaled_directions(router, np.array(math.log(0.5), np.float32))
+    np.testing.assert_allclose(directions, [[1.2, 0.0], [1.6, 0.0]], rtol=1e-6)
+    assert directions.dtype == np.float32
+    logits = direction_logits(tf.constant([[[30.0, 0.0]]]), tf.constant([[1.0, 0.0], [0.0, 1.0]]), directions)
+    np.testing.assert_allclose(logits, [[[1.2, 0.0]]], rtol=1e-6)
 
 
 def test_hypersphere_has_half_as_many_dimensions_as_experts() -> None:

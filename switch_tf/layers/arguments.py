@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-ROUTERS = ("top1", "top2", "expert_choice", "xmoe", "token", "table")
+ROUTERS = ("top1", "top2", "expert_choice", "xmoe", "token", "table", "cosine")
 
 
 def _integer(value: object, least: int, below: float = math.inf) -> bool:

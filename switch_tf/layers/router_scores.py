@@ -1,5 +1,6 @@
 """How a router comes to its logits, and the bias that balances loads without a loss. Pure functions, all in float32."""
 
+import numpy as np
 import tensorflow as tf
 
 _LEAST_NORM = 1e-6  # a vector of zeros has no direction; its cosines are 0
@@ -33,8 +34,19 @@ def hypersphere_logits(x: tf.Tensor, projection: tf.Tensor, router: tf.Tensor, l
     Returns:
         float32 [batch, length, experts], within plus or minus 1 / t.
     """
-    directions = unit(linear_logits(x, projection), axis=-1)  # [batch, length, dimensions]
-    return linear_logits(directions, unit(router, axis=0)) * tf.exp(-log_temperature)
+    return direction_logits(x, projection, unit(router, axis=0)) * tf.exp(-log_temperature)
+
+
+def direction_logits(x: tf.Tensor, projection: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+    """`hypersphere_logits` by vectors of the experts that `scaled_directions` has made."""
+    return linear_logits(unit(linear_logits(x, projection), axis=-1), directions)
+
+
+def scaled_directions(router: np.ndarray, log_temperature: np.ndarray) -> np.ndarray:
+    """e_i / (|e_i| t) for each column: float32 [dimensions, experts] to the same, computed in float64."""
+    wide = router.astype(np.float64)
+    norms = np.maximum(np.sqrt(np.sum(wide**2, axis=0, keepdims=True)), _LEAST_NORM)
+    return (wide / norms * np.exp(-log_temperature.astype(np.float64))).astype(np.float32)
 
 
 def hypersphere_dimensions(num_experts: int) -> int:

@@ -54,7 +54,8 @@ class SwitchFFN(keras.layers.Layer):
         d_ff: hidden width of one expert.
         router: who chooses. "top1", "top2" and "expert_choice" of `switch_tf.layers.routers`; "xmoe", which is top-1 by
             cosines on a hypersphere; "token", top-1 by the vector of the token's own word, which calls are given as
-            `words`; "table", which has no router and is given routes.
+            `words`. What finished models have: "table" for token, which has no router and is given routes, and
+            "cosine" for xmoe, whose temperature is in the router.
         priority: who finds room in a full expert: by "position", or by "gate". Of no use to expert_choice.
         normalize_gates: divide the two gates of top2 by their sum.
         capacity_factor: slots per expert and example over an even share, in training (section 2.2).
@@ -170,11 +171,12 @@ class SwitchFFN(keras.layers.Layer):
     def _build_router(self, d_model: int) -> None:
         """Weights of the router, in float32 whatever the policy; a table has none."""
         experts = self.num_experts
-        if self.router == "xmoe":
+        if self.router in ("xmoe", "cosine"):
             dimensions = router_scores.hypersphere_dimensions(experts)
             self._add("router_projection", [d_model, dimensions], fan_in=d_model, dtype=tf.float32)
-            self._add("router_temperature", [], dtype=tf.float32, initializer=_FIRST_TEMPERATURE)
             d_model = dimensions
+        if self.router == "xmoe":
+            self._add("router_temperature", [], dtype=tf.float32, initializer=_FIRST_TEMPERATURE)
         if self.router != "table":
             self._add("router", [d_model, experts], fan_in=d_model, dtype=tf.float32, attribute="router_kernel")
         self.router_bias = None
@@ -311,6 +313,8 @@ class SwitchFFN(keras.layers.Layer):
             return router_scores.hypersphere_logits(
                 x, self.router_projection, self.router_kernel, self.router_temperature
             )
+        if self.router == "cosine":
+            return router_scores.direction_logits(x, self.router_projection, self.router_kernel)
         return router_scores.linear_logits(x, self.router_kernel)
 
     def _run_experts(self, hidden: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:

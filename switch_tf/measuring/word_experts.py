@@ -6,7 +6,7 @@ import numpy as np
 
 from switch_tf.errors import ArgumentError, RunError
 from switch_tf.files import read_tensors
-from switch_tf.models.token_routes import tables_of
+from switch_tf.models.finished import tables_of
 from switch_tf.runs.folder import WEIGHTS, Run
 from switch_tf.text.spec import FIRST_WORD_ID
 

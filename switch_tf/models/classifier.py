@@ -20,6 +20,7 @@ from switch_tf.layers.encoder import EncoderBlock
 from switch_tf.layers.mean_context import MeanContextBlock
 from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
 from switch_tf.layers.token_routes import TokenRoutes, TokenTable, Words
+from switch_tf.models.finished import ROUTERS
 from switch_tf.models.weights import named_weights
 from switch_tf.text.spec import PADDING_ID
 
@@ -40,8 +41,7 @@ class SwitchClassifier(keras.Model):
         num_classes: at least two.
         compute_dtype: "float32", or "bfloat16" to train experts and attention in it. Weights are float32 always.
         num_pairs: pairs of neighbouring words that have a vector; with `context = "mean"` only.
-        finished: True where nothing is learned any more: the routes of `router = "token"` are tables over ids, as
-            `switch_tf.models.token_routes.with_tables` makes them of the weights of a model in training.
+        finished: True where nothing is learned any more, for the weights that `switch_tf.models.finished` makes.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SwitchClassifier(keras.Model):
             self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
         elif num_pairs:  # the last row is that of all other pairs, and stays zero
             self.pairs = keras.layers.Embedding(num_pairs + 1, model.d_model, name="pairs")
-        by_table = model.router == "token" and finished
+        router = ROUTERS.get(model.router) if finished else None
         block = EncoderBlock if with_attention else MeanContextBlock
         self.blocks = [
             block(
@@ -74,13 +74,15 @@ class SwitchClassifier(keras.Model):
                 self.length,
                 use_switch=has_switch(model, i),
                 compute_dtype=compute_dtype,
-                router="table" if by_table else None,
+                router=router,
                 name=f"block_{i}",
             )
             for i in range(model.num_blocks)
         ]
         self.routes = [
-            TokenTable(num_ids, model.num_experts, name=f"routes_{i}") if by_table and has_switch(model, i) else None
+            TokenTable(num_ids, model.num_experts, name=f"routes_{i}")
+            if router == "table" and has_switch(model, i)
+            else None
             for i in range(model.num_blocks)
         ]
         self.head = keras.layers.Dense(num_classes, name="head")

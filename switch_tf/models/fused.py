@@ -16,7 +16,7 @@ from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.files import read_shapes, read_tensors
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
-from switch_tf.models.token_routes import cut_tables
+from switch_tf.models.finished import cut_tables
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, Stored, assign_weights, creating_only, refuse_others
 from switch_tf.models.wide import WidePath, WideTables
 

@@ -21,7 +21,7 @@ from switch_tf.config import Config
 from switch_tf.errors import ConfigError, RunError
 from switch_tf.layers.token_routes import Words
 from switch_tf.models.classifier import SwitchClassifier
-from switch_tf.models.token_routes import with_tables
+from switch_tf.models.finished import finish
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, named_weights
 from switch_tf.training.lazy_adam import LazyAdam, RowGradient
 from switch_tf.training.sampling import KnownPairs, Sample, sample, scale_grams
@@ -106,7 +106,7 @@ class ComposedTrainer(Trainer):
         """Of the finished model, tables folded."""
         self._fold()
         learned = {name: variable.numpy() for name, variable in named_weights(self.model).items()}
-        return with_tables(learned, self.config.model)
+        return finish(learned, self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
         tensors = {f"variable/{i}": variable.numpy() for i, variable in enumerate(self._state())}

@@ -14,7 +14,7 @@ from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.classifier import SwitchClassifier
-from switch_tf.models.token_routes import with_tables
+from switch_tf.models.finished import finish
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.optimizer import make_optimizer
@@ -58,7 +58,7 @@ class Trainer:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Of the finished model."""
-        return with_tables(self._learned(), self.config.model)
+        return finish(self._learned(), self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
         tensors = {f"weights/{name}": array for name, array in self._learned().items()}

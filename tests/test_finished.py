@@ -1,4 +1,4 @@
-"""A model that routes by the word: finished, it answers as in training, by tables that no neighbour moves."""
+"""Finished, a model answers as in training; one that routes by the word by tables that no neighbour moves."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from conftest import tiny_config
 from switch_tf.export.proof.reference import ask_reference
 from switch_tf.layers.token_routes import TokenTables
 from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.finished import cut_tables, finish, tables_of
 from switch_tf.models.fused import build_classifier
 from switch_tf.models.text_classifier import TextClassifier
-from switch_tf.models.token_routes import cut_tables, tables_of, with_tables
 from switch_tf.models.weights import EMBEDDINGS, named_weights
 
 NUM_IDS, LENGTH = 50, 12
@@ -39,7 +39,7 @@ def weights_of(model: SwitchClassifier) -> dict[str, np.ndarray]:
 
 
 def finished(settings: Any, model: SwitchClassifier) -> Any:
-    weights = with_tables(weights_of(model), settings.model)
+    weights = finish(weights_of(model), settings.model)
     return build_classifier(settings, weights, NUM_IDS, 2, "weights")
 
 
@@ -120,7 +120,7 @@ def test_tables_take_the_place_of_routers() -> None:
         "classifier/block_1/switch_ffn/router_bias": np.array([0.0, 0.5], np.float32),
         "classifier/head/bias": np.zeros(2, np.float32),
     }
-    done = with_tables(weights, settings)
+    done = finish(weights, settings)
     assert set(done) == {
         EMBEDDINGS,
         "classifier/head/bias",
@@ -137,12 +137,22 @@ def test_tables_take_the_place_of_routers() -> None:
     cut = cut_tables(done, 3)
 
     assert tables_of(cut)[1].gate.shape == (3,) and cut[EMBEDDINGS].shape == (4, 2)
-    assert with_tables(weights, tiny_config().model) == weights
+    assert finish(weights, tiny_config().model) == weights
+
+
+@CONTEXTS
+def test_directions_take_the_place_of_a_temperature(context: str) -> None:
+    settings = tiny_config("model.router=xmoe", "model.num_experts=6", f"model.context={context}")
+    model = in_training(settings)
+    done, ids = finished(settings, model), texts()
+    np.testing.assert_allclose(done(ids).logits, model(ids).logits, atol=1e-5)
+    np.testing.assert_allclose(done(ids).reports[0].logits, model(ids).reports[0].logits, atol=1e-5)
+    assert not any("temperature" in name for name in weights_of(done))
 
 
 def test_fewer_words_keep_their_routes() -> None:
     settings = config()
-    weights = with_tables(weights_of(in_training(settings)), settings.model)
+    weights = finish(weights_of(in_training(settings)), settings.model)
     whole = build_classifier(settings, weights, NUM_IDS, 2, "weights")
     cut = build_classifier(settings, weights, NUM_IDS, 2, "weights", kept_ids=20)
     ids = tf.minimum(texts(), 19)

@@ -1,23 +1,34 @@
-"""The weights of a finished model that routes by the word: tables over ids in place of routers."""
+"""The weights of a finished model, in which nothing that routers only need to learn is left.
+
+    token   the expert and the gate of every word are tables over ids, in place of the router
+    xmoe    the experts' vectors have length 1 / t, as the logits need them, in place of any length and the temperature
+
+Both are computed once, when training ends, so that all artifacts hold the same numbers.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from switch_tf.config import ModelConfig
+from switch_tf.layers.router_scores import scaled_directions
 from switch_tf.layers.token_routes import TokenTables, token_tables
 from switch_tf.models.weights import EMBEDDINGS
 
+ROUTERS = {"token": "table", "xmoe": "cosine"}  # what routers are in a finished model, where that is something else
 _BLOCK, _ROUTES = "classifier/block_", "classifier/routes_"
 _ROUTER, _BIAS = "/switch_ffn/router", "/switch_ffn/router_bias"
 
 
-def with_tables(weights: Mapping[str, np.ndarray], settings: ModelConfig) -> dict[str, np.ndarray]:
-    """The weights of a model in training as those of a finished one; the same where no router looks at words alone."""
-    if settings.router != "token":
+def finish(weights: Mapping[str, np.ndarray], settings: ModelConfig) -> dict[str, np.ndarray]:
+    """The weights of a model in training as those of a finished one; the same for routers that stay what they are."""
+    if settings.router not in ROUTERS:
         return dict(weights)
     finished = dict(weights)
     for name in [name for name in weights if name.startswith(_BLOCK) and name.endswith(_ROUTER)]:
+        if settings.router == "xmoe":
+            finished[name] = scaled_directions(weights[name], finished.pop(f"{name}_temperature"))
+            continue
         block = name.removeprefix(_BLOCK).removesuffix(_ROUTER)
         router, bias = finished.pop(name), finished.pop(f"{_BLOCK}{block}{_BIAS}", None)
         tables = token_tables(weights[EMBEDDINGS], router, bias)
