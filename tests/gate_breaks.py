@@ -841,9 +841,11 @@ BUILDS = [
     Build("no number for some texts", _MODELS, _with_code(TextClassifier, "_classify_ids", _no_number)),
     Build("labels counted from the end", _MODELS, _with_code(TextClassifier, "_classify_ids", _label_from_the_end)),
     Build("a label beyond the last", _MODELS, _with_code(TextClassifier, "_classify_ids", _label_beyond)),
-    Build("the last byte ignored", [TFLITE], _with_code(tflite_build, "packed_ids", _pack_without_last_byte)),
+    Build("the last packed byte ignored", [TFLITE], _with_code(tflite_build, "packed_ids", _pack_without_last_byte)),
     Build(
-        "a front-end that fails on some texts", [TFLITE], _with_code(tflite_build, "packed_ids", _pack_no_long_texts)
+        "a packed front-end that fails on some texts",
+        [TFLITE],
+        _with_code(tflite_build, "packed_ids", _pack_no_long_texts),
     ),
     *(Build(f"recipe: {name}", _PACKED, wrong, spoil, "recipe") for name, wrong, spoil in _RECIPE_BUILDS),
     Build("two labels traded in the model", [ONNX, TFLITE, SAVED_MODEL], _trade("labels")),
