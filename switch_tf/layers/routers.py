@@ -11,6 +11,7 @@ routed, takes no slot and counts in no loss. All shapes but the batch are static
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import tensorflow as tf
@@ -247,8 +248,12 @@ def _choice_margin(scores: tf.Tensor, mask: tf.Tensor, choices: int) -> tf.Tenso
     compared = min(choices + 1, scores.shape[-1])
     if compared < 2:
         return tf.fill(tf.shape(mask)[:1], _NEVER)
-    best = tf.math.top_k(scores, k=compared).values  # [batch, length, compared]
-    gap = tf.reduce_min(best[..., :-1] - best[..., 1:], axis=-1)  # [batch, length]
+    rest, best = scores, [tf.reduce_max(scores, axis=-1)]  # [batch, length]
+    for _ in range(compared - 1):  # not top_k, of which XLA makes a size that is set at run time
+        first = tf.one_hot(tf.argmax(rest, axis=-1), scores.shape[-1], True, False, dtype=tf.bool)
+        rest = tf.where(first, -_NEVER, rest)  # [batch, length, experts], without one that is best
+        best.append(tf.reduce_max(rest, axis=-1))
+    gap = tf.reduce_min(tf.stack([high - low for high, low in pairwise(best)]), axis=0)  # [batch, length]
     return tf.reduce_min(tf.where(mask, gap, _NEVER), axis=1)
 
 
