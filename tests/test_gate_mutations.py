@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from breaks.builds import BUILDS
+from breaks.built import build as build_wrong
+from breaks.changes import CHANGES, SURGEONS
+from breaks.targets import INT8, SAVED_MODEL, SMALL, Build, Change, Target, read_folder
 from conftest import Quiet, tiny_config
-from gate_breaks import BUILDS, CHANGES, INT8, SAVED_MODEL, SMALL, SURGEONS, Build, Change, Target, read_folder
-from gate_breaks import build as build_wrong
 
 from switch_tf.data.request import DataRequest
 from switch_tf.errors import ParityError

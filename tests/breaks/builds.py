@@ -1,0 +1,113 @@
+"""The catalogue of what is built in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from breaks.answers import (
+    answer_by,
+    as_the_last_class,
+    fails,
+    label_beyond,
+    label_from_the_end,
+    least_label,
+    logits,
+    no_number,
+    rejection,
+    when_sure,
+)
+from breaks.built import (
+    block_epsilon,
+    capacity,
+    dirty_last_row,
+    epsilon,
+    fails_on_long_texts,
+    ignore_last_byte,
+    keep_nul,
+    pack_no_long_texts,
+    pack_without_last_byte,
+    roll_positions,
+    same,
+    scale,
+    settings,
+    spoil_nothing,
+    temperature,
+    trade,
+    with_code,
+)
+from breaks.targets import OFF, ONNX, ONNX_BYTES, ONNX_IDS, SAVED_MODEL, TFLITE, Build
+from switch_tf.export.onnx_file import text_graph
+from switch_tf.export.tflite_file import build as tflite_build
+from switch_tf.layers import dispatch
+from switch_tf.models import classifier
+from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.runs.rejection import Rejection
+from switch_tf.text import byte_codes
+from switch_tf.text.from_bytes import NumericText
+
+_MODELS = [ONNX_IDS, TFLITE, SAVED_MODEL]
+_FRONT_ENDS = [ONNX, TFLITE, SAVED_MODEL]
+_BYTES = [TFLITE, ONNX_BYTES, SAVED_MODEL]
+_PACKED = [ONNX, TFLITE]  # of the recipe's layers, in any batch
+_RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
+    ("one slot more", capacity(1), spoil_nothing),
+    ("one slot less", capacity(-1), spoil_nothing),
+    ("the capacity factor", settings("model", eval_capacity_factor=4.0), spoil_nothing),
+    ("max instead of mean", settings("model", pooling="max"), spoil_nothing),
+    ("gelu instead of relu", settings("model", activation="gelu"), spoil_nothing),
+    ("the gate left out", settings("model", scale_by_gate=False), spoil_nothing),
+    ("the epsilon of a norm", same, block_epsilon),
+    ("the deep path's share", same, scale),
+]
+BUILDS = [
+    Build("a padding mask that masks nothing", _MODELS, with_code(classifier, "PADDING_ID", -1)),
+    Build("one slot more", _MODELS, capacity(1)),
+    Build("one slot less", _MODELS, capacity(-1)),
+    Build("the capacity factor", _MODELS, settings("model", eval_capacity_factor=4.0)),
+    Build("max instead of mean", _MODELS, settings("model", pooling="max")),
+    Build("gelu instead of relu", _MODELS, settings("model", activation="gelu")),
+    Build("the gate left out", _MODELS, settings("model", scale_by_gate=False)),
+    Build("the epsilon of a norm", _MODELS, same, epsilon),
+    Build("the deep path's share", _MODELS, same, scale),
+    Build("positions shifted by one", _MODELS, same, roll_positions),
+    Build("dropped tokens that get something", _MODELS, with_code(dispatch, "_gather", dirty_last_row)),
+    Build("cosines: the temperature", _MODELS, same, temperature, "cosines"),
+    Build("no softmax", _MODELS, with_code(TextClassifier, "_classify_ids", logits)),
+    Build("the least probable label", _MODELS, with_code(TextClassifier, "_classify_ids", least_label)),
+    Build("capitals kept", _FRONT_ENDS, settings("text", standardize="strip_punctuation")),
+    Build("punctuation kept", _FRONT_ENDS, settings("text", standardize="lower")),
+    Build("nothing standardized", [*_FRONT_ENDS, ONNX_BYTES], settings("text", standardize="none")),
+    Build("the other truncation", _BYTES, settings("text", truncation="drop")),
+    Build("the last byte ignored", [ONNX_BYTES, SAVED_MODEL], with_code(NumericText, "__call__", ignore_last_byte)),
+    Build("a white space that is none", [TFLITE, SAVED_MODEL], with_code(byte_codes, "WHITESPACE", b"\t\n\f\r \0")),
+    Build("NUL as part of a word", [ONNX], with_code(text_graph, "_replace_each", keep_nul)),
+    Build("a graph that fails on some texts", [ONNX, *_MODELS], with_code(TextClassifier, "_classify_ids", fails)),
+    Build(
+        "a front-end that fails on some texts",
+        [ONNX_BYTES, SAVED_MODEL],
+        with_code(NumericText, "__call__", fails_on_long_texts),
+    ),
+    Build("no number for some texts", _MODELS, with_code(TextClassifier, "_classify_ids", no_number)),
+    Build("labels counted from the end", _MODELS, with_code(TextClassifier, "_classify_ids", label_from_the_end)),
+    Build("a label beyond the last", _MODELS, with_code(TextClassifier, "_classify_ids", label_beyond)),
+    Build("the last packed byte ignored", [TFLITE], with_code(tflite_build, "packed_ids", pack_without_last_byte)),
+    Build(
+        "a packed front-end that fails on some texts",
+        [TFLITE],
+        with_code(tflite_build, "packed_ids", pack_no_long_texts),
+    ),
+    *(Build(f"recipe: {name}", _PACKED, wrong, spoil, "recipe") for name, wrong, spoil in _RECIPE_BUILDS),
+    Build("two labels traded in the model", [ONNX, TFLITE, SAVED_MODEL], trade("labels")),
+    Build("two words traded in the model", [ONNX, TFLITE, SAVED_MODEL], trade("vocabulary")),
+    *(
+        Build(f"reject: {name}", _MODELS, rejection(change), model="recipe")
+        for name, change in (
+            ("another threshold", lambda right: Rejection(float(np.float32(right.threshold + OFF)), right.label)),
+            ("another label", lambda right: Rejection(right.threshold, "none of these")),
+            ("no threshold", lambda right: None),
+        )
+    ),
+    Build("reject: what is sure", _MODELS, same, answer_by(when_sure), model="recipe"),
+    Build("reject: the last class's index", _MODELS, same, answer_by(as_the_last_class), model="recipe"),
+]

@@ -1,0 +1,138 @@
+"""Breaks that are built in: wrong settings, wrong code of the front-end and the layers, wrong weights."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import tensorflow as tf
+
+from breaks.targets import Build, Target, read_folder
+from switch_tf.export.formats import FORMATS
+from switch_tf.export.onnx_file import text_graph
+from switch_tf.export.proof.gate import load_exported
+from switch_tf.export.saved_model import build as saved_model_build
+from switch_tf.layers.switch_ffn import SwitchFFN
+from switch_tf.text import packed_bytes
+from switch_tf.text.from_bytes import NumericText
+
+
+def settings(table: str, **changes: Any) -> Callable[[Any], Any]:
+    """The run with other settings."""
+
+    def change(run: Any) -> Any:
+        settings = dataclasses.replace(getattr(run.config, table), **changes)
+        return dataclasses.replace(run, config=dataclasses.replace(run.config, **{table: settings}))
+
+    return change
+
+
+@contextmanager
+def _code(run: Any, where: Any, name: str, new: Any) -> Iterator[Any]:
+    with patch.object(where, name, new):
+        yield run
+
+
+def with_code(where: Any, name: str, new: Any) -> Callable[[Any], Any]:
+    """The run, while a function or constant is another."""
+    return lambda run: _code(run, where, name, new)
+
+
+def capacity(by: int) -> Callable[[Any], Any]:
+    right = SwitchFFN.capacity
+
+    def wrong(self: SwitchFFN, length: int, training: bool) -> int:
+        return max(1, min(length, right(self, length, training) + by))
+
+    return with_code(SwitchFFN, "capacity", wrong)
+
+
+def ignore_last_byte(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    return _read_bytes(self, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
+
+
+def pack_without_last_byte(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    return _read_packed(text, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
+
+
+_read_packed = packed_bytes.packed_ids
+_read_bytes = NumericText.__call__
+
+
+def fails_on_long_texts(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    """A row that is not there is gathered for texts that fill all bytes."""
+    full = tf.cast(rows[:, -1] > 0, tf.int32)  # [batch]
+    return _read_bytes(self, rows) + tf.gather(tf.constant([[0]]), full)
+
+
+def pack_no_long_texts(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
+    """The same, packed."""
+    full = tf.cast(tf.cast(rows[:, -1], tf.bool), tf.int32)  # [batch]
+    return _read_packed(text, rows) + tf.gather(tf.constant([[0]]), full)
+
+
+def dirty_last_row(rows: tf.Tensor, take: tf.Tensor) -> tf.Tensor:
+    """Tokens without a slot get what is not zero, nor the same everywhere, which the norm behind would take away."""
+    dirt = tf.range(rows.shape[-1], dtype=rows.dtype)[tf.newaxis]
+    return tf.gather(tf.concat([rows, dirt], axis=0), take)
+
+
+_replace_each = text_graph._replace_each
+
+
+def keep_nul(graph: Any, line: str, characters: str, new: str) -> str:
+    return _replace_each(graph, line, characters.replace("\0", ""), new)
+
+
+def epsilon(model: Any) -> None:
+    model.classifier.deep.norm.epsilon = 1e-3
+
+
+def temperature(model: Any) -> None:
+    router = model.classifier.deep.blocks[0].feed_forward.router_kernel
+    router.assign(router * 1.001)
+
+
+def roll_positions(model: Any) -> None:
+    positions = model.classifier.deep.positions
+    positions.assign(tf.roll(positions, 1, axis=0))
+
+
+def spoil_nothing(model: Any) -> None:
+    del model
+
+
+def block_epsilon(model: Any) -> None:
+    model.classifier.deep.blocks[0].feed_forward_norm.epsilon = 1e-3
+
+
+def scale(model: Any) -> None:
+    model.classifier.scales.assign(model.classifier.scales * [1.0, 1.001])
+
+
+def same(run: Any) -> Any:
+    return run
+
+
+def trade(name: str) -> Callable[[Any], Any]:
+    """The last two of a list trade places."""
+
+    def change(run: Any) -> Any:
+        *others, first, second = getattr(run, name)
+        return dataclasses.replace(run, **{name: [*others, second, first]})
+
+    return change
+
+
+def build(run: Any, target: Target, broken: Build, place: Path) -> Any:
+    """The content of the wrong artifact; of a folder, which is made in `place`, that of every file by name."""
+    made = broken.wrong(run)
+    with made if isinstance(made, AbstractContextManager) else nullcontext(made) as wrong:
+        model = load_exported(wrong)
+        broken.spoil(model)
+        if target.format == "saved_model":
+            saved_model_build._save(model, place)
+            return read_folder(place)
+        return FORMATS[target.format].build(wrong, model, target.options())  # type: ignore[attr-defined]
