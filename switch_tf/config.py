@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from switch_tf.errors import ConfigError
+from switch_tf.presets import PRESETS
 from switch_tf.settings import (
     STRICT,
     NonNegative,
@@ -211,37 +212,6 @@ class Config:
 
 
 _TABLES: dict[str, Any] = {"text": TextSpec, "model": ModelConfig, "train": TrainConfig, "wide": WideConfig}
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "auto": {  # what does not depend on the data; `switch_tf.training.auto` chooses the rest from its size
-        "text": {"vocabulary_size": 40_000},
-        "model": {
-            "context": "mean",
-            "character_grams": True,
-            "pair_min_count": 2,
-            "num_experts": 8,
-            "d_ff": 64,
-            "capacity_factor": 2.0,
-            "eval_capacity_factor": 2.0,
-            "router_jitter": 0.0,
-            "dropout": 0.1,
-            "expert_dropout": 0.1,
-            "token_dropout": 0.3,
-        },
-        "wide": {"enabled": True},
-        "train": {"epochs": 8, "learning_rate": 3e-3, "label_smoothing": 0.05, "select_by": "log_loss"},
-    },
-    "tiny": {},
-    "base": {
-        "text": {"vocabulary_size": 20_000, "sequence_length": 256},
-        "model": {"num_experts": 8, "token_dropout": 0.7},
-        "train": {"epochs": 5, "label_smoothing": 0.0},
-    },
-    "large": {
-        "text": {"vocabulary_size": 50_000, "sequence_length": 400, "byte_length": 4096},
-        "model": {"d_model": 128, "d_ff": 512, "num_blocks": 4, "num_experts": 16},
-        "train": {"epochs": 5, "learning_rate": 5e-4},
-    },
-}
 
 
 def load_config(

@@ -11,13 +11,15 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf.config import PRESETS, Config, ModelConfig, load_config
+from switch_tf.config import Config, ModelConfig, load_config
 from switch_tf.errors import RunError
 from switch_tf.layers.common import masked_pool
 from switch_tf.layers.dense_ffn import DenseFFN
-from switch_tf.layers.switch_ffn import ReportingSwitchFFN, SwitchFFN
+from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.switch_ffn import SwitchFFN
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
 from switch_tf.models.weights import assign_weights, named_weights
+from switch_tf.presets import PRESETS
 from switch_tf.text.spec import PADDING_ID, TextSpec
 
 LENGTH, NUM_IDS, CLASSES = 16, 40, 3

@@ -52,7 +52,8 @@ class TestHelp:
         assert all(f"\n  {name} " in out for name in COMMANDS)
 
     def test_help_of_train_lists_every_setting_and_preset(self) -> None:
-        from switch_tf.config import PRESETS, describe_settings
+        from switch_tf.config import describe_settings
+        from switch_tf.presets import PRESETS
 
         out = ask("train", "--help").out
         assert all(f"{key}=" in out for key, _, _ in describe_settings())

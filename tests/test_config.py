@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from switch_tf import config as module
 from switch_tf.config import (
-    PRESETS,
     Config,
     ModelConfig,
     TrainConfig,
@@ -25,6 +24,7 @@ from switch_tf.config import (
     load_config,
 )
 from switch_tf.errors import ConfigError
+from switch_tf.presets import PRESETS
 from switch_tf.text.spec import TextSpec
 
 HELP = "`switch_tf.config.describe_settings()` lists them all."

@@ -17,7 +17,8 @@ from switch_tf.layers.attention import MaskedAttention
 from switch_tf.layers.common import activation, dropout
 from switch_tf.layers.dense_ffn import DenseFFN
 from switch_tf.layers.encoder import EncoderBlock
-from switch_tf.layers.switch_ffn import ReportingSwitchFFN, RouterReport, SwitchFFN
+from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
 
 LENGTH, WIDTH = 8, 6
 SEED = tf.constant([3, 4])

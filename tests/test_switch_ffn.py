@@ -19,7 +19,7 @@ import tf_keras as keras
 from switch_tf.config import ModelConfig
 from switch_tf.errors import ArgumentError
 from switch_tf.layers import SwitchFFN
-from switch_tf.layers.switch_ffn import ReportingSwitchFFN
+from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
 
 LENGTH, WIDTH = 8, 6
 WEIGHTS = ("router_kernel", "w_in", "b_in", "w_out", "b_out")

@@ -36,7 +36,8 @@ class _TrainCommand(click.Command):
     """`train --help` also lists every setting with its default and its reason."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from switch_tf.config import PRESETS, describe_settings
+        from switch_tf.config import describe_settings
+        from switch_tf.presets import PRESETS
 
         with formatter.section("Settings, for --config (TOML tables) and --set"):
             rows = [

@@ -7,7 +7,8 @@ from switch_tf.config import ModelConfig
 from switch_tf.layers.attention import MaskedAttention
 from switch_tf.layers.common import dropout
 from switch_tf.layers.dense_ffn import DenseFFN
-from switch_tf.layers.switch_ffn import ReportingSwitchFFN, RouterReport
+from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.layers.token_routes import TokenRoutes, Words
 
 

@@ -6,7 +6,8 @@ import tf_keras as keras
 from switch_tf.config import ModelConfig
 from switch_tf.layers.common import masked_pool, scaled
 from switch_tf.layers.dense_ffn import DenseFFN
-from switch_tf.layers.switch_ffn import ReportingSwitchFFN, RouterReport
+from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.layers.token_routes import TokenRoutes, Words
 
 

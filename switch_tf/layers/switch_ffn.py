@@ -2,18 +2,17 @@
 
 import math
 import random
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf.config import ModelConfig
 from switch_tf.errors import ArgumentError
 from switch_tf.layers import dispatch as dispatching
 from switch_tf.layers import router_scores, routers, routing
 from switch_tf.layers.arguments import EXPECTED
-from switch_tf.layers.common import activation, dropout, dtype_policy, fold_in, truncated_normal
+from switch_tf.layers.common import activation, dropout, fold_in, truncated_normal
 from switch_tf.layers.experts import ExpertWeights, pays_apart, run_apart, run_together
 from switch_tf.layers.token_routes import TokenRoutes, Words, route_by_tables, token_input
 
@@ -377,29 +376,3 @@ class SwitchFFN(keras.layers.Layer):
     def _first_seed(self, shape: Any, dtype: tf.DType) -> tf.Tensor:
         del shape
         return tf.constant([random.randrange(2**31) if self.seed is None else self.seed, 0], dtype)
-
-
-class ReportingSwitchFFN(SwitchFFN):
-    """`SwitchFFN` as an encoder block calls it: with a seed of the step, for what `route` returns and no more."""
-
-    keeps_seed = False
-    infers_apart = False  # what is exported keeps each weight whole, as the run stores it
-
-    @classmethod
-    def from_settings(
-        cls, settings: ModelConfig, sequence_length: int, compute_dtype: str = "float32", **kwargs: Any
-    ) -> Self:
-        """The layer of a model's settings, of which it takes those that are arguments of `SwitchFFN`."""
-        taken = {name: getattr(settings, name) for name in EXPECTED if hasattr(settings, name)}
-        given = {"sequence_length": sequence_length, "dtype": dtype_policy(compute_dtype)} | kwargs
-        return cls(**(taken | given))
-
-    def call(
-        self,
-        inputs: tf.Tensor,
-        mask: tf.Tensor,
-        training: bool = False,
-        seed: tf.Tensor | None = None,
-        words: Words | TokenRoutes | None = None,
-    ) -> tuple[tf.Tensor, RouterReport]:
-        return self.route(inputs, mask, training, seed, words)
