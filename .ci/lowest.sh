@@ -12,5 +12,5 @@ python3 -m venv "$work/lowest"
 # Old releases of others may warn; the oldest Arrow writes no parquet of the kind of strings that one test reads.
 "$work/lowest/bin/pytest" --quiet --override-ini=filterwarnings=default \
     --deselect tests/test_tables.py::test_labels_may_be_integers_and_booleans \
-    tests/test_config.py tests/test_tables.py tests/test_reporting.py tests/test_run_formats.py \
-    tests/test_onnx_passes.py tests/test_onnx_weights.py
+    tests/test_config.py tests/test_tables.py tests/test_table_folders.py tests/test_reporting.py \
+    tests/test_run_formats.py tests/test_onnx_passes.py tests/test_onnx_weights.py

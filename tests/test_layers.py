@@ -1,7 +1,8 @@
 """The Switch layer against two plain formulations of it: a NumPy loop over tokens, and every expert on every token.
 
 A wrong gate, gradient, capacity or initial scale still trains, only worse; so outputs and all gradients are compared,
-with tokens dropped and padding in between, and each setting is shown to do what its reason says.
+with tokens dropped and padding in between, and each setting is shown to do what its reason says. Gradients are in
+`test_layer_gradients.py`, the block around the layer in `test_encoder.py`.
 """
 
 import math
@@ -13,9 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.config import ModelConfig
-from switch_tf.layers.attention import MaskedAttention
-from switch_tf.layers.common import activation, dropout
-from switch_tf.layers.dense_ffn import DenseFFN
+from switch_tf.layers.common import dropout
 from switch_tf.layers.encoder import EncoderBlock
 from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
 from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
@@ -134,26 +133,6 @@ def test_switch_layer_answers_as_a_loop_over_tokens(changes: dict[str, Any], tra
         assert report.routing.dropped.numpy() >= 5  # or else the case shows nothing
 
 
-def every_expert_on_every_token(
-    tensors: dict[str, tf.Tensor], served: np.ndarray, mask: np.ndarray, config: ModelConfig
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The same in float64 by masking: `served` [batch, length, experts] is 1 where a token has a slot, a constant."""
-    x = tensors["x"]
-    logits = tf.einsum("bld,de->ble", x, tensors["router_kernel"])
-    p = tf.exp(logits) / tf.reduce_sum(tf.exp(logits), axis=-1, keepdims=True)
-    hidden = tf.einsum("bld,edf->blef", x, tensors["w_in"]) + tensors["b_in"][:, 0]
-    hidden = tf.nn.relu(hidden) if config.activation == "relu" else tf.nn.gelu(hidden, approximate=False)
-    out = tf.einsum("blef,efd->bled", hidden, tensors["w_out"]) + tensors["b_out"][:, 0]
-    scale = p if config.scale_by_gate else p / tf.stop_gradient(p)
-    y = tf.reduce_sum(out * (scale * served)[..., tf.newaxis], axis=2)
-
-    real = mask[..., np.newaxis].astype(np.float64)
-    chosen = real * np.eye(logits.shape[-1])[np.argmax(logits, axis=-1)]
-    share, mean = chosen.sum(axis=(0, 1)) / real.sum(), tf.reduce_sum(p * real, axis=[0, 1]) / real.sum()
-    z = tf.reduce_sum(tf.math.log(tf.reduce_sum(tf.exp(logits), axis=-1)) ** 2 * real[..., 0]) / real.sum()
-    return y, logits.shape[-1] * tf.reduce_sum(share * mean), z
-
-
 def loss_of(y: Any, auxiliary: Any, z: Any) -> Any:
     """A scalar in which every output has a weight of its own."""
     weights = np.cos(np.arange(y.shape[0] * y.shape[1] * y.shape[2])).reshape(y.shape)
@@ -169,76 +148,12 @@ def layer_gradients(layer: SwitchFFN, x: tf.Tensor, mask: tf.Tensor, training: b
     return {name: np.asarray(g) for name, g in zip(["x", *WEIGHTS], gradients, strict=True)}, report
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("changes", [{}, {"activation": "gelu"}, {"scale_by_gate": False}, {"drop_tokens": False}])
-def test_every_gradient_is_that_of_the_masked_sum_over_experts(changes: dict[str, Any], training: bool) -> None:
-    config = settings(**changes)
-    layer = switch_layer(config)
-    x, mask = inputs()
-    received, report = layer_gradients(layer, x, mask, training)
-
-    kept = report.routing.kept.numpy()
-    served = kept * np.eye(config.num_experts)[report.routing.expert.numpy()[..., 0]]
-    tensors = {name: tf.constant(array) for name, array in arrays_of(layer, x).items()}
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        loss = loss_of(*every_expert_on_every_token(tensors, served, mask.numpy(), config))
-    for name, expected in tape.gradient(loss, tensors).items():
-        assert np.any(expected), name
-        np.testing.assert_allclose(received[name], expected, rtol=1e-4, atol=2e-5, err_msg=name)
-
-
-def test_gradients_agree_with_finite_differences_of_the_loop() -> None:
-    config = settings(activation="gelu")
-    layer = switch_layer(config)
-    x, mask = inputs()
-    received, report = layer_gradients(layer, x, mask, training=True)
-    assert report.routing.dropped > 0
-    arrays, capacity = arrays_of(layer, x), layer.capacity(LENGTH, training=True)
-    random, step = np.random.default_rng(2), 1e-5
-    for name, array in arrays.items():
-        for _ in range(6):
-            place = tuple(random.integers(array.shape))
-            sides = []
-            for side in (step, -step):
-                moved = array.copy()
-                moved[place] += side
-                sides.append(float(loss_of(*by_hand(arrays | {name: moved}, mask.numpy(), capacity, config))))
-            expected = (sides[0] - sides[1]) / (2 * step)
-            assert received[name][place] == pytest.approx(expected, rel=1e-3, abs=1e-4), (name, place)
-
-
-def test_router_learns_through_the_gate() -> None:
-    layer = switch_layer(settings())
-    x, mask = inputs()
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(x, mask, training=True)[0])  # neither of the router's own losses
-    assert np.abs(tape.gradient(loss, layer.router_kernel)).max() > 1e-2
-
-
-def test_padding_gets_no_gradient() -> None:
-    layer = switch_layer(settings())
-    x, mask = inputs()
-    gradients, _ = layer_gradients(layer, x, mask, training=True)
-    assert not gradients["x"][~mask.numpy()].any()
-    assert gradients["x"][mask.numpy()].any(axis=-1).all()  # even a dropped token pays for its router logits
-
-
 def test_without_the_gate_the_answer_is_the_experts_exactly() -> None:
     x, mask = inputs()
     y, report = switch_layer(settings(num_experts=3))(x, mask)
     ungated, _ = switch_layer(settings(num_experts=3, scale_by_gate=False))(x, mask)
     np.testing.assert_allclose(y, ungated * report.routing.gate, rtol=1e-6)
     assert np.all(report.routing.gate.numpy() < 0.99)
-
-
-def test_a_batch_of_padding_alone_answers_zeros_with_finite_gradients() -> None:
-    layer = switch_layer(settings())
-    x, mask = inputs()
-    gradients, report = layer_gradients(layer, x, tf.zeros_like(mask), training=True)
-    assert not any(gradient.any() for gradient in gradients.values())
-    assert report.auxiliary_loss == report.z_loss == 0.0
-    assert not layer(x, tf.zeros_like(mask))[0].numpy().any()
 
 
 # --- capacity
@@ -391,19 +306,6 @@ def test_initial_weights_have_the_papers_scale() -> None:
     assert np.abs(np.corrcoef(experts) - np.eye(48)).max() < 0.1  # experts start apart
 
 
-def test_initial_weights_of_the_whole_block_have_the_papers_scale() -> None:
-    config = settings(d_model=48, d_ff=96, num_experts=0)
-    block = EncoderBlock(config, LENGTH, use_switch=False)
-    block(tf.zeros([1, LENGTH, 48]), tf.fill([1, LENGTH], True))
-    kernels = {v.name.split("/", 1)[1]: v.numpy() for v in block.trainable_variables if "kernel" in v.name}
-    fan_in = {f"attention/{name}/kernel:0": 48 for name in ("query", "key", "value", "out")}
-    fan_in |= {"dense_ffn/w_in/kernel:0": 48, "dense_ffn/w_out/kernel:0": 96}
-    assert kernels.keys() == fan_in.keys()
-    for name, kernel in kernels.items():
-        assert_scaled(kernel, math.sqrt(0.1 / fan_in[name]))
-    assert not np.array_equal(kernels["attention/query/kernel:0"], kernels["attention/key/kernel:0"])
-
-
 def assert_scaled(weight: np.ndarray, deviation: float) -> None:
     four_sigma = 4.0 / math.sqrt(2.0 * weight.size)
     assert weight.std() == pytest.approx(deviation, rel=four_sigma)
@@ -429,147 +331,10 @@ def test_bfloat16_experts_keep_the_router_and_all_weights_in_float32() -> None:
     assert {gradient.dtype for gradient in gradients.values()} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("use_switch", [False, True])
-def test_a_bfloat16_block_keeps_weights_and_residual_stream_in_float32(use_switch: bool) -> None:
-    x, mask = inputs()
-    block = EncoderBlock(settings(), LENGTH, use_switch)
-    half = EncoderBlock(settings(), LENGTH, use_switch, compute_dtype="bfloat16")
-    y, _ = block(x, mask)
-    half(x, mask)
-    half.set_weights(block.get_weights())
-    rounded, _ = half(x, mask)
-    assert rounded.dtype == tf.float32
-    assert {variable.dtype for variable in half.weights} == {tf.float32}
-    assert np.abs(rounded - y).max() < 0.05
-    assert np.any(rounded != y)
-
-
 # --- attention
 
 
-def attention_and_keras_own() -> tuple[MaskedAttention, keras.layers.MultiHeadAttention]:
-    """Ours and Keras' layer with the same weights, biases too."""
-    ours = MaskedAttention(settings(num_heads=2))
-    theirs = keras.layers.MultiHeadAttention(2, WIDTH // 2)
-    x, mask = inputs()
-    ours(x, mask)
-    theirs(x, x)
-    random = np.random.default_rng(3)
-    ours.set_weights([random.normal(size=weight.shape) for weight in ours.get_weights()])
-    for weight, same in zip(ours.weights, theirs.weights, strict=True):
-        same.assign(tf.reshape(weight, same.shape))
-    return ours, theirs
-
-
-def test_attention_answers_and_learns_as_keras_own() -> None:
-    ours, theirs = attention_and_keras_own()
-    x, mask = inputs()
-    upstream = tf.random.stateless_normal(x.shape, [1, 1]) * tf.cast(mask, tf.float32)[..., tf.newaxis]
-    answers, gradients = [], []
-    for layer, call in ((ours, lambda: ours(x, mask)), (theirs, lambda: theirs(x, x, attention_mask=mask[:, None, :]))):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = call()
-        answers.append(y[mask])
-        found = tape.gradient(y, [x, *layer.trainable_variables], output_gradients=upstream)
-        gradients.append([np.ravel(tf.convert_to_tensor(gradient)) for gradient in found])
-    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-4, atol=1e-5)
-    for received, expected in zip(*gradients, strict=True):
-        np.testing.assert_allclose(received, expected, rtol=1e-3, atol=1e-4)
-
-
-def test_attention_without_a_question_is_the_mean_of_the_real_values() -> None:
-    attention = MaskedAttention(settings(num_heads=2))
-    x, mask = inputs()
-    attention(x, mask)
-    nothing, identity, bias = np.zeros([WIDTH, WIDTH]), np.eye(WIDTH), np.zeros(WIDTH)
-    attention.set_weights([nothing, bias, nothing, bias, identity, bias, identity, bias])
-    y = attention(x, mask).numpy()
-    for b in range(4):
-        expected = x[b].numpy()[mask[b]].mean(axis=0)
-        np.testing.assert_allclose(y[b], np.tile(expected, [LENGTH, 1]), rtol=1e-5, atol=1e-6)
-    assert np.all(np.isfinite(y[4]))  # nothing but padding
-
-
 # --- the dense twin, the activation, the block
-
-
-def test_dense_twin_computes_what_one_expert_does() -> None:
-    layer = switch_layer(settings(num_experts=1, drop_tokens=False, activation="gelu"))
-    dense = DenseFFN(settings(num_experts=0, activation="gelu"))
-    x, mask = inputs()
-    dense(x, mask)
-    for variable, name in zip(dense.trainable_variables, WEIGHTS[1:], strict=True):
-        variable.assign(tf.reshape(getattr(layer, name), variable.shape))
-    (y, report), (expected, _) = dense(x, mask), layer(x, mask)
-    assert report is None
-    np.testing.assert_allclose(y[mask], expected[mask], rtol=1e-5, atol=1e-6)
-
-
-def test_dense_twin_has_the_parameters_that_a_token_meets() -> None:
-    switch, dense = switch_layer(settings(num_experts=3)), DenseFFN(settings(num_experts=0))
-    dense(*inputs())
-    router = WIDTH * 3
-    assert dense.count_params() == WIDTH * 10 + 10 + 10 * WIDTH + WIDTH
-    assert switch.count_params() == router + 3 * dense.count_params()
-
-
-def test_dense_twin_drops_hidden_units_at_the_ordinary_rate() -> None:
-    dense = DenseFFN(settings(d_ff=WIDTH, num_experts=0, dropout=0.25, expert_dropout=0.9))
-    x, mask = tf.zeros([100, LENGTH, WIDTH]), tf.fill([100, LENGTH], True)
-    dense(x, mask)
-    dense.set_weights([np.zeros([WIDTH, WIDTH]), np.ones(WIDTH), np.eye(WIDTH), np.zeros(WIDTH)])
-    y = dense(x, mask, training=True, seed=SEED)[0].numpy()
-    np.testing.assert_allclose(np.unique(y), [0.0, 4 / 3], rtol=1e-6)
-    assert np.mean(y == 0.0) == pytest.approx(0.25, abs=0.02)
-
-
-def test_gelu_is_the_exact_one() -> None:
-    x = np.linspace(-6.0, 6.0, 121)
-    expected = [0.5 * value * (1.0 + math.erf(value / math.sqrt(2.0))) for value in x]
-    np.testing.assert_allclose(activation("gelu")(tf.constant(x, tf.float32)), expected, atol=1e-6)
-    assert activation("relu")(tf.constant([-2.0, 0.0, 3.0])).numpy().tolist() == [0.0, 0.0, 3.0]
-
-
-@pytest.mark.parametrize("use_switch", [False, True])
-def test_real_tokens_do_not_see_what_stands_at_padding(use_switch: bool) -> None:
-    block = EncoderBlock(settings(), LENGTH, use_switch)
-    x, mask = inputs()
-    y, _ = block(x, mask)
-    other, _ = block(tf.where(mask[..., tf.newaxis], x, 7.0 * x[::-1] + 1.0), mask)
-    np.testing.assert_allclose(other[mask], y[mask], atol=1e-6)
-
-
-def test_the_residual_carries_dropped_tokens() -> None:
-    block = EncoderBlock(settings(), LENGTH, use_switch=True)
-    x, mask = inputs()
-    y, report = block(x, mask)
-    kept = report.routing.kept.numpy()[..., 0]
-    assert 0 < kept.sum() < mask.numpy().sum()
-    block.feed_forward.b_out.assign_add(tf.ones_like(block.feed_forward.b_out))
-    moved = np.any(block(x, mask)[0] != y, axis=-1)
-    assert_same(moved, kept)
-
-
-def test_the_norms_add_a_millionth_to_the_variance() -> None:
-    """Of tokens with a variance of 1e-6, then, 1 / sqrt(2) is left of a deviation of 1."""
-    block = EncoderBlock(settings(), LENGTH, use_switch=True)
-    block(*inputs())
-    x = tf.constant([[[1e-3, -1e-3] * 3]])
-    for norm in (block.attention_norm, block.feed_forward_norm):
-        np.testing.assert_allclose(norm(x), [[[0.70710678, -0.70710678] * 3]], rtol=1e-4)
-
-
-def test_block_is_pre_norm() -> None:
-    """With attention and experts that answer 0, the residual stream passes unchanged."""
-    for use_switch in (False, True):
-        block = EncoderBlock(settings(), LENGTH, use_switch)
-        x, mask = inputs()
-        block(x, mask)
-        for variable in block.trainable_variables:
-            if "attention/out" in variable.name or "w_out" in variable.name:
-                variable.assign(tf.zeros_like(variable))
-        assert_same(block(x, mask)[0], x)
 
 
 def assert_same(received: Any, expected: Any) -> None:

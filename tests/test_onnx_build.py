@@ -3,7 +3,6 @@
 That ids are equal and probabilities within 1e-5 on the proof's texts is what the gate inside an export asserts.
 """
 
-import dataclasses
 import errno
 import hashlib
 import json
@@ -11,9 +10,7 @@ import os
 import stat
 import subprocess
 import sys
-import types
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx
@@ -24,7 +21,6 @@ from conftest import ask, export_file
 
 from switch_tf.artifacts.onnx_file import OnnxPredictor
 from switch_tf.artifacts.seal import manifest_path
-from switch_tf.config import load_config
 from switch_tf.errors import DataError, ExportError, ModelError, ParityError, RunError
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.onnx_file import build as onnx_export
@@ -36,8 +32,6 @@ from switch_tf.export.proof import bounds
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.session import export_run
 from switch_tf.locks import locked
-from switch_tf.models.classifier import SwitchClassifier
-from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import open_run
 
 pytestmark = pytest.mark.slow
@@ -143,22 +137,6 @@ def test_a_quantized_model_passes_and_says_what_it_is(run, proof, tmp_path, inpu
     assert comparison.accuracy >= comparison.accuracy_of_trained_model - 0.01
     assert FORMATS["onnx"].open_runners(path, proof.model)[0].precision == precision
     assert json.loads(manifest_path(path).read_text())["parity"][inputs]["accuracy"] == comparison.accuracy
-
-
-def test_router_weights_are_not_rounded(run):
-    """A router of 64 x 16 is as large as what is stored small; a rounding would send tokens to other experts."""
-    sizes = ["model.d_model=64", "model.d_ff=64", "model.num_experts=16", "text.sequence_length=4"]
-    config = load_config(assignments=sizes)
-    classifier = SwitchClassifier(config, num_ids=40, num_classes=len(run.labels))
-    classifier.initialize()
-    words = [f"word{number}" for number in range(38)]
-    model = TextClassifier(config, words, run.labels, classifier)
-    wide = dataclasses.replace(run, config=config, vocabulary=words)
-    stored = build_onnx(wide, model, "ids", None, "int8").graph.initializer
-    (router,) = classifier.router_weights()
-    kinds = [tensor.data_type for tensor in stored if np.array_equal(onnx.numpy_helper.to_array(tensor), router)]
-    assert router.size == 1024 and kinds == [onnx.TensorProto.FLOAT]
-    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in stored}
 
 
 def test_a_quantized_model_that_lost_too_much_is_not_kept(run, proof, tmp_path, monkeypatch):
@@ -279,17 +257,6 @@ def test_a_wrong_label_alone_fails(run, proof, built, tmp_path, monkeypatch):
     with pytest.raises(ParityError, match="another label"):
         export_file("onnx", run, proof, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_operator_that_tf2onnx_leaves_as_it_was_is_refused(run):
-    def classify(ids):
-        values = tf.cast(ids[:, :2], tf.float32)
-        found = tf.searchsorted(tf.constant([[0.0, 1.0, 2.0]]) + 0.0 * values[:, :1], values)
-        return {"probabilities": tf.nn.softmax(tf.cast(found, tf.float32)), "label": tf.argmax(values, axis=-1)}
-
-    model = types.SimpleNamespace(classify_ids=types.SimpleNamespace(python_function=classify), spec=run.config.text)
-    with pytest.raises(ExportError, match="operators that are not standard ONNX"):
-        build_onnx(run, cast(TextClassifier, model), "ids")
 
 
 def test_a_graph_that_the_runtime_fails_on_is_refused(run, proof, built, tmp_path, monkeypatch):
