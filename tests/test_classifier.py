@@ -300,8 +300,8 @@ def test_no_two_draws_of_a_step_share_a_seed(monkeypatch: pytest.MonkeyPatch) ->
     stateless_fold_in = tf.random.fold_in
     monkeypatch.setattr(tf.random, "fold_in", fold_in)
     model(texts(2), training=True, seed=SEED)
-    # tokens, embeddings, head; a seed, attention, experts and residual for each block; a router's jitter
-    assert len(folded) == len(set(folded)) == 3 + 2 * 4 + 1
+    # tokens, embeddings, head; a seed, attention, experts and residual for each block; jitter and an expert's own
+    assert len(folded) == len(set(folded)) == 3 + 2 * 4 + 2
 
 
 def test_evaluation_ignores_the_seed() -> None:

@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from switch_tf.errors import ExportError, RunError
+from switch_tf.errors import ModelError, ParityError, RunError
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model import build as savedmodel_export
 from switch_tf.export.saved_model import warmup as serving_warmup
@@ -97,7 +97,7 @@ class TestWarmup:
         records = [*serving_warmup.warmup_records(trained_proof.model), broken.SerializeToString()]
         monkeypatch.setattr(serving_warmup, "warmup_records", lambda *_: records)
         output = tmp_path / "saved_model"
-        with pytest.raises(ExportError, match=r"warm-up record 19: .*Feature: text .*is required"):
+        with pytest.raises(ParityError, match=r"warm-up record 19: .*Feature: text .*is required"):
             export_saved_model(open_run(trained_run), trained_proof, output)
         assert not output.exists()
 
@@ -116,7 +116,7 @@ class TestWarmup:
         for name, value in request_of[1].items():
             log.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         folder = with_records(exported, tmp_path / "bad", [log.SerializeToString()])
-        with pytest.raises(ExportError, match=message):
+        with pytest.raises(ModelError, match=message):
             run_in_loader(folder, "x", read_warmup(folder, "x"))
 
     def test_what_is_no_predict_or_classify_request_is_refused(self, exported, tmp_path):
@@ -132,10 +132,10 @@ class TestWarmup:
             ]
         ):
             folder = with_records(exported, tmp_path / str(number), [record])
-            with pytest.raises(ExportError, match=message):
+            with pytest.raises(ModelError, match=message):
                 read_warmup(folder, "x")
         (folder / WARMUP).write_bytes(b"no record either")
-        with pytest.raises(ExportError, match="warm-up records cannot be read"):
+        with pytest.raises(ModelError, match="warm-up records cannot be read"):
             read_warmup(folder, "x")
         (folder / WARMUP).unlink()
         assert read_warmup(folder, "x") == []

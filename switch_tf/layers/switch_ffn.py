@@ -307,7 +307,8 @@ class SwitchFFN(keras.layers.Layer):
         """float32 [batch, length, d_model] to [batch, length, experts]."""
         epsilon = self.router_jitter
         if training and epsilon > 0.0:
-            x *= tf.random.stateless_uniform(tf.shape(x), fold_in(seed, 0), 1.0 - epsilon, 1.0 + epsilon)
+            drawn = fold_in(seed, self.num_experts)  # behind those of the experts' dropout
+            x *= tf.random.stateless_uniform(tf.shape(x), drawn, 1.0 - epsilon, 1.0 + epsilon)
         if self.router == "xmoe":
             return router_scores.hypersphere_logits(
                 x, self.router_projection, self.router_kernel, self.router_temperature

@@ -22,7 +22,7 @@ def print_figures(console: Console, title: str, metrics: dict[str, Any]) -> None
     """The figures of a run by split, those of the models beside it, and a warning if there is reason for one."""
     splits = [(name, metrics[name]) for name in ("validation", "test") if name in metrics]
     print_table(console, metrics_table(title, splits))
-    if "rejection" in metrics["validation"]:
+    if "rejection" in metrics.get("validation", {}):
         print_table(console, rejection_table(splits))
         for line in rejection_remarks(metrics["validation"]["rejection"]):
             console.print(line, highlight=False, soft_wrap=True)
