@@ -178,11 +178,17 @@ def test_what_is_no_text_is_refused(exported, text):
 
 
 @pytest.mark.parametrize(
-    "feed", [np.zeros([1, 300], np.uint8), np.zeros([1, 256], np.int32), np.zeros([256], np.uint8)]
+    "feed",
+    [
+        *(np.zeros([rows, width], np.uint8) for rows, width in ((1, 300), (1, 100), (2, 255), (4, 512))),
+        np.zeros([1, 256], np.int32),
+        np.zeros([256], np.uint8),
+    ],
 )
-def test_the_runtime_refuses_rows_of_another_kind(exported, run, feed):
+@pytest.mark.parametrize("signature", ["bytes", "tokenize"])
+def test_the_runtime_refuses_rows_of_another_kind(exported, run, signature, feed):
     assert run.config.text.num_bytes == 256
-    runner = Interpreter(model_path=str(exported["float32", None])).get_signature_runner("bytes")
+    runner = Interpreter(model_path=str(exported["float32", None])).get_signature_runner(signature)
     with pytest.raises((ValueError, RuntimeError)):
         runner(bytes=feed)
 
@@ -249,6 +255,7 @@ def test_an_operator_that_is_not_built_in_is_refused(run, proof):
         spec=proof.model.spec,
         vocabulary=proof.model.vocabulary,
         classifier=proof.model.classifier,
+        numeric_text=proof.model.numeric_text,
         tokenize_bytes=proof.model.tokenize_bytes,
         classify_bytes=proof.model.classify_bytes,
         classify_ids=types.SimpleNamespace(python_function=classify),

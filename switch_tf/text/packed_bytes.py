@@ -31,7 +31,8 @@ def stored_arrays(text: NumericText) -> dict[str, np.ndarray]:
 def packed_ids(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
     """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
     batch, width = tf.shape(rows)[0], text.spec.num_bytes + 1
-    line = tf.reshape(tf.concat([rows, tf.zeros_like(rows[:, :1])], axis=1), [-1])  # [batch * (N + 1)]
+    ended = tf.concat([rows, tf.zeros_like(rows[:, :1])], axis=1)  # [batch, N + 1]
+    line = tf.reshape(ended, [batch * width])  # not [-1]: LiteRT takes rows of another width, and must fail on them
     letter = np.frombuffer(b"0", np.uint8)  # whatever the standardizing
     letters, place, word = _letters(text, tf.concat([line, letter], axis=0))  # [letters] each
     begins = _places(_differs(word))  # [words], the letter that each word begins with
