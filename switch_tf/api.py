@@ -72,6 +72,7 @@ def train(
     from switch_tf.training.session import read_unfinished
     from switch_tf.training.session import train as train_run
 
+    calls.named(preset, config, settings)  # a slip of the pen is told before data is looked at
     wanted = calls.search_of(autotune, max_size, resume, config, settings)
     held = calls.in_memory({"data": data, "test": test}, text_column, label_column)
     columns = {"text_column": text_column, "label_column": label_column}

@@ -73,6 +73,21 @@ def run_folder(output: StrPath | None, data: str | None, resume: bool) -> Path:
     return free_name(RUNS / "run") if data is None else fresh_name(data)
 
 
+def named(
+    preset: str | None, config: "Config | Mapping[str, Any] | StrPath | None", settings: dict[str, Any]
+) -> "tuple[str | None, Config]":
+    """The preset that a call starts from, and its settings without those that the data decides.
+
+    Raises:
+        ConfigError: a setting is unknown, of the wrong type, or out of range.
+    """
+    from switch_tf.config import config_from_call
+
+    if preset is None and config is None:
+        preset = "auto"
+    return preset, config_from_call(preset, config, settings)
+
+
 def settle(
     data: Any,
     held: "Mapping[str, Examples]",
@@ -85,9 +100,7 @@ def settle(
     """All settings of a call: those of its preset, those chosen from the size of the data, and those it names."""
     from switch_tf.config import config_from_call
 
-    if preset is None and config is None:
-        preset = "auto"
-    settled = config_from_call(preset, config, settings)  # before long data is read
+    preset, settled = named(preset, config, settings)
     if preset != "auto" or resume:
         return settled
     from switch_tf.training.auto import choose, examples_of, measure, tables_of

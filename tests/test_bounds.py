@@ -55,7 +55,7 @@ def test_a_share_of_one_percent_is_too_many_once_it_can_be_told():
 
 def test_two_labels_may_change_however_few_texts_there_are():
     assert ROUNDING["int8"].changed_share(40) == 0.05
-    assert ROUNDING["int8"].changed_share(1000) == 0.02
+    assert ROUNDING["int8"].changed_share(1000) == 0.03
     assert ROUNDING["float16"].changed_share(1000) == 0.005
 
 

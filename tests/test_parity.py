@@ -250,7 +250,7 @@ def test_a_smaller_artifact_may_lose_so_much_accuracy_and_no_more():
         ("int8", 0.019, 1000, ""),
         ("int8", 0.021, 1000, "probabilities off by 2.1e-02 on average: expected at most 0.02"),
         ("int8", 0.29, 15, ""),
-        ("int8", 0.31, 15, "a probability off by 3.1e-01: expected at most 0.3 of rounding"),
+        ("int8", 0.51, 15, "a probability off by 5.1e-01: expected at most 0.5 of rounding"),
         ("float16", 4e-4, 1000, ""),
         ("float16", 6e-4, 1000, "probabilities off by 6.0e-04 on average: expected at most 0.0005"),
         ("float16", 0.09, 4, ""),
@@ -267,15 +267,15 @@ def test_rounding_may_move_probabilities_so_far_and_no_further(precision, by, te
     assert judged.labels_changed == 0.0
 
 
-@pytest.mark.parametrize(("changed", "ok"), [(20, True), (21, False)])
-def test_rounding_may_change_two_labels_in_a_hundred(changed, ok):
+@pytest.mark.parametrize(("changed", "ok"), [(30, True), (31, False)])
+def test_rounding_may_change_three_labels_in_a_hundred(changed, ok):
     expected = np.tile(np.array([[0.51, 0.49]], np.float32), [1000, 1])
     received = expected.copy()
     received[:changed] = [[0.49, 0.51]]
     judged = with_rounding(compared(lambda *_: None, precision="int8"), received, expected)
     assert judged.ok == ok and judged.labels_changed == changed / 1000
     if not ok:
-        assert judged.problems == ["2.10% of the labels changed by rounding: expected at most 2.00%"]
+        assert judged.problems == ["3.10% of the labels changed by rounding: expected at most 3.00%"]
 
 
 def test_probabilities_that_are_no_numbers_are_not_rounding():
