@@ -54,8 +54,7 @@ def test_accuracies_are_means_and_half_of_the_range() -> None:
         "| set | train, test | classes | seeds | TF-IDF + LR | fastText | wide | deep "
         "| both (the model) | dense twin |",
         "|---|---|---|---|---|---|---|---|---|---|",
-        "| made | 5,000, 1,000 | 2 | 2 | 0.800 ± 0.000 | not run | 0.850 ± 0.000 | 0.700 ± 0.000 | 0.875 ± 0.005 "
-        "| 0.860 ± 0.000 |",
+        "| made | 5,000, 1,000 | 2 | 2 | 0.800 | not run | 0.850 | 0.700 | 0.875 ±.005 | 0.860 |",
         "| other | 5,000, 1,000 | 2 | 1 | 0.800 | not run | 0.850 | 0.700 | 0.900 | 0.860 |",
     ]
 
@@ -116,7 +115,7 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "shown"),
-    [([], "not run"), ([0.5], "0.500"), ([0.9, 0.906], "0.903 ± 0.003"), ([1, 0, 0.2], "0.400 ± 0.500")],
+    [([], "not run"), ([0.5], "0.500"), ([0.9, 0.906], "0.903 ±.003"), ([1, 0, 0.2], "0.400 ±.500")],
 )
 def test_spread(values: list[float], shown: str) -> None:
     assert quality.spread(values) == shown

@@ -299,11 +299,12 @@ def by_set(measured: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 
 def spread(values: list[float]) -> str:
-    """A mean and half the range: "0.904 ± 0.002"; the value alone if there is one, "not run" if there is none."""
+    """A mean and half the range: "0.904 ±.002"; the mean alone where that is nothing, "not run" without a value."""
     if not values:
         return "not run"
     mean = f"{sum(values) / len(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.3f}"
+    half = f"{(max(values) - min(values)) / 2:.3f}"
+    return mean if half == "0.000" else f"{mean} ±{half.removeprefix('0')}"
 
 
 def fill(text: str, tables: dict[str, str]) -> str:

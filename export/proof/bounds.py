@@ -20,11 +20,11 @@ with every int8 scale three times too large or too small, and with every scale 1
     labels changed    none       0.22 %     3 %              5.2 %                0.9 %
 
 Of the default recipe on eleven sets two are further off in int8, and sound: one of imdb's 25,000 test texts by 0.33,
-and 2.27 % of the labels of the tweets in eight languages, of which the model knows little more than half. The bound on
-the mean is four times what was measured, since deeper models round more often on their way, and it and that on labels are
-well below what wrong scales do; a scale that is wrong by little is found when it is read back. One text may be far off
-where its rounded router logits choose another expert, so the bound on the largest is wide. An artifact may lose one
-point of accuracy by rounding, or two when words were left out besides, unless told otherwise.
+and 2.27 % of the labels of the tweets in eight languages, of which the model knows little more than half. The bound
+on the mean is four times what was measured, since deeper models round more often on their way, and it and that on
+labels are well below what wrong scales do; a scale that is wrong by little is found when it is read back. One text
+may be far off where its rounded router logits choose another expert, so the bound on the largest is wide. An artifact
+may lose one point of accuracy by rounding, or two when words were left out besides, unless told otherwise.
 
 A reject threshold is crossed by texts whose highest probability lies about as near to it as probabilities are off, so
 the bound is wider than that on labels. Measured on clinc150 with a threshold of 0.67: 0.2 % in int8, 0.02 % in
