@@ -106,9 +106,13 @@ def _places(graph: Graph, values: str) -> str:
 
 
 def _sum(graph: Graph, rows: str, text: str, batch: str, width: int) -> str:
-    """The sum of the rows of each text: float32 [n, width], int64 [n] -> float32 [batch, width]."""
+    """The sum of the rows of each text: float32 [n, width], int64 [n] -> float32 [batch, width].
+
+    Not by ScatterND, which ONNX Runtime spreads over threads that overwrite each other's sums.
+    """
     zeros = _zeros(graph, batch, width)
-    return graph.op("ScatterND", zeros, graph.op("Unsqueeze", text, graph.ints(1)), rows, reduction="add")
+    places = graph.op("Expand", graph.op("Unsqueeze", text, graph.ints(1)), graph.op("Shape", rows))  # [n, width]
+    return graph.op("ScatterElements", zeros, places, rows, axis=0, reduction="add")
 
 
 def _zeros(graph: Graph, rows: str, *width: int) -> str:
