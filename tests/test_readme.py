@@ -194,5 +194,5 @@ def assert_is_the_answer(folder, label, probabilities, predictor=None):
 def runnable(line: str) -> str:
     """The line with `switch-tf` as the one of this environment, wherever the shell would look; no long search."""
     program = f"{shlex.quote(sys.executable)} -c 'from switch_tf.cli import main; main()'"
-    line = re.sub(r"--autotune \d+", "--autotune 0.05", line)
+    line = re.sub(r"--autotune \d+", "--autotune 0.4", line)
     return re.sub(r"(^|\| |&& )switch-tf", lambda match: match[1] + program, line)
