@@ -7,7 +7,7 @@ The label is an index into `labels.json`: int64, in a TFLite file int32. `spiece
 An artifact is kept only if its probabilities are within 1e-5 of the model's and its labels equal, for the run's
 held-out texts and for made-up ids (of every length, one id over and over), and a text alone gets what it gets among
 others to 1e-6. Texts of which an id has two experts within 1e-6 of each other, where rounding decides, are counted
-apart: at most one in fifty may differ for it.
+apart and judged as `switch_tf.export.proof.bounds` says.
 """
 
 import shutil
@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from switch_tf import checksums, files
-from switch_tf.errors import ArgumentError, ExportError, ParityError, RunError
+from switch_tf.errors import ArgumentError, ParityError, RunError
+from switch_tf.export.proof.bounds import INVARIANCE_BOUND, NEAR_TIE_BOUND, PROBABILITY_BOUND, too_many_near_ties
+from switch_tf.export.proof.reference import near_ties
 from switch_tf.runs.fine_tuned import CONFIG, LABELS, PIECES, TOKENIZER, FineTunedRun, open_fine_tuned
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ FORMATS = ("saved_model", "tflite", "onnx")
 ALL = "all"
 SIGNATURE = "ids"
 MANIFEST, TFLITE_FILE, ONNX_FILE, ONNX_WEIGHTS = "manifest.json", "model.tflite", "model.onnx", "model.weights"
-_BOUND, _ALONE, _NEAR, _APART = 1e-5, 1e-6, 1e-6, 0.02
 _BATCH, _MADE_UP = 16, 64
 Ask = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # ids to probabilities and labels
 
@@ -136,23 +137,25 @@ class FineTunedProof:
         probabilities, labels = (np.concatenate(each) for each in zip(*answers, strict=True))
         off = np.abs(probabilities - self._expected).max(axis=1)  # [texts]
         off = np.where(np.isfinite(off), off, np.inf)
-        excused = self._near & (off > _BOUND)
+        excused = self._near & (off > PROBABILITY_BOUND) & (off <= NEAR_TIE_BOUND)
         best = np.sort(self._expected, axis=1)[:, -2:]
-        same = (labels == self._expected.argmax(axis=1)) | (best[:, 1] - best[:, 0] <= 2 * _BOUND)
+        same = (labels == self._expected.argmax(axis=1)) | (best[:, 1] - best[:, 0] <= 2 * PROBABILITY_BOUND)
         alone = max(
             float(np.abs(ask(self._ids[row : row + 1])[0][0] - probabilities[row]).max())
             for row in range(0, len(self._ids), _BATCH)
         )
         largest = float(off[~excused].max())
         problems = []
-        if not largest <= _BOUND:
-            problems.append(f"Probabilities are off by {largest:.1e}, expected at most {_BOUND:.0e}.")
+        if not largest <= PROBABILITY_BOUND:
+            problems.append(f"Probabilities are off by {largest:.1e}, expected at most {PROBABILITY_BOUND:.0e}.")
         if not (same | excused).all():
             problems.append(f"{int((~(same | excused)).sum())} of {len(same)} labels differ.")
-        if excused.sum() > _APART * len(self._ids):
+        if too_many_near_ties(int(excused.sum()), len(self._ids)):
             problems.append(f"{int(excused.sum())} texts differ where two experts are nearly as good.")
-        if not alone <= _ALONE:
-            problems.append(f"A text alone differs by {alone:.1e} from the same among others, expected {_ALONE:.0e}.")
+        if not alone <= INVARIANCE_BOUND:
+            problems.append(
+                f"A text alone differs by {alone:.1e} from the same among others, expected {INVARIANCE_BOUND:.0e}."
+            )
         seconds = round(time.perf_counter() - started, 3)
         return FineTunedComparison(
             path, len(self._ids), largest, int(same.sum()), int(excused.sum()), alone, seconds, problems
@@ -163,13 +166,7 @@ def _near_ties(model: "FineTunedClassifier", ids: np.ndarray) -> np.ndarray:
     """Whether an id of the text has two experts that are nearly as good: bool [texts]."""
     import tensorflow as tf
 
-    near = np.zeros(len(ids), bool)
-    for report in model.model(tf.constant(ids)).reports:
-        best = np.sort(report.logits.numpy(), axis=-1)
-        if best.shape[-1] > 1:
-            close = best[..., -1] - best[..., -2] < _NEAR  # [texts, length]
-            near |= (close & (ids != model.model.settings.pad_token_id)).any(axis=1)
-    return near
+    return near_ties(model.model(tf.constant(ids)).reports, len(ids))
 
 
 def _ids_to_ask(run: FineTunedRun, model: "FineTunedClassifier") -> np.ndarray:
@@ -191,7 +188,10 @@ def _ids_to_ask(run: FineTunedRun, model: "FineTunedClassifier") -> np.ndarray:
 def _write_saved_model(model: "FineTunedClassifier", folder: Path) -> Ask:
     import tensorflow as tf
 
-    _save(model, folder, tf.int64)
+    from switch_tf.export.functions import save_functions
+
+    traced = _classify(model, tf.int64)
+    save_functions(model.model.variables, {SIGNATURE: traced, "serving_default": traced}, folder)
     loaded = tf.saved_model.load(str(folder))
 
     def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,17 +206,9 @@ def _write_tflite(model: "FineTunedClassifier", folder: Path) -> Ask:
 
     from switch_tf.artifacts.tflite_file import open_interpreter
     from switch_tf.export.tflite_file import flatbuffer
-    from switch_tf.locks import scratch
+    from switch_tf.export.tflite_file.conversion import convert_functions
 
-    with scratch() as place:
-        _save(model, place / "saved_model", tf.int32)
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(place / "saved_model"), signature_keys=[SIGNATURE])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        try:
-            content = bytes(converter.convert())
-        except Exception as error:  # the converter's exceptions share no narrower base
-            reason = str(error).strip().splitlines()[:1]
-            raise ExportError(f"The converter to TFLite fails: {' '.join(reason)}. Please report it.") from error
+    content = convert_functions(model.model.variables, {SIGNATURE: _classify(model, tf.int32)})
     flatbuffer.refuse_foreign_operators(flatbuffer.unpack(content))
     (folder / TFLITE_FILE).write_bytes(content)
     runner = open_interpreter(model_path=str(folder / TFLITE_FILE), num_threads=1).get_signature_runner(SIGNATURE)
@@ -229,10 +221,10 @@ def _write_tflite(model: "FineTunedClassifier", folder: Path) -> Ask:
 
 
 def _write_onnx(model: "FineTunedClassifier", folder: Path) -> Ask:
-    import onnx
     import onnxruntime
     import tensorflow as tf
 
+    from switch_tf.export.onnx_file.conversion import refuse_invalid
     from switch_tf.export.seq2seq.weights_apart import convert, write_weights
 
     places = write_weights(folder / ONNX_WEIGHTS, model.model.variables)
@@ -245,10 +237,7 @@ def _write_onnx(model: "FineTunedClassifier", folder: Path) -> Ask:
     converted = convert(model.classify_ids.python_function, signature, axes, ONNX_WEIGHTS, places)
     converted.producer_name = "switch-tf"
     (folder / ONNX_FILE).write_bytes(converted.SerializeToString())
-    try:
-        onnx.checker.check_model(folder / ONNX_FILE, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"The converted graph is not valid ONNX: {error}. Please report it.") from error
+    refuse_invalid(folder / ONNX_FILE)
     session = onnxruntime.InferenceSession(str(folder / ONNX_FILE), providers=["CPUExecutionProvider"])
 
     def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -265,21 +254,15 @@ _WRITERS: dict[str, Callable[["FineTunedClassifier", Path], Ask]] = {
 }
 
 
-def _save(model: "FineTunedClassifier", folder: Path, label: Any) -> None:
+def _classify(model: "FineTunedClassifier", label: Any) -> Any:
     import tensorflow as tf
 
     def classify(ids: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = model.classify_ids.python_function(ids)
         return answer | {"label": tf.cast(answer["label"], label)}
 
-    module: Any = tf.Module()
-    module.weights = model.model.variables  # and no Keras object, so that no Python class is asked for
     signature = [tf.TensorSpec([None, model.length], tf.int32, "ids")]
-    traced = tf.function(classify, input_signature=signature, autograph=False)
-    try:
-        tf.saved_model.save(module, str(folder), signatures={SIGNATURE: traced, "serving_default": traced})
-    except tf.errors.OpError as error:
-        raise ExportError(f"{folder} cannot be written: {error}. Make room there.") from error
+    return tf.function(classify, input_signature=signature, autograph=False)
 
 
 def _describe(run: Path, folder: Path, compared: FineTunedComparison) -> None:

@@ -72,11 +72,12 @@ def train(
     from switch_tf.training.session import read_unfinished
     from switch_tf.training.session import train as train_run
 
-    calls.named(preset, config, settings)  # a slip of the pen is told before data is looked at
+    started_from, settled = calls.named(preset, config, settings)  # a slip is told before data is looked at
     wanted = calls.search_of(autotune, max_size, resume, config, settings)
     held = calls.in_memory({"data": data, "test": test}, text_column, label_column)
     columns = {"text_column": text_column, "label_column": label_column}
-    settled = calls.settle(data, held, columns, preset, config, settings, resume)
+    if started_from == "auto" and not resume:
+        settled = calls.settle(data, held, columns, config, settings)
     with calls.progress_on_stderr(verbose) as (console, progress):
         names: dict[str, Any] = {
             name: calls.name_of(value) for name, value in (("data", data), ("test", test)) if value is not None

@@ -92,21 +92,15 @@ def settle(
     data: Any,
     held: "Mapping[str, Examples]",
     columns: dict[str, str],
-    preset: str | None,
     config: "Config | Mapping[str, Any] | StrPath | None",
     settings: dict[str, Any],
-    resume: bool,
 ) -> "Config":
-    """All settings of a call: those of its preset, those chosen from the size of the data, and those it names."""
+    """All settings of a call by the preset auto: those chosen from the size of the data, and those it names."""
     from switch_tf.config import config_from_call
-
-    preset, settled = named(preset, config, settings)
-    if preset != "auto" or resume:
-        return settled
     from switch_tf.training.auto import choose, examples_of, measure, tables_of
 
     choices = choose(measure(examples_of(held, data, **columns)))
-    return config_from_call(preset, config, settings, tables_of(choices))
+    return config_from_call("auto", config, settings, tables_of(choices))
 
 
 def search_of(

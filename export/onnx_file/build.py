@@ -13,18 +13,15 @@ for. Opset 20 and ai.onnx.ml 2 for `text`, opset 18 for the others; IR 9.
 """
 
 import json
-import logging
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import onnx
 import tensorflow as tf
 
-from switch_tf.errors import ExportError
 from switch_tf.export.onnx_file import passes as passes
+from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx, refuse_invalid
 from switch_tf.export.onnx_file.cuda_kernels import refuse_cpu_operators
 from switch_tf.export.onnx_file.packed_graph import build_packed_graph
 from switch_tf.export.onnx_file.text_graph import IR_VERSION, OPSETS, build_text_front_end
@@ -35,8 +32,7 @@ from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 from switch_tf.runs.rejection import label_list
 
-_TF2ONNX_OPSET = 18  # the newest it writes
-NUMERIC_OPSETS = {"": _TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see cuda_kernels
+NUMERIC_OPSETS = {"": TF2ONNX_OPSET}  # of models without strings: GPUs lack kernels at 20, see cuda_kernels
 
 
 def build_onnx(
@@ -72,17 +68,12 @@ def build_onnx(
         converted = passes.name_batch(converted, batch)
     converted = passes.with_metadata(converted, _metadata(run, model.vocabulary, inputs, precision, max_loss))
     converted.producer_name, converted.producer_version = "switch-tf", version("switch-tf")
-    try:
-        onnx.checker.check_model(converted, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"The converted graph is not valid ONNX: {error}. Please report it.") from error
+    refuse_invalid(converted)
     return converted
 
 
 def _convert(model: TextClassifier, inputs: str, batch: int | None) -> onnx.ModelProto:
     """The classifier from ids or bytes, as tf2onnx writes it; from bytes, the ids in between are a value named so."""
-    os.environ.setdefault("TF2ONNX_LOG_LEVEL", "ERROR")  # read when it is imported
-    import tf2onnx
 
     def _classify_bytes(bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         read = model.tokenize_bytes.python_function(bytes)
@@ -94,21 +85,9 @@ def _convert(model: TextClassifier, inputs: str, batch: int | None) -> onnx.Mode
         function, shape, kind = _classify_bytes, [batch, model.spec.num_bytes], tf.uint8
     signature = [tf.TensorSpec(shape, kind, name=inputs)]
     traced = tf.function(function, input_signature=signature, autograph=False)
-    with _quiet_tensorflow():
-        converted, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_TF2ONNX_OPSET)
+    with quiet_tf2onnx() as converter:
+        converted, _ = converter.from_function(traced, input_signature=signature, opset=TF2ONNX_OPSET)
     return passes.without_output(converted, "ids")
-
-
-@contextmanager
-def _quiet_tensorflow() -> Iterator[None]:
-    """Without its warning that the vocabulary's table, which is not in this graph, is not exported with it."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def describe(content: bytes) -> dict[str, Any]:

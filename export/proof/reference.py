@@ -68,7 +68,7 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
             probabilities.append(answer["probabilities"].numpy())
             labels += [label.decode() for label in answer["label"].numpy()]
             reports = report(ids[-1]).reports
-            ties.append(_near_ties(reports, batch=len(text)))
+            ties.append(near_ties(reports, batch=len(text)))
             visits.append([each.any(axis=0) for each in find_visited(reports)])
     answers = Answers(np.concatenate([each.numpy() for each in ids]), np.concatenate(probabilities), labels)
     visited = [np.any(layer, axis=0) for layer in zip(*visits, strict=True)]
@@ -112,7 +112,7 @@ def find_visited(reports: Sequence[Any]) -> list[np.ndarray]:
     return visited
 
 
-def _near_ties(reports: Sequence[Any], batch: int) -> np.ndarray:
+def near_ties(reports: Sequence[Any], batch: int) -> np.ndarray:
     """Which texts were nearly routed otherwise in some layer, whatever the router, bool [batch]."""
     ties = np.zeros(batch, bool)
     for report in reports:

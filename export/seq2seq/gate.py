@@ -17,13 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.errors import ParityError
+from switch_tf.export.proof.reference import near_ties
 from switch_tf.export.seq2seq.runners import Writer
 from switch_tf.models.seq2seq import Seq2Seq
 
 PROMPTS = 32
 _BATCH = 8
 _BOUND = 1e-5  # of logits, times the largest one
-_NEAR = 1e-6  # between the logits of two experts
 _APART = 0.1  # share of prompts
 
 
@@ -151,11 +151,7 @@ class GenerationProof:
     def _answer(self, prompts: np.ndarray) -> _Answers:
         model, longest = self._model, self._longest
         hidden, reports = model.encoder(model.tokens(prompts), model.mask(tf.constant(prompts)))
-        near = np.zeros(len(prompts), bool)
-        for report in reports:
-            best = tf.math.top_k(report.logits, min(2, report.logits.shape[-1])).values.numpy()  # [batch, length, 2]
-            gap = best[..., 0] - best[..., -1] if best.shape[-1] > 1 else np.ones(best.shape[:2])
-            near |= ((gap < _NEAR) & (prompts != model.settings.pad_token_id)).any(axis=1)
+        near = near_ties(reports, len(prompts))
         memory = model.decoder.remember(hidden, model.mask(tf.constant(prompts)))
         biases = model.decoder.positions.between(longest, longest)
         cache = model.decoder.empty_cache(tf.constant(len(prompts)), longest)

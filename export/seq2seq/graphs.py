@@ -12,8 +12,9 @@ from typing import Any
 import tensorflow as tf
 
 from switch_tf.errors import ExportError
+from switch_tf.export.functions import save_functions
 from switch_tf.export.tflite_file import flatbuffer
-from switch_tf.locks import scratch
+from switch_tf.export.tflite_file.conversion import convert_functions
 from switch_tf.models.decoding import most_probable, write
 from switch_tf.models.seq2seq import Seq2Seq
 
@@ -28,7 +29,8 @@ def write_saved_model(model: Seq2Seq, folder: Path, length: int, longest: int) -
     Raises:
         ExportError: it cannot be written.
     """
-    _save(model, folder, length, longest, batch=None)
+    traced = _generate(model, length, longest, batch=None)
+    save_functions(model.variables, {SIGNATURE: traced, "serving_default": traced}, folder)
 
 
 def write_tflite(model: Seq2Seq, folder: Path, length: int, longest: int) -> None:
@@ -40,28 +42,14 @@ def write_tflite(model: Seq2Seq, folder: Path, length: int, longest: int) -> Non
     size = sum(4 * int(tf.size(variable)) for variable in model.variables)
     if size > _TFLITE_LIMIT:
         raise ExportError(f"The weights have {size:,} bytes, and a TFLite file holds less than 2 GB. Take ONNX.")
-    with scratch() as place:
-        _save(model, place / "saved_model", length, longest, batch=1)
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(place / "saved_model"), signature_keys=[SIGNATURE])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        try:
-            content = bytes(converter.convert())
-        except Exception as error:  # the converter's exceptions share no narrower base
-            reason = str(error).strip().splitlines()[:1]
-            raise ExportError(f"The converter to TFLite fails: {' '.join(reason)}. Please report it.") from error
+    content = convert_functions(model.variables, {SIGNATURE: _generate(model, length, longest, batch=1)})
     flatbuffer.refuse_foreign_operators(flatbuffer.unpack(content))
     (folder / TFLITE_FILE).write_bytes(content)
 
 
-def _save(model: Seq2Seq, folder: Path, length: int, longest: int, batch: int | None) -> None:
+def _generate(model: Seq2Seq, length: int, longest: int, batch: int | None) -> Any:
     def generate(ids: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"output_ids": write(model, ids, longest, lambda logits, _: most_probable(logits))}
 
-    module: Any = tf.Module()
-    module.weights = model.variables  # and no Keras object, so that no Python class is asked for
     signature = [tf.TensorSpec([batch, length], tf.int32, "ids")]
-    traced = tf.function(generate, input_signature=signature, autograph=False)
-    try:
-        tf.saved_model.save(module, str(folder), signatures={SIGNATURE: traced, "serving_default": traced})
-    except tf.errors.OpError as error:
-        raise ExportError(f"{folder} cannot be written: {error}. Make room there.") from error
+    return tf.function(generate, input_signature=signature, autograph=False)

@@ -13,10 +13,9 @@ text, that of the start. A text may have `longest` ids at most.
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import onnx
 import tensorflow as tf
 
-from switch_tf.errors import ExportError
+from switch_tf.export.onnx_file.conversion import refuse_invalid
 from switch_tf.export.seq2seq.weights_apart import convert, write_weights
 from switch_tf.models.seq2seq import Seq2Seq
 from switch_tf.models.t5 import KeysAndValues, Memory, padding_bias
@@ -40,10 +39,7 @@ def write_onnx(model: Seq2Seq, folder: Path, longest: int) -> None:
         converted = convert(function, signature, axes, WEIGHTS, places)
         converted.producer_name = "switch-tf"
         (folder / name).write_bytes(converted.SerializeToString())
-        try:
-            onnx.checker.check_model(folder / name, full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise ExportError(f"The graph of {name} is not valid ONNX: {error}. Please report it.") from error
+        refuse_invalid(folder / name, f"The graph of {name}")
 
 
 _Graph = tuple[Callable[..., dict[str, tf.Tensor]], Sequence[tf.TensorSpec], Sequence[str]]

@@ -5,10 +5,7 @@ its weights as inputs, and these inputs then become initializers that say where 
 graphs may point into one file.
 """
 
-import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,9 @@ import onnx
 import tensorflow as tf
 
 from switch_tf.errors import ExportError
+from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx
+from switch_tf.export.onnx_file.passes import refuse_foreign_operators
 
-OPSET = 18
 _ALIGNMENT = 4096  # bytes: a runtime can map a weight that begins a page
 _PREFIX = "weights/"
 
@@ -120,27 +118,9 @@ def _constant(name: str, value: int) -> Any:
 
 
 def _to_onnx(graph: Any, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
-    os.environ.setdefault("TF2ONNX_LOG_LEVEL", "ERROR")  # read when it is imported
-    import tf2onnx
-
-    with _quiet_tensorflow():
-        converted, _ = tf2onnx.convert.from_graph_def(graph, input_names=inputs, output_names=outputs, opset=OPSET)
-    foreign = sorted({node.op_type for node in converted.graph.node if node.domain not in ("", "ai.onnx")})
-    if foreign:
-        raise ExportError(f"No standard ONNX operator does what {', '.join(foreign)} does. Please report it.")
-    return converted
-
-
-@contextmanager
-def _quiet_tensorflow() -> Iterator[None]:
-    """Without its advice on how graphs are read today, which is the converter's business."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    with quiet_tf2onnx() as converter:
+        converted, _ = converter.from_graph_def(graph, input_names=inputs, output_names=outputs, opset=TF2ONNX_OPSET)
+    return refuse_foreign_operators(converted)
 
 
 def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:

@@ -22,10 +22,9 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.artifacts.tflite_file import SIGNATURES, open_interpreter
-from switch_tf.errors import ExportError
 from switch_tf.export.options import Precision
 from switch_tf.export.tflite_file import flatbuffer as tflite_file
-from switch_tf.locks import scratch
+from switch_tf.export.tflite_file.conversion import convert_functions
 from switch_tf.models.packed import can_pack
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
@@ -78,28 +77,11 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
         "ids": (_with_int32_label(classify), ids),
         "tokenize": (lambda rows: {"ids": read(rows)}, raw),
     }
-    module = tf.Module()
-    module.weights = model.classifier.variables
     signatures = {
         name: tf.function(function, input_signature=[spec], autograph=False)
         for name, (function, spec) in functions.items()
     }
-    with scratch() as place:
-        try:
-            tf.saved_model.save(module, str(place), signatures=signatures)
-        except (OSError, tf.errors.OpError) as error:
-            raise ExportError(f"{place.parent.parent} cannot be written: {error}. Make room there.") from error
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(place), signature_keys=list(SIGNATURES))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if precision != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        try:
-            return bytes(converter.convert())
-        except Exception as error:  # the converter's exceptions share no narrower base
-            reason = str(error).strip().splitlines()[:1]
-            raise ExportError(f"The converter to TFLite fails: {' '.join(reason)}. Please report it.") from error
+    return convert_functions(model.classifier.variables, signatures, precision)
 
 
 def _front_end(model: TextClassifier, batch: int | None) -> Callable[[tf.Tensor], tf.Tensor]:
