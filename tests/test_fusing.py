@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import scipy.sparse
 import tensorflow as tf
@@ -16,6 +17,7 @@ from switch_tf.data.examples import encode_labels
 from switch_tf.data.request import DataRequest
 from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model.build import export_saved_model
+from switch_tf.export.tflite_file.flatbuffer import unpack
 from switch_tf.measuring.fusion import expected_calibration_error, softmax
 from switch_tf.models.fused import FusedClassifier
 from switch_tf.models.text_classifier import load_classifier
@@ -146,6 +148,20 @@ def test_exports_pass_the_gate(run: Run, tmp_path: Path) -> None:
     for comparison in comparisons:
         assert comparison.ok and comparison.ids_equal == comparison.texts > 60
         assert comparison.max_abs_diff < (1e-5 if comparison.precision == "float32" else 0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [None, 2])
+def test_files_of_a_fixed_batch_have_static_shapes(batch: int | None, run: Run, tmp_path: Path) -> None:
+    """Those of any batch compute on the real tokens alone, which they look for: then shapes depend on the texts."""
+    proof = Proof(run, texts=20)
+    path, _ = export_file("tflite", run, proof, tmp_path / "model.tflite", batch=batch)
+    tensors = [each for graph in unpack(path.read_bytes()).subgraphs for each in graph.tensors]
+    static = all(each.shapeSignature is None or -1 not in each.shapeSignature for each in tensors)
+    assert static == (batch is not None)
+    path, _ = export_file("onnx", run, proof, tmp_path / "model.onnx", batch=batch)
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert ("NonZero" in operators) == (batch is None)
 
 
 def test_fewer_words_are_the_same_model_of_a_smaller_vocabulary(run: Run) -> None:
