@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from switch_tf.config import Config
 from switch_tf.errors import RunError
+from switch_tf.locks import scratch
 from switch_tf.reporting.search import print_search, shown_value, trial_line
+from switch_tf.training.auto import value_of
 from switch_tf.training.search_space import Dimension, search_space, with_settings
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Search:
         watch = _Watch(self, number, trial, marks)
         watch.tick()
         alone = tried.wide()
-        figures = tried.validate(alone, watch.with_wide(alone, self._prepared, config))
+        figures = tried.validate(alone, watch.with_wide(alone, self._prepared))
         row = {name: figures[name] for name in ("accuracy", "macro_f1", "log_loss")}
         if alone is not None:
             row["inverse_regularization"] = alone.settings.inverse_regularization
@@ -235,9 +236,8 @@ class Search:
 
         params = {}
         for each in self.space:
-            table, name = each.key.split(".")
-            own = getattr(getattr(self.start, table), name)
-            own = row.get(name, each.low) if own is None else own
+            own = value_of(self.start, each.key)
+            own = row.get(each.key.partition(".")[2], each.low) if own is None else own
             params[each.key] = each.rounded(row["settings"].get(each.key, own))
         distributions = {each.key: _distribution(each) for each in self.space}
         return optuna.trial.create_trial(
@@ -252,8 +252,7 @@ class Search:
         for step in range(1, 12):
             changes = {}
             for key, each in sized.items():
-                table, name = key.split(".")
-                own = getattr(getattr(self.start, table), name)
+                own = value_of(self.start, key)
                 more = own / _SMALLER**step if "count" in key else own * _SMALLER**step
                 changes[key] = each.rounded(more)
             config = with_settings(self.start, changes)
@@ -284,9 +283,8 @@ class _Watch:
         self._search, self._number, self._trial, self._marks = search, number, trial, marks
         self._epochs, self._epoch, self._beside = 1, 0, 0.0
 
-    def with_wide(self, alone: Any, prepared: "Prepared", config: Config) -> "_Watch":
+    def with_wide(self, alone: Any, prepared: "Prepared") -> "_Watch":
         """Count the loss of a wide path that has been fitted already."""
-        del config
         if alone is not None:
             from switch_tf.data.examples import encode_labels
             from switch_tf.measuring.fusion import cross_entropy_of, temperature
@@ -371,8 +369,8 @@ def tuner(wanted: Autotune, shown: Shown) -> Callable[["Prepared", Config], tupl
     def tune(prepared: "Prepared", config: Config) -> tuple[Config, dict[str, Any]]:
         minutes = f"{wanted.minutes:g} minute" + ("s" if wanted.minutes != 1 else "")
         shown.stage(f"Searching settings on validation for {minutes}; Ctrl-C ends the search and trains with the best")
-        with TemporaryDirectory() as folder:
-            found, record = Search(wanted, config, prepared, shown, Path(folder) / "trial").run()
+        with scratch() as folder:
+            found, record = Search(wanted, config, prepared, shown, folder / "trial").run()
         print_search(shown.console, record)
         return found, record
 

@@ -70,9 +70,11 @@ def _of_tables(config: Config) -> list[Dimension]:
 
 
 def _of_wide_path(config: Config) -> list[Dimension]:
+    from switch_tf.training.wide_fit import USUAL_STRENGTH
+
     wide = config.wide
     return [
-        _around("wide.inverse_regularization", wide.inverse_regularization or 50.0, 1.0, 200.0, True),
+        _around("wide.inverse_regularization", wide.inverse_regularization or USUAL_STRENGTH, 1.0, 200.0, True),
         _around("wide.naive_bayes_power", wide.naive_bayes_power, 0.0, 1.0),
         Dimension("wide.pair_min_count", 1, max(16, wide.pair_min_count), True),
     ]
