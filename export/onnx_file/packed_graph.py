@@ -14,6 +14,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper
 
 from switch_tf.export.onnx_file.graph import Graph, info
+from switch_tf.export.onnx_file.segments import Segments, find_segments, sum_segments
 from switch_tf.layers.dense_ffn import DenseFFN
 from switch_tf.layers.mean_context import MeanContextBlock
 from switch_tf.layers.switch_ffn import SwitchFFN
@@ -29,9 +30,10 @@ class _Texts(NamedTuple):
 
     previous: str
     this: str
-    text_of_pair: str
+    pairs: Segments  # of each text
     tokens: str
     text: str
+    in_texts: Segments  # tokens of each text
     words: str  # float32 [batch, 1], tokens of each text
     divisor: str  # the same, 1 at least
     batch: str  # int64 [1]
@@ -93,31 +95,16 @@ def _pack(graph: Graph, length: int) -> _Texts:
     tokens = _places(graph, this)  # int64 [tokens]
     text = graph.op("Gather", text_of_pair, tokens)
     batch = graph.op("Shape", "ids", end=1)
+    pairs, in_texts = find_segments(graph, text_of_pair, batch), find_segments(graph, text, batch)
     one = graph.constant(np.ones([1, 1], np.float32))
-    ones = graph.op("Expand", one, graph.op("Concat", graph.op("Shape", text), graph.ints(1), axis=0))  # [tokens, 1]
-    words = _sum(graph, ones, text, batch, 1)  # float32 [batch, 1]
-    return _Texts(previous, this, text_of_pair, tokens, text, words, graph.op("Max", words, one), batch)
+    words = graph.op("Unsqueeze", graph.op("Cast", in_texts.sizes, to=TensorProto.FLOAT), graph.ints(1))  # [batch, 1]
+    return _Texts(previous, this, pairs, tokens, text, in_texts, words, graph.op("Max", words, one), batch)
 
 
 def _places(graph: Graph, values: str) -> str:
     """Where a list is not 0: [n] -> int64 [m]."""
     assert PADDING_ID == 0
     return graph.op("Squeeze", graph.op("NonZero", values), graph.ints(0))
-
-
-def _sum(graph: Graph, rows: str, text: str, batch: str, width: int) -> str:
-    """The sum of the rows of each text: float32 [n, width], int64 [n] -> float32 [batch, width].
-
-    Not by ScatterND, which ONNX Runtime spreads over threads that overwrite each other's sums.
-    """
-    zeros = _zeros(graph, batch, width)
-    places = graph.op("Expand", graph.op("Unsqueeze", text, graph.ints(1)), graph.op("Shape", rows))  # [n, width]
-    return graph.op("ScatterElements", zeros, places, rows, axis=0, reduction="add")
-
-
-def _zeros(graph: Graph, rows: str, *width: int) -> str:
-    shape = graph.op("Concat", rows, graph.ints(*width), axis=0) if width else rows
-    return graph.op("ConstantOfShape", shape, value=helper.make_tensor("value", TensorProto.FLOAT, [1], [0.0]))
 
 
 def _pair_rows(graph: Graph, index: PairIndex, texts: _Texts) -> str:
@@ -154,7 +141,7 @@ def _wide(graph: Graph, wide: WidePath, texts: _Texts, rows: str) -> str:
     words, pairs, bias = (each.numpy() for each in (wide.words, wide.pairs, wide.bias))
     width = words.shape[1]
     found = graph.op("Add", _row(graph, words, texts.this), _row(graph, pairs, rows))  # [pairs, columns + 1]
-    sums = _sum(graph, found, texts.text_of_pair, texts.batch, width)  # [batch, columns + 1]
+    sums = sum_segments(graph, found, texts.pairs, width)  # [batch, columns + 1]
     norm = graph.op("Max", graph.slice(sums, width - 1, width, axis=1), graph.constant(np.float32(TINY)))
     scores = graph.op("Div", graph.slice(sums, 0, width - 1, axis=1), graph.op("Sqrt", norm))  # [batch, columns]
     if len(bias) == 2:
@@ -170,9 +157,9 @@ def _deep(graph: Graph, deep: SwitchClassifier, texts: _Texts, rows: str) -> str
         x = graph.op("Add", x, _row(graph, deep.pairs.embeddings.numpy(), known))
     d_model = deep.settings.d_model
     for block in deep.blocks[:-1]:
-        total = _sum(graph, x, texts.text, texts.batch, d_model)  # [batch, d_model]
+        total = sum_segments(graph, x, texts.in_texts, d_model)  # [batch, d_model]
         x = graph.op("Add", x, _tokens_of_block(graph, block, x, total, texts))
-    total = _sum(graph, x, texts.text, texts.batch, d_model)  # [batch, d_model]
+    total = sum_segments(graph, x, texts.in_texts, d_model)  # [batch, d_model]
     total = graph.op("Add", total, _total_of_block(graph, deep.blocks[-1], x, total, texts))
     kernel, bias = (graph.constant(each.numpy()) for each in (deep.head.kernel, deep.head.bias))
     return graph.op("Gemm", graph.op("Div", total, texts.divisor), kernel, bias)
@@ -192,7 +179,7 @@ class _Routed(NamedTuple):
 
     order: str  # the token at each place
     expert: str
-    group: str  # expert * batch + text, rising
+    groups: Segments  # expert * batch + text, rising
     gate: str
     sizes: str  # int64 [experts]
 
@@ -213,23 +200,13 @@ def _route(graph: Graph, layer: SwitchFFN, x: str, texts: _Texts) -> _Routed:
     if not layer.scale_by_gate:
         gate = graph.op("Div", gate, gate)
     gate = graph.op("Gather", gate, order)
+    groups = find_segments(graph, group, graph.op("Mul", texts.batch, graph.ints(experts)))
     capacity, length = layer.full_capacity()
     if capacity < length:
-        gate = graph.op("Mul", gate, _kept(graph, group, texts, experts, capacity))
-    return _Routed(order, expert, group, gate, sizes)
-
-
-def _kept(graph: Graph, group: str, texts: _Texts, experts: int, capacity: int) -> str:
-    """1 where a token found a slot, its text's tokens of its expert standing side by side: float32 [tokens, 1]."""
-    groups = graph.op("Mul", texts.batch, graph.ints(experts))  # [1]
-    zeros = graph.op("ConstantOfShape", groups, value=helper.make_tensor("value", TensorProto.INT64, [1], [0]))
-    ones = graph.op("Expand", graph.ints(1), graph.op("Shape", group))  # [tokens]
-    sizes = graph.op("ScatterElements", zeros, group, ones, reduction="add")  # [experts * batch]
-    first = graph.op("CumSum", sizes, graph.scalar(0), exclusive=1)  # [experts * batch]
-    place = graph.op("Range", graph.scalar(0), graph.op("Size", group), graph.scalar(1))  # [tokens]
-    position = graph.op("Sub", place, graph.op("Gather", first, group))
-    kept = graph.op("Cast", graph.op("Less", position, graph.scalar(capacity)), to=TensorProto.FLOAT)
-    return graph.op("Unsqueeze", kept, graph.ints(1))
+        # A text's tokens of an expert stand side by side, so that its first `capacity` ones found a slot.
+        kept = graph.op("Cast", graph.op("Less", groups.position, graph.scalar(capacity)), to=TensorProto.FLOAT)
+        gate = graph.op("Mul", gate, graph.op("Unsqueeze", kept, graph.ints(1)))
+    return _Routed(order, expert, groups, gate, sizes)
 
 
 def _hidden(graph: Graph, layer: SwitchFFN, x: str, routed: _Routed) -> str:
@@ -256,13 +233,12 @@ def _total_of_block(graph: Graph, block: MeanContextBlock, x: str, total: str, t
         hidden = _dense_hidden(graph, layer, h)
         width = int(layer.w_out.kernel.shape[0])
         w_out, b_out = (graph.constant(each.numpy()) for each in (layer.w_out.kernel, layer.w_out.bias))
-        product = graph.op("MatMul", _sum(graph, hidden, texts.text, texts.batch, width), w_out)
+        product = graph.op("MatMul", sum_segments(graph, hidden, texts.in_texts, width), w_out)
         return graph.op("Add", product, graph.op("Mul", texts.words, b_out))
     experts, d_ff = layer.num_experts, layer.d_ff
     routed = _route(graph, layer, h, texts)
-    groups = graph.op("Mul", texts.batch, graph.ints(experts))  # [1]
     hidden, gates = (
-        graph.op("Reshape", _sum(graph, rows, routed.group, groups, width), graph.ints(experts, -1, width))
+        graph.op("Reshape", sum_segments(graph, rows, routed.groups, width), graph.ints(experts, -1, width))
         for rows, width in ((_hidden(graph, layer, h, routed), d_ff), (routed.gate, 1))
     )  # [experts, batch, d_ff] and [experts, batch, 1]
     product = graph.op("MatMul", hidden, graph.constant(layer.w_out.numpy()))  # [experts, batch, d_model]
