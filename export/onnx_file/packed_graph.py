@@ -14,7 +14,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper
 
 from switch_tf.export.onnx_file.graph import Graph, info
-from switch_tf.export.onnx_file.segments import Segments, find_segments, sum_segments
+from switch_tf.export.onnx_file.segments import NARROW, Segments, find_segments, sum_narrow, sum_segments
 from switch_tf.layers.dense_ffn import DenseFFN
 from switch_tf.layers.mean_context import MeanContextBlock
 from switch_tf.layers.switch_ffn import SwitchFFN
@@ -30,7 +30,7 @@ class _Texts(NamedTuple):
 
     previous: str
     this: str
-    pairs: Segments  # of each text
+    text_of_pair: str
     tokens: str
     text: str
     in_texts: Segments  # tokens of each text
@@ -95,10 +95,10 @@ def _pack(graph: Graph, length: int) -> _Texts:
     tokens = _places(graph, this)  # int64 [tokens]
     text = graph.op("Gather", text_of_pair, tokens)
     batch = graph.op("Shape", "ids", end=1)
-    pairs, in_texts = find_segments(graph, text_of_pair, batch), find_segments(graph, text, batch)
+    in_texts = find_segments(graph, text, batch)
     one = graph.constant(np.ones([1, 1], np.float32))
     words = graph.op("Unsqueeze", graph.op("Cast", in_texts.sizes, to=TensorProto.FLOAT), graph.ints(1))  # [batch, 1]
-    return _Texts(previous, this, pairs, tokens, text, in_texts, words, graph.op("Max", words, one), batch)
+    return _Texts(previous, this, text_of_pair, tokens, text, in_texts, words, graph.op("Max", words, one), batch)
 
 
 def _places(graph: Graph, values: str) -> str:
@@ -141,7 +141,10 @@ def _wide(graph: Graph, wide: WidePath, texts: _Texts, rows: str) -> str:
     words, pairs, bias = (each.numpy() for each in (wide.words, wide.pairs, wide.bias))
     width = words.shape[1]
     found = graph.op("Add", _row(graph, words, texts.this), _row(graph, pairs, rows))  # [pairs, columns + 1]
-    sums = sum_segments(graph, found, texts.pairs, width)  # [batch, columns + 1]
+    if width > NARROW:
+        sums = sum_segments(graph, found, find_segments(graph, texts.text_of_pair, texts.batch), width)
+    else:
+        sums = sum_narrow(graph, found, texts.text_of_pair, texts.batch, width)  # [batch, columns + 1]
     norm = graph.op("Max", graph.slice(sums, width - 1, width, axis=1), graph.constant(np.float32(TINY)))
     scores = graph.op("Div", graph.slice(sums, 0, width - 1, axis=1), graph.op("Sqrt", norm))  # [batch, columns]
     if len(bias) == 2:
@@ -237,10 +240,11 @@ def _total_of_block(graph: Graph, block: MeanContextBlock, x: str, total: str, t
         return graph.op("Add", product, graph.op("Mul", texts.words, b_out))
     experts, d_ff = layer.num_experts, layer.d_ff
     routed = _route(graph, layer, h, texts)
-    hidden, gates = (
-        graph.op("Reshape", sum_segments(graph, rows, routed.groups, width), graph.ints(experts, -1, width))
-        for rows, width in ((_hidden(graph, layer, h, routed), d_ff), (routed.gate, 1))
-    )  # [experts, batch, d_ff] and [experts, batch, 1]
+    groups = routed.groups
+    hidden = sum_segments(graph, _hidden(graph, layer, h, routed), groups, d_ff)  # [experts * batch, d_ff]
+    hidden = graph.op("Reshape", hidden, graph.ints(experts, -1, d_ff))
+    gates = sum_narrow(graph, routed.gate, groups.of_row, groups.segments, 1)  # [experts * batch, 1]
+    gates = graph.op("Reshape", gates, graph.ints(experts, -1, 1))
     product = graph.op("MatMul", hidden, graph.constant(layer.w_out.numpy()))  # [experts, batch, d_model]
     product = graph.op("Add", product, graph.op("Mul", gates, graph.constant(layer.b_out.numpy())))
     return graph.op("ReduceSum", product, graph.ints(0), keepdims=0)

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from switch_tf.export.onnx_file.graph import Graph
 
 BLOCK = 8
+NARROW = 4
 
 
 class Segments(NamedTuple):
@@ -54,13 +55,16 @@ def find_segments(graph: Graph, of_row: str, count: str) -> Segments:
 
 def sum_segments(graph: Graph, rows: str, segments: Segments, width: int) -> str:
     """The sum of the rows of each segment: float32 [rows, width] -> float32 [segments, width]."""
-    of_row = segments.of_row
-    if width > 1:
-        spread = graph.op("ScatterND", zeros(graph, segments.slots, width), segments.slot, rows)  # [slots, width]
-        blocks = graph.op("Reshape", spread, graph.ints(-1, BLOCK, width))
-        rows, of_row = graph.op("ReduceSum", blocks, graph.ints(1), keepdims=0), segments.of_block  # [blocks, width]
+    spread = graph.op("ScatterND", zeros(graph, segments.slots, width), segments.slot, rows)  # [slots, width]
+    blocks = graph.op("Reshape", spread, graph.ints(-1, BLOCK, width))
+    sums = graph.op("ReduceSum", blocks, graph.ints(1), keepdims=0)  # [blocks, width]
+    return sum_narrow(graph, sums, segments.of_block, segments.segments, width)
+
+
+def sum_narrow(graph: Graph, rows: str, of_row: str, segments: str, width: int) -> str:
+    """The same without blocks, which do not pay up to `NARROW` columns: [rows], [1] say what is of which segment."""
     places = graph.op("Expand", graph.op("Unsqueeze", of_row, graph.ints(1)), graph.op("Shape", rows))
-    return graph.op("ScatterElements", zeros(graph, segments.segments, width), places, rows, axis=0, reduction="add")
+    return graph.op("ScatterElements", zeros(graph, segments, width), places, rows, axis=0, reduction="add")
 
 
 def zeros(graph: Graph, rows: str, *width: int, of: int = TensorProto.FLOAT) -> str:
