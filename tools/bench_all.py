@@ -31,6 +31,7 @@ SUITES = {
     "layer": "bench_layer.py",
     "training": "bench_training.py",
     "raw-text": "bench_raw_text.py",
+    "threads": "bench_threads.py",
     "growth": "bench_growth.py",
 }
 TABLES = {  # by section: the marker that its table stands behind
@@ -38,6 +39,7 @@ TABLES = {  # by section: the marker that its table stands behind
     "Training": "training",
     "From raw text": "raw-text",
     "Start-up and memory": "start-up",
+    "Threads": "threads",
     "Growth": "growth",
 }
 TOLERANCE = 1.25  # times the committed ratio
