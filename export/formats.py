@@ -29,6 +29,18 @@ def formats_named(name: str) -> list[Format]:
 
 
 def check_options(options: ExportOptions) -> list[Format]:
+    """As `check_meaning`, and whether the output can have the name that it is given.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    formats = check_meaning(options)
+    if options.output is not None:
+        formats[0].check_output(options.output)
+    return formats
+
+
+def check_meaning(options: ExportOptions) -> list[Format]:
     """The formats asked for, after a look at whether all that is said means something to them.
 
     Raises:
@@ -41,11 +53,9 @@ def check_options(options: ExportOptions) -> list[Format]:
             fitting = " or ".join(each.name for each in FORMATS.values() if name in each.options)
             raise ArgumentError(f"{name} is for {fitting}. Received the format {options.format}: leave it out.", name)
     _check_loss(options)
-    if options.output is not None:
-        if len(formats) > 1:
-            problem = f"Received an output with the format {options.format}"
-            raise ArgumentError(f"{problem}. Expected one format, or the default places.", argument="output")
-        formats[0].check_output(options.output)
+    if options.output is not None and len(formats) > 1:
+        problem = f"Received an output with the format {options.format}"
+        raise ArgumentError(f"{problem}. Expected one format, or the default places.", argument="output")
     _ = options.limit
     return formats
 

@@ -1,13 +1,15 @@
 """An export from beginning to end: what is asked is checked, built, fitted into its bytes, proven and written."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from switch_tf.data.examples import Examples
 from switch_tf.errors import ModelError
 from switch_tf.export.budget import Fit, fit_cost, fit_size
+from switch_tf.export.exported import Exported, Tell
+from switch_tf.export.fine_tuned.session import export_fine_tuned, verify_fine_tuned
 from switch_tf.export.format import FileFormat, Format
 from switch_tf.export.formats import FORMATS, check_options, format_of
 from switch_tf.export.options import ExportOptions, Precision
@@ -16,31 +18,12 @@ from switch_tf.export.proof.parity import Comparison
 from switch_tf.export.proof.verify import verify
 from switch_tf.export.truncation import changed_shares, refuse_truncation
 from switch_tf.locks import locked
+from switch_tf.runs.fine_tuned import FineTunedRun
 from switch_tf.runs.folder import Run
-
-Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What an export left.
-
-    Attributes:
-        paths: the artifacts.
-        comparisons: how each input of each artifact compared with the trained model.
-        fit: precision, words and accuracy of a file that was fitted into a number of bytes.
-        changed: by split, the share of texts that a bytes input reads otherwise than as a whole; empty without one.
-        dropped_words: words of the vocabulary that no text can produce, which a bytes input leaves out.
-    """
-
-    paths: list[Path]
-    comparisons: list[Comparison]
-    fit: dict[str, Any] | None = None
-    changed: dict[str, float] = field(default_factory=dict)
-    dropped_words: int = 0
+from switch_tf.runs.opening import Trained
 
 
-def export_run(run: Run, options: ExportOptions, tell: Tell = lambda message: None) -> Exported:
+def export_run(run: Trained, options: ExportOptions, tell: Tell = lambda message: None) -> Exported:
     """Turn a trained run into artifacts that need none of this package, each proven before it is kept.
 
     `tell` is called with a message before each long step.
@@ -52,6 +35,8 @@ def export_run(run: Run, options: ExportOptions, tell: Tell = lambda message: No
         DataError: a quantized one has to be measured on the run's labelled data, and that is not there.
         RunError: one cannot be written.
     """
+    if isinstance(run, FineTunedRun):
+        return export_fine_tuned(run, options, tell)
     formats = check_options(options)
     tell("Loading the trained model")
     if options.dispatch == run.config.model.dispatch:
@@ -82,7 +67,7 @@ def export_run(run: Run, options: ExportOptions, tell: Tell = lambda message: No
 
 
 def verify_run(
-    run: Run,
+    run: Trained,
     artifacts: Sequence[Path] = (),
     texts: int = 2000,
     seed: int = 0,
@@ -99,6 +84,8 @@ def verify_run(
         ModelError: there is nothing to compare, or something that is no artifact.
         ExportError: an artifact cannot be asked, for want of room or time.
     """
+    if isinstance(run, FineTunedRun):
+        return verify_fine_tuned(run, artifacts, texts, seed, held_out, measured_on, tell)
     found = list(artifacts) or find_artifacts(run)
     missing = [artifact for artifact in found if not artifact.exists()]
     if missing:

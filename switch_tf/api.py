@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from switch_tf.config import Config, Dispatch
     from switch_tf.export.options import Door, Precision
     from switch_tf.export.proof.parity import Comparison
-    from switch_tf.runs.folder import Run
+    from switch_tf.runs.opening import Trained
 
 
 def train(
@@ -35,6 +35,7 @@ def train(
     resume: bool = False,
     autotune: float | None = None,
     max_size: int | str | None = None,
+    from_hf: StrPath | None = None,
     verbose: int = 1,
     **settings: Any,
 ) -> "Classifier":
@@ -57,6 +58,8 @@ def train(
             call would have without; those that `config` or `settings` name stay, of a whole `Config` all may change.
             Ctrl-C ends the search and trains with the best so far. Needs the extra `autotune`.
         max_size: with `autotune`, bytes that the exported model may have as an int8 TFLite file, such as "800K".
+        from_hf: the folder of a Switch-Transformers checkpoint of Hugging Face's, whose encoder becomes the classifier;
+            `settings` are then those of `switch_tf.runs.fine_tuned.FineTuneSettings`.
         verbose: 0 is silent; 1 shows progress on stderr; 2 shows a line for each epoch alone, without a bar.
         **settings: single settings by name, such as epochs=5, num_experts=8; they override `config`, which overrides
             the preset.
@@ -66,8 +69,12 @@ def train(
             the training can be resumed with another.
         DataError: the data cannot be used; the message names the row.
         RunError: the folder is in the way, there is nothing to resume, or nothing to search with or within the limits.
-        ArgumentError: `max_size` without `autotune`, or `autotune` with `resume`.
+        ArgumentError: `max_size` without `autotune`, `autotune` with `resume`, or a setting of `from_hf` is unknown.
     """
+    columns = {"text_column": text_column, "label_column": label_column}
+    if from_hf is not None:
+        calls.refuse_with_checkpoint(preset=preset, config=config, autotune=autotune, max_size=max_size)
+        return load(calls.fine_tune(data, test, output, Path(from_hf), columns, resume, verbose, settings))
     from switch_tf.data.request import DataRequest
     from switch_tf.training.session import read_unfinished
     from switch_tf.training.session import train as train_run
@@ -75,7 +82,6 @@ def train(
     started_from, settled = calls.named(preset, config, settings)  # a slip is told before data is looked at
     wanted = calls.search_of(autotune, max_size, resume, config, settings)
     held = calls.in_memory({"data": data, "test": test}, text_column, label_column)
-    columns = {"text_column": text_column, "label_column": label_column}
     if started_from == "auto" and not resume:
         settled = calls.settle(data, held, columns, config, settings)
     with calls.progress_on_stderr(verbose) as (console, progress):
@@ -257,7 +263,7 @@ class Classifier:
             ExportError, DataError, RunError: as `switch_tf.export.session.export_run` says.
         """
         run = self._run("exported")
-        from switch_tf.export.formats import ALL, check_options
+        from switch_tf.export.formats import ALL, check_meaning
         from switch_tf.export.options import ExportOptions
 
         options = ExportOptions(
@@ -273,7 +279,7 @@ class Classifier:
             allow_truncation,
             max_batch_size,
         )
-        check_options(options)
+        check_meaning(options)
         from switch_tf.export.session import export_run
 
         exported = export_run(run, options, calls.teller(verbose))
@@ -319,10 +325,10 @@ class Classifier:
         refuse_differences(comparisons)
         return comparisons
 
-    def _run(self, verb: str) -> "Run":
-        from switch_tf.runs.folder import Run
+    def _run(self, verb: str) -> "Trained":
+        from switch_tf.runs.opening import Trained
 
         run = getattr(self._model, "run", None)
-        if not isinstance(run, Run):
+        if not isinstance(run, Trained):
             raise ModelError(f"{self.path} is an export already: only a run folder can be {verb}. Load that one.")
         return run

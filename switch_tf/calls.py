@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from switch_tf.config import Config
     from switch_tf.data.examples import Examples
     from switch_tf.runs.folder import Run
+    from switch_tf.runs.opening import Trained
     from switch_tf.training.autotune import Autotune
     from switch_tf.training.progress import TrainingProgress
 
@@ -42,7 +43,7 @@ def examples_of(data: Any, text_column: str, label_column: str) -> "Examples":
     return examples_in_memory(data, **columns)
 
 
-def measured_on(run: "Run", data: Any) -> "str | Examples | None":
+def measured_on(run: "Trained", data: Any) -> "str | Examples | None":
     from switch_tf.data.in_memory import examples_in_memory
 
     if data is None or is_path(data):
@@ -139,6 +140,50 @@ def tuner_of(wanted: "Autotune | None", progress: "TrainingProgress") -> Any:
     from switch_tf.training.autotune import tuner
 
     return tuner(wanted, progress)
+
+
+def refuse_with_checkpoint(**given: object) -> None:
+    """
+    Raises:
+        ArgumentError: an argument is given that has no meaning where a checkpoint is fine-tuned.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise ArgumentError(f"Received {name} with from_hf, where it has no meaning: leave it out.", name)
+
+
+def fine_tune(
+    data: Any,
+    test: Any,
+    output: StrPath | None,
+    checkpoint: Path,
+    columns: dict[str, str],
+    resume: bool,
+    verbose: int,
+    settings: dict[str, Any],
+) -> Path:
+    """The folder of a classifier that was fine-tuned from a checkpoint.
+
+    Raises:
+        ArgumentError: a setting is unknown or out of range.
+    """
+    from switch_tf.data.request import DataRequest
+    from switch_tf.runs.fine_tuned import FineTuneSettings
+    from switch_tf.training.fine_tuning import fine_tune as fine_tune_run
+
+    unknown = sorted(set(settings) - set(FineTuneSettings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(FineTuneSettings.__dataclass_fields__)
+        raise ArgumentError(f"Received {unknown[0]} with from_hf. Expected some of {known}.", unknown[0])
+    wanted = FineTuneSettings(**settings)
+    held = in_memory({"data": data, "test": test}, **columns)
+    names: dict[str, Any] = {
+        name: name_of(value) for name, value in (("data", data), ("test", test)) if value is not None
+    }
+    request = DataRequest(**names | columns)
+    path = run_folder(output, None if "data" in held else request.data, resume)
+    fine_tune_run(request, checkpoint, wanted, path, teller(verbose), resume, held)
+    return path
 
 
 @contextmanager

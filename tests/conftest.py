@@ -202,6 +202,45 @@ def rejecting_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -
     return run
 
 
+class FineTuned(NamedTuple):
+    """A classifier that was made of a checkpoint, trained once: what a test changes, it copies.
+
+    Attributes:
+        folder: with train.tsv, test.tsv, the checkpoint `plain` and the `run`.
+        words: of the command that trained it, but for where to.
+        answer: what that said.
+    """
+
+    folder: Path
+    words: list[str]
+    answer: Answer
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+
+def checkpoint_copy(folder: Path, name: str = "plain") -> Path:
+    """A checkpoint of Hugging Face's with its tokenizer, in `folder`."""
+    fixtures = Path(__file__).parent / "data" / "huggingface"
+    shutil.copytree(fixtures / name, folder / name)
+    shutil.copy(fixtures / "spiece.model", folder / name)
+    return folder / name
+
+
+@pytest.fixture(scope="session")
+def fine_tuned(tmp_path_factory: pytest.TempPathFactory) -> FineTuned:
+    folder = tmp_path_factory.mktemp("fine_tuned")
+    data = write_tsv(folder / "train.tsv", made_up_rows(520))
+    test = write_tsv(folder / "test.tsv", made_up_rows(60, seed=1))
+    settings = ("length=24", "epochs=2", "batch_size=16", "learning_rate=0.02", "head_learning_rate=0.05")
+    assigned = [word for each in settings for word in ("--set", f"fine_tune.{each}")]
+    words = ["train", str(data), "--test", str(test), "--from-hf", str(checkpoint_copy(folder)), *assigned]
+    answer = ask(*words, "--output", folder / "run", "--json")
+    assert answer.code == 0, answer.err
+    return FineTuned(folder, words, answer)
+
+
 @pytest.fixture
 def unchecked_run(run_copy: Path) -> Path:
     """A copy of `trained_run` as the format before manifests had it: what is damaged in it, no checksum tells."""

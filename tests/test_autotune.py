@@ -23,8 +23,9 @@ from switch_tf.reporting.search import chosen_lines, print_search, trial_line
 from switch_tf.runs.folder import open_run, read_metrics
 from switch_tf.training import autotune
 from switch_tf.training.autotune import Autotune, Search, _GivenUp, _new_study, _Watch, tuner
+from switch_tf.training.prepared import Prepared
 from switch_tf.training.search_space import search_space
-from switch_tf.training.session import Prepared, prepare, train
+from switch_tf.training.session import prepare, train
 
 GIVEN = frozenset({"train.epochs", "train.learning_rate"})  # so that trials take little time
 TRIAL_SECONDS = 10

@@ -8,65 +8,121 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Answer, ask, made_up_rows, write_tsv
+from conftest import FineTuned, ask, checkpoint_copy, write_tsv
 
 import switch_tf
 from switch_tf.errors import ArgumentError, ModelError, RunError
-from switch_tf.export import fine_tuned
 from switch_tf.models.encoder_classifier import classifier_from_checkpoint
-from switch_tf.runs.fine_tuned import FineTuneSettings, open_fine_tuned, write_manifest
+from switch_tf.runs.fine_tuned import FineTuneSettings, describe_fine_tuning, open_fine_tuned, write_manifest
+from switch_tf.training import fine_tuner
 
 FIXTURES = Path(__file__).parent / "data" / "huggingface"
-SETTINGS = ("length=24", "epochs=3", "batch_size=16", "learning_rate=0.02", "head_learning_rate=0.05")
-
-
-def checkpoint(folder: Path) -> Path:
-    shutil.copytree(FIXTURES / "plain", folder / "plain")
-    shutil.copy(FIXTURES / "spiece.model", folder / "plain")
-    return folder / "plain"
-
-
-def words(data: Path, test: Path, source: Path, output: Path, *more: str) -> list[str]:
-    assigned = [word for each in (*SETTINGS, *more) for word in ("--set", f"fine_tune.{each}")]
-    return ["train", str(data), "--test", str(test), "--from-hf", str(source), "--output", str(output), *assigned]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
-    folder = tmp_path_factory.mktemp("fine_tuning")
-    data = write_tsv(folder / "train.tsv", made_up_rows(240, noise=0.0))
-    test = write_tsv(folder / "test.tsv", made_up_rows(60, seed=1, noise=0.0))
-    answer = ask(*words(data, test, checkpoint(folder), folder / "run"), "--json")
-    assert answer.code == 0, answer.err
-    return folder, answer
 
 
 class TestTraining:
-    def test_it_learns(self, trained: tuple[Path, Answer]) -> None:
-        metrics = json.loads(trained[1].out)
-        assert metrics["test"]["accuracy"] > 0.8  # half of the texts have each label
-        assert metrics["test"]["n"] == 60 and metrics["training"]["epochs"] == 3
+    def test_it_learns(self, fine_tuned: FineTuned) -> None:
+        metrics = json.loads(fine_tuned.answer.out)
+        assert metrics["test"]["accuracy"] > 0.75  # half of the texts have each label, and a tenth has a wrong one
+        assert metrics["test"]["n"] == 60 and metrics["training"]["epochs"] == 2
         assert metrics["training"]["trained_parameters"] == metrics["training"]["parameters"]
-        assert "Epoch 3 of 3: loss" in trained[1].err
+        assert "Epoch 2 of 2: loss" in fine_tuned.answer.err
 
-    def test_all_of_it_is_kept(self, trained: tuple[Path, Answer]) -> None:
-        folder, answer = trained
-        run = open_fine_tuned(folder / "run")
-        assert run.labels == ["bad", "good"] and run.settings.length == 24 and run.settings.epochs == 3
-        assert run.data["training_examples"] + run.data["validation_examples"] == 240
-        assert json.loads((folder / "run" / "metrics.json").read_text()) == {
-            name: value for name, value in json.loads(answer.out).items() if name != "run"
+    def test_all_of_it_is_kept(self, fine_tuned: FineTuned) -> None:
+        run = open_fine_tuned(fine_tuned.run)
+        assert run.labels == ["bad", "good"] and run.settings.length == 24 and run.settings.epochs == 2
+        assert run.data["training_examples"] == 468 and run.data["validation_examples"] == 52
+        assert json.loads((fine_tuned.run / "metrics.json").read_text()) == {
+            name: value for name, value in json.loads(fine_tuned.answer.out).items() if name != "run"
         }
-        assert {"history.csv", "history.png", "held_out.parquet", "config.json", "spiece.model"} < {
-            each.name for each in (folder / "run").iterdir()
+        assert {each.name for each in fine_tuned.run.iterdir() if each.name != "export"} == {
+            *("config.json", "spiece.model", "weights.safetensors", "fine_tuning.json", "labels.json", "metrics.json"),
+            *("history.csv", "history.png", "held_out.parquet", "manifest.json"),
         }
 
-    def test_the_same_call_ends_with_the_same_weights(self, trained: tuple[Path, Answer], tmp_path: Path) -> None:
-        folder, _ = trained
-        given = words(folder / "train.tsv", folder / "test.tsv", folder / "plain", tmp_path / "run")
-        assert ask(*given, "--quiet").code == 0
-        first, second = ((place / "run" / "weights.safetensors").read_bytes() for place in (folder, tmp_path))
-        assert first == second
+    def test_probabilities_are_made_honest_on_validation(self, fine_tuned: FineTuned) -> None:
+        found = json.loads(fine_tuned.answer.out)["calibration"]
+        validation = json.loads(fine_tuned.answer.out)["validation"]
+        assert 0.2 < found["temperature"] < 5.0
+        assert validation["calibration_error"] == pytest.approx(found["error_after"], abs=1e-6)
+        history = (fine_tuned.run / "history.csv").read_text().splitlines()
+        losses = [float(row.split(",")[history[0].split(",").index("validation_loss")]) for row in history[1:]]
+        assert validation["log_loss"] <= min(losses) + 1e-9
+
+    def test_a_temperature_divides_logits(self) -> None:
+        model = classifier_from_checkpoint(FIXTURES / "plain", 3, "mean", seed=0)
+        model.head.bias.assign([1.0, 2.0, 3.0])
+        ids = tf.constant([[5, 6, 1]])
+        before = model(ids).logits.numpy()
+        model.divide_logits(4.0)
+        np.testing.assert_allclose(model(ids).logits, before / 4.0, rtol=1e-5)
+
+    def test_a_training_that_is_cut_off_ends_with_the_same_weights(
+        self, fine_tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        output = tmp_path / "run"
+        original = fine_tuner.FineTuner._run_epoch
+
+        def cut_off(self: Any, training: Any, validation: Any, epoch: int) -> Any:
+            if epoch == 1:
+                raise KeyboardInterrupt
+            return original(self, training, validation, epoch)
+
+        monkeypatch.setattr(fine_tuner.FineTuner, "_run_epoch", cut_off)
+        stopped = ask(*fine_tuned.words, "--output", output)
+        assert stopped.code == 130 and f"`switch-tf train --output {output} --resume` goes on" in stopped.err
+        assert not output.exists() and (tmp_path / "run.unfinished" / "best.safetensors").exists()
+        monkeypatch.undo()
+        started_otherwise = ask(*fine_tuned.words, "--epochs", "3", "--output", output, "--resume")
+        assert started_otherwise.code == 2 and "was started with other data or settings" in started_otherwise.err
+        data = fine_tuned.folder / "train.tsv"
+        again = ask("train", data, "--from-hf", fine_tuned.folder / "plain", "--output", output)
+        assert again.code == 1 and "holds an unfinished training. Resume it" in again.err
+        answer = ask("train", "--output", output, "--resume")
+        assert answer.code == 0, answer.err
+        assert "Epoch 2 of 2" in answer.err and "Epoch 1 of 2" not in answer.err
+        first, second = (folder / "weights.safetensors" for folder in (fine_tuned.run, output))
+        assert first.read_bytes() == second.read_bytes()
+        assert [each.name for each in tmp_path.iterdir()] == ["run"]
+        assert {each.name for each in output.iterdir()} == {
+            each.name for each in fine_tuned.run.iterdir() if each.name != "export"
+        }
+
+    def test_a_threshold_that_is_not_reached_keeps_the_training(self, fine_tuned: FineTuned, tmp_path: Path) -> None:
+        undecidable = [(f"the film number{number}", ("bad", "good")[number % 2]) for number in range(60)]
+        data, output = write_tsv(tmp_path / "data.tsv", undecidable), tmp_path / "run"
+        words = ["train", data, "--from-hf", fine_tuned.folder / "plain", "--output", output, "--epochs", 1]
+        refused = ask(*words, "--set", "fine_tune.length=3", "--reject", 0.9)  # all texts read the same
+        assert refused.code == 1 and "fine_tune.reject = 0.9 is not reached on the 6 validation texts" in refused.err
+        assert "resume it with a lower fine_tune.reject. On the command line: --reject." in refused.err
+        answer = ask("train", "--output", output, "--resume", "--reject", 0.4, "--reject-label", "neither", "--json")
+        assert answer.code == 0, answer.err
+        assert "Epoch" not in answer.err
+        said = json.loads(answer.out)["validation"]["rejection"]
+        assert (said["label"], said["precision"]) == ("neither", 0.5)
+        classifier = switch_tf.load(output)
+        assert (classifier.reject_label, classifier.reject_threshold) == ("neither", 0.0)
+
+    def test_what_was_started_on_other_data_does_not_go_on(self, fine_tuned: FineTuned, tmp_path: Path) -> None:
+        kept = tmp_path / "run.unfinished"
+        kept.mkdir()
+        for name in ("config.json", "spiece.model"):
+            shutil.copy(fine_tuned.folder / "plain" / name, kept)
+        described = json.loads((fine_tuned.run / "fine_tuning.json").read_text())
+        settings = FineTuneSettings(**described.pop("settings"))
+        describe_fine_tuning(kept, settings, ["bad", "good"], described | {"fingerprint": "0"})
+        answer = ask("train", "--output", tmp_path / "run", "--resume")
+        assert answer.code == 1 and "was started on other data: fingerprint differs" in answer.err
+
+    def test_python_fine_tunes_too(self, fine_tuned: FineTuned, tmp_path: Path) -> None:
+        texts = [f"a {word} film {number}" for number in range(20) for word in ("lovely", "dull")]
+        labels = ["good", "bad"] * 20
+        made: dict[str, Any] = {"from_hf": fine_tuned.folder / "plain", "output": tmp_path / "run", "verbose": 0}
+        classifier = switch_tf.train((texts, labels), **made, epochs=1, length=8, batch_size=8, frozen_layers=4)
+        assert classifier.labels == ["bad", "good"] and classifier.path == tmp_path / "run"
+        with pytest.raises(ArgumentError, match="Received num_experts with from_hf"):
+            switch_tf.train((texts, labels), **made, num_experts=4)
+        with pytest.raises(ArgumentError, match="Received preset with from_hf"):
+            switch_tf.train((texts, labels), **made, preset="tiny")
 
     def test_frozen_layers_stay_as_they_are(self) -> None:
         model = classifier_from_checkpoint(FIXTURES / "plain", 3, "mean", seed=0)
@@ -95,8 +151,8 @@ class TestTraining:
 
 
 class TestAsking:
-    def test_it_answers_texts(self, trained: tuple[Path, Answer]) -> None:
-        classifier = switch_tf.load(trained[0] / "run")
+    def test_it_answers_texts(self, fine_tuned: FineTuned) -> None:
+        classifier = switch_tf.load(fine_tuned.run)
         assert isinstance(classifier, switch_tf.Classifier) and classifier.labels == ["bad", "good"]
         texts = ["the film was lovely", "a dull and awful plot"]
         assert classifier.predict(texts).tolist() == ["good", "bad"]
@@ -106,27 +162,26 @@ class TestAsking:
         ids = classifier.tokenize(["word " * 500, ""])
         assert ids.shape == (2, 24) and ids[0, -1] == 1 and ids[1].tolist() == [1] + [0] * 23
 
-    def test_evaluate_finds_the_figures_of_training(self, trained: tuple[Path, Answer]) -> None:
-        folder, answer = trained
-        measured = ask("evaluate", folder / "run", folder / "test.tsv", "--json")
+    def test_evaluate_finds_the_figures_of_training(self, fine_tuned: FineTuned) -> None:
+        measured = ask("evaluate", fine_tuned.run, fine_tuned.folder / "test.tsv", "--json")
         assert measured.code == 0
-        assert json.loads(measured.out)["accuracy"] == json.loads(answer.out)["test"]["accuracy"]
+        assert json.loads(measured.out)["accuracy"] == json.loads(fine_tuned.answer.out)["test"]["accuracy"]
 
-    def test_predict_answers_on_the_command_line(self, trained: tuple[Path, Answer]) -> None:
-        answer = ask("predict", trained[0] / "run", "the film was lovely", "--json")
+    def test_predict_answers_on_the_command_line(self, fine_tuned: FineTuned) -> None:
+        answer = ask("predict", fine_tuned.run, "the film was lovely", "--json")
         assert json.loads(answer.out)["label"] == "good"
 
     @pytest.mark.parametrize("name", ["weights.safetensors", "labels.json", "config.json", "spiece.model"])
-    def test_a_file_that_was_changed_is_refused(self, trained: tuple[Path, Answer], tmp_path: Path, name: str) -> None:
-        folder = shutil.copytree(trained[0] / "run", tmp_path / "run")
+    def test_a_file_that_was_changed_is_refused(self, fine_tuned: FineTuned, tmp_path: Path, name: str) -> None:
+        folder = shutil.copytree(fine_tuned.run, tmp_path / "run")
         content = bytearray((folder / name).read_bytes())
         content[-3] ^= 1
         (folder / name).write_bytes(content)
         with pytest.raises(RunError, match="is damaged or was changed by hand"):
             switch_tf.load(folder)
 
-    def test_weights_of_another_model_are_refused(self, trained: tuple[Path, Answer], tmp_path: Path) -> None:
-        folder = shutil.copytree(trained[0] / "run", tmp_path / "run")
+    def test_weights_of_another_model_are_refused(self, fine_tuned: FineTuned, tmp_path: Path) -> None:
+        folder = shutil.copytree(fine_tuned.run, tmp_path / "run")
         (folder / "labels.json").write_text('["a", "b", "c"]', encoding="utf-8")
         write_manifest(folder)
         with pytest.raises(RunError, match="does not fit its settings: weight 'classifier/head/"):
@@ -156,7 +211,11 @@ class TestRefusals:
         ("more", "code", "problem"),
         [
             (["--preset", "tiny"], 2, "Received --preset with --from-hf"),
-            (["--resume"], 2, "Received --resume with --from-hf"),
+            (["--resume"], 1, "There is nothing to resume"),
+            (["--autotune", "1"], 2, "Received --autotune with --from-hf"),
+            (["--reject", "2"], 2, "reject=2.0. Expected a number above 0 and at most 1"),
+            (["--reject", "0.9", "--reject-label", "Neg"], 1, "Expected another fine_tune.reject_label"),
+            (["--reject-label", "x"], 2, "without reject, without which no text gets it"),
             (["--set", "train.epochs=3"], 2, "Expected some of fine_tune.length"),
             (["--set", "fine_tune.layers=3"], 2, "Expected some of fine_tune.length"),
             (["--set", "fine_tune.length=0"], 2, "length=0"),
@@ -181,51 +240,8 @@ class TestRefusals:
         assert answer.code == 1 and "already exists" in answer.err
 
     def test_a_weight_of_another_shape(self, tmp_path: Path) -> None:
-        folder = checkpoint(tmp_path)
+        folder = checkpoint_copy(tmp_path)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         (folder / "config.json").write_text(json.dumps(config | {"d_ff": 48}), encoding="utf-8")
         with pytest.raises(ModelError, match="does not fit its settings"):
             classifier_from_checkpoint(folder, 2, "mean", seed=0)
-
-
-class TestExport:
-    def test_every_format_answers_as_the_model_does(self, trained: tuple[Path, Answer], tmp_path: Path) -> None:
-        run = shutil.copytree(trained[0] / "run", tmp_path / "run")
-        answer = ask("export", run, "--format", "all", "--json")
-        assert answer.code == 0, answer.err
-        artifacts = json.loads(answer.out)["artifacts"]
-        assert [Path(each["path"]).name for each in artifacts] == ["saved_model", "tflite", "onnx"]
-        for each in artifacts:
-            assert each["texts"] == 124 == each["labels_equal"] and each["problems"] == []
-            assert each["max_abs_diff"] <= 1e-5 and each["alone_max_abs_diff"] <= 1e-6
-            manifest = json.loads((Path(each["path"]) / "manifest.json").read_text(encoding="utf-8"))
-            assert {"labels.json", "spiece.model"} < set(manifest["files"])
-
-    def test_an_artifact_of_another_model_leaves_nothing(
-        self, trained: tuple[Path, Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        run = shutil.copytree(trained[0] / "run", tmp_path / "run")
-
-        def write_another(model: Any, folder: Path) -> Any:
-            model.model.head.bias.assign_add([1e-3, 0.0])
-            return fine_tuned._write_saved_model(model, folder)
-
-        monkeypatch.setitem(fine_tuned._WRITERS, "saved_model", write_another)
-        answer = ask("export", run, "--format", "saved_model")
-        assert answer.code == 3 and "Probabilities are off by" in answer.err
-        assert not (run / "export").exists()
-
-    @pytest.mark.parametrize(
-        ("more", "code", "problem"),
-        [
-            (["--format", "onnx", "--batch", 3], 2, "Received --batch with a fine-tuned run"),
-            (["--format", "onnx", "--quantize", "int8"], 2, "Received --quantize with a fine-tuned run"),
-            (["--format", "all", "--output", "x"], 2, "Expected one format"),
-            (["--format", "onnx", "--output", "."], 1, "already exists"),
-        ],
-    )
-    def test_words_that_have_no_meaning(
-        self, trained: tuple[Path, Answer], more: list[Any], code: int, problem: str
-    ) -> None:
-        answer = ask("export", trained[0] / "run", *more)
-        assert answer.code == code and problem in answer.err

@@ -40,14 +40,14 @@ def undecidable_rows(count: int = 60) -> list[tuple[str, str]]:
 def test_a_reject_label_that_reads_as_a_class_is_refused(label: str, problem: str) -> None:
     config = load_config(assignments=["train.reject=0.9", f"train.reject_label={json.dumps(label)}"])
     with pytest.raises(ConfigError) as raised:
-        refuse_reject_label(config, LABELS, "x.tsv")
+        refuse_reject_label(config.train, LABELS, "x.tsv")
     assert problem in str(raised.value) and raised.value.argument == "reject_label"
 
 
 def test_the_usual_reject_label_is_refused_where_it_is_a_class() -> None:
-    refuse_reject_label(load_config(), ["bad", "unknown"], "x.tsv")  # no threshold is wanted
+    refuse_reject_label(load_config().train, ["bad", "unknown"], "x.tsv")  # no threshold is wanted
     with pytest.raises(ConfigError, match=r"'unknown' is a label of x\.tsv"):
-        refuse_reject_label(load_config(assignments=["train.reject=0.9"]), ["bad", "unknown"], "x.tsv")
+        refuse_reject_label(load_config(assignments=["train.reject=0.9"]).train, ["bad", "unknown"], "x.tsv")
 
 
 @pytest.mark.slow

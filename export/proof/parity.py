@@ -1,7 +1,7 @@
 """Does an artifact answer as the trained model does? Compared text by text, in several batch sizes, within bounds.
 
 The reference is the saved run reloaded: TensorFlow in graph mode on the CPU, float32, without XLA. An artifact is asked
-by a `Runner`; the bounds and their reasons are in `switch_tf.export.proof.bounds`.
+by an `Asker`; the bounds and their reasons are in `switch_tf.export.proof.bounds`.
 """
 
 import math
@@ -16,7 +16,7 @@ from switch_tf.errors import ModelError
 from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof import bounds, rejecting
 from switch_tf.export.proof.reference import Reference
-from switch_tf.export.proof.runner import Runner
+from switch_tf.export.proof.runner import Asker
 from switch_tf.runs.rejection import Rejection, label_indexes
 
 BATCH_SIZES = (64, 7, 1)
@@ -68,7 +68,7 @@ class Comparison:
         }
 
 
-def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Comparison:
+def compare(runner: Asker, reference: Reference, texts: Sequence[bytes]) -> Comparison:
     """Run an artifact on texts in every batch size and hold all its answers against the reference.
 
     Raises:
@@ -130,7 +130,7 @@ def compare(runner: Runner, reference: Reference, texts: Sequence[bytes]) -> Com
     )
 
 
-def incomparable(runner: Runner, texts: int, problem: str) -> Comparison:
+def incomparable(runner: Asker, texts: int, problem: str) -> Comparison:
     """What failed before its answers could be compared."""
     off = math.inf
     return Comparison(runner.path, runner.door, runner.size, runner.precision, texts, 0, off, 0, 0, off, [problem])
@@ -201,7 +201,7 @@ def first(wrong: np.ndarray, texts: Sequence[bytes], problem: str) -> str:
     return f"{int(wrong.sum())} of {len(texts)} texts: {problem}; the first is {shown!r}"
 
 
-def _refuse_shapes(runner: Runner, received: Answers, expected: Answers) -> None:
+def _refuse_shapes(runner: Asker, received: Answers, expected: Answers) -> None:
     for name, mine, theirs in zip(Answers._fields, expected[:2], received[:2], strict=False):
         if mine.shape != theirs.shape:
             wrong = f"{runner.path} answers {name} {theirs.shape}"

@@ -11,18 +11,23 @@ from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof.readback import Part
 
 
-class Runner(Protocol):
-    """Asks an artifact, and says what is written in it."""
+class Asker(Protocol):
+    """Asks an artifact."""
 
     path: str
     door: Door
     size: int  # bytes on disk
     precision: Precision
-    admits_invalid_utf8: bool
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
         """The answers to all texts: once for each batch size, then what further signatures or runtimes say of them."""
         ...
+
+
+class Runner(Asker, Protocol):
+    """Asks an artifact, and says what is written in it."""
+
+    admits_invalid_utf8: bool
 
     def tokenize(self, texts: Sequence[bytes]) -> list[np.ndarray]:
         """Ids alone, int32 [texts, length], of each text front-end in each runtime; none where ids go in."""

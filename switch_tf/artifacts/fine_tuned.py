@@ -7,24 +7,24 @@ import numpy as np
 
 from switch_tf.artifacts.base import as_text, checked_probabilities
 from switch_tf.errors import RunError
+from switch_tf.models.huggingface import read_settings
+from switch_tf.models.tokenizer import load_pieces
 from switch_tf.runs.fine_tuned import open_fine_tuned
-from switch_tf.runs.rejection import Rejection
 
 
 class FineTunedPredictor:
-    """The model of such a folder.
+    """The model of such a run.
 
     Attributes:
-        folder: the folder.
+        run: the folder.
         labels: class names.
+        rejection: when it answers by no class, or None.
         checked: True: its files are those that its manifest names.
-        rejection: None: it always answers by a class.
         runtime: what answers.
     """
 
     runtime = "TensorFlow"
     checked = True
-    rejection: Rejection | None = None
 
     def __init__(self, path: Path):
         """
@@ -32,13 +32,11 @@ class FineTunedPredictor:
             RunError: the folder is damaged.
             ModelError: its settings or tokenizer are.
         """
-        self.folder = open_fine_tuned(path)  # what is wrong with it is said before TensorFlow loads
+        self.run = open_fine_tuned(path)  # what is wrong with it is said before TensorFlow loads
         from switch_tf.models.encoder_classifier import load_fine_tuned
-        from switch_tf.models.huggingface import read_settings
-        from switch_tf.models.tokenizer import load_pieces
 
-        self.model = load_fine_tuned(self.folder, load_pieces(path, read_settings(path)))
-        self.labels = self.model.labels
+        self.model = load_fine_tuned(self.run, load_pieces(path, read_settings(path)))
+        self.labels, self.rejection = self.model.labels, self.run.rejection
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """float32 [texts, classes].
@@ -53,8 +51,8 @@ class FineTunedPredictor:
         try:
             answers = self.model.probabilities([as_text(text) for text in texts])
         except tf.errors.OpError as error:
-            raise RunError(f"TensorFlow does not run {self.folder.path}: {error}. Train again.") from error
-        return checked_probabilities(answers, str(self.folder.path))
+            raise RunError(f"TensorFlow does not run {self.run.path}: {error}. Train again.") from error
+        return checked_probabilities(answers, str(self.run.path))
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """Ids, int32 [texts, length].

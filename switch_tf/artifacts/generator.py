@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from switch_tf.artifacts.fine_tuned_export import is_artifact
 from switch_tf.data.in_memory import texts_in_memory
-from switch_tf.errors import ArgumentError, DataError
+from switch_tf.errors import ArgumentError, DataError, ModelError
 from switch_tf.models.generation import GenerationSettings, generate
 from switch_tf.models.seq2seq import check_ids, load_seq2seq
 from switch_tf.models.tokenizer import load_pieces
+from switch_tf.runs.fine_tuned import is_fine_tuned
 from switch_tf.text.sentencepiece_model import SentencePieces
 
 _BATCH = 16  # texts that are written at a time
@@ -28,8 +30,10 @@ class TextGenerator:
         """Load the checkpoint in the folder `path`.
 
         Raises:
-            ModelError: its settings or weights are missing, damaged or not supported.
+            ModelError: its settings or weights are missing, damaged or not supported, or it is a classifier.
         """
+        if is_fine_tuned(path) or is_artifact(path):
+            raise ModelError(f"{path} classifies texts, and writes none. Expected the checkpoint that it was made of.")
         self.path = path
         self._model = load_seq2seq(path)
         self._pieces: SentencePieces | None = None

@@ -80,7 +80,7 @@ class OnnxPredictor:
         self.size = len(content) if isinstance(content, bytes) else Path(content).stat().st_size
         if with_ids:
             content = with_inner_ids(content, self.path)
-        session = self._session = _open(content, threads, self.path)
+        session = self._session = open_session(content, threads, self.path)
         inputs = {each.name: (each.type, len(each.shape)) for each in session.get_inputs()}
         outputs = {each.name: each.shape for each in session.get_outputs()}
         ours = len(inputs) == 1 and all(_INPUTS.get(door) == inputs[door] for door in inputs)
@@ -141,7 +141,7 @@ class OnnxPredictor:
             return self.feed(decoded)["ids"]
         empty = np.zeros([0, self._length], np.int32)
         return ask_in_batches(
-            lambda batch: self._run(self._front_end, ["ids"], self.feed(batch))[0],
+            lambda batch: run_session(self._front_end, ["ids"], self.feed(batch), self.path)[0],
             decoded,
             self.batch,
             "",
@@ -167,18 +167,12 @@ class OnnxPredictor:
         Raises:
             ModelError: ONNX Runtime fails.
         """
-        return self._run(self._session, outputs, feed)
+        return run_session(self._session, outputs, feed, self.path)
 
     def _classifier_feed(self, texts: Sequence[str | bytes]) -> dict[str, np.ndarray]:
         """What `_session` takes for texts."""
         feed = self.feed(texts)
-        return {"ids": self._run(self._front_end, ["ids"], feed)[0]} if self._splits else feed
-
-    def _run(self, session: Any, outputs: list[str], feed: Mapping[str, np.ndarray]) -> list[Any]:
-        try:
-            return session.run(outputs, dict(feed))
-        except Exception as error:  # its exceptions share no narrower base
-            raise ModelError(f"ONNX Runtime does not run {self.path}: {error}. Export it again.") from error
+        return {"ids": run_session(self._front_end, ["ids"], feed, self.path)[0]} if self._splits else feed
 
     @property
     def _length(self) -> int:
@@ -191,7 +185,7 @@ class OnnxPredictor:
     @cached_property
     def _front_end(self) -> Any:
         """A session of the text front-end alone, made when ids are first asked for."""
-        return _open(front_end(parse(self._source, self.path)), self._threads, self.path)
+        return open_session(front_end(parse(self._source, self.path)), self._threads, self.path)
 
     @cached_property
     def _plain_text(self) -> "PlainText":
@@ -219,14 +213,30 @@ def _checked(source: Path | bytes, path: str) -> str | bytes:
     return str(source)
 
 
-def _open(content: str | bytes, threads: int | None, path: str) -> Any:
-    """A session on the CPU."""
+def open_session(content: str | bytes, threads: int | None, path: str) -> Any:
+    """A session on the CPU, of a file or its content, which messages call `path`.
+
+    Raises:
+        ModelError: ONNX Runtime does not load it.
+    """
     import onnxruntime
 
     try:
         return onnxruntime.InferenceSession(content, _options(threads), providers=[CPU])
     except Exception as error:  # its exceptions share no narrower base
         raise ModelError(f"{path} cannot be used as an ONNX model: {error}. Export it again.") from error
+
+
+def run_session(session: Any, outputs: list[str], feed: Mapping[str, np.ndarray], path: str) -> list[Any]:
+    """What a session answers.
+
+    Raises:
+        ModelError: ONNX Runtime fails.
+    """
+    try:
+        return session.run(outputs, dict(feed))
+    except Exception as error:  # its exceptions share no narrower base
+        raise ModelError(f"ONNX Runtime does not run {path}: {error}. Export it again.") from error
 
 
 def _options(threads: int | None) -> Any:

@@ -34,6 +34,9 @@ def load_predictor(
         RunError: a run folder is unfinished or damaged.
         ModelError: there is no model, or one that is not ours.
     """
+    from switch_tf.artifacts.fine_tuned_export import artifact_folder, is_artifact
+
+    path = artifact_folder(path)
     if path.suffix == ".onnx" and path.is_file():
         from switch_tf.artifacts.onnx_file import OnnxPredictor
 
@@ -41,12 +44,17 @@ def load_predictor(
     from switch_tf.artifacts.providers import check_provider
 
     check_provider(provider)
-    if provider != "auto":
+    if is_artifact(path) and provider == "cuda":
+        problem = "the one provider that an export of a fine-tuned run is answered with is the CPU"
+        raise ArgumentError(f"Received provider='cuda' for {path}, and {problem}. Leave it out.", "provider")
+    if provider != "auto" and not is_artifact(path):
         raise ArgumentError(f"{path} is no .onnx file: provider is for those alone. Leave it out.", "provider")
     if path.suffix == ".tflite" and path.is_file():
         from switch_tf.artifacts.tflite_file import TFLitePredictor
 
         return TFLitePredictor(path, threads)
+    if is_artifact(path):
+        return _open_fine_tuned_export(path, threads)
     if threads is not None:
         raise ArgumentError(f"{path} is no .onnx or .tflite file: threads is for those alone. Leave it out.", "threads")
     from switch_tf.artifacts.saved_model import SavedModelPredictor, newest_version
@@ -71,6 +79,15 @@ def load_predictor(
     )
 
 
+def _open_fine_tuned_export(path: Path, threads: int | None) -> "Predictor":
+    from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
+
+    if threads is not None and (path / "saved_model.pb").is_file():
+        problem = f"{path} holds no .onnx or .tflite file: threads is for those alone"
+        raise ArgumentError(f"{problem}. Leave it out.", "threads")
+    return FineTunedArtifact(path, threads)
+
+
 def load_generator(path: Path, threads: int | None = None, provider: "Provider" = "auto") -> "TextGenerator | None":
     """The encoder-decoder in the folder `path`; None where it holds none.
 
@@ -78,10 +95,11 @@ def load_generator(path: Path, threads: int | None = None, provider: "Provider" 
         ArgumentError: `threads` or `provider`, which are for files, with one.
         ModelError: it is damaged or not supported.
     """
+    from switch_tf.artifacts.fine_tuned_export import is_artifact
     from switch_tf.models.huggingface import is_huggingface
     from switch_tf.runs.fine_tuned import is_fine_tuned
 
-    if is_fine_tuned(path) or not is_huggingface(path):
+    if is_fine_tuned(path) or is_artifact(path) or not is_huggingface(path):
         return None
     if threads is not None or provider != "auto":
         name = "provider" if threads is None else "threads"

@@ -9,13 +9,12 @@ import click
 from switch_tf.cli.shared import as_json, console, echo, echo_json, is_given, note, text_column
 from switch_tf.errors import UsageError
 from switch_tf.export.formats import ALL, FORMATS
-from switch_tf.runs.fine_tuned import is_fine_tuned
 
 if TYPE_CHECKING:
+    from switch_tf.export.exported import Exported
     from switch_tf.export.options import ExportOptions
     from switch_tf.export.proof.parity import Comparison
-    from switch_tf.export.session import Exported
-    from switch_tf.runs.folder import Run
+    from switch_tf.runs.opening import Trained
 
 
 _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
@@ -92,6 +91,9 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
     --max-size tries float32, float16 and int8, and then leaves out the rarest words, for two points at most; it says
     what that costs. --max-loss sets another limit.
 
+    Of a run that was fine-tuned from a checkpoint each artifact is a folder, RUN/export/onnx, which takes ids of pieces
+    of words, and in which a tokenizer stands; `predict` and `evaluate` take such a folder and ask it texts.
+
     With `--task seq2seq` the result is a folder that writes texts from ids, greedily: a SavedModel or TFLite file with
     the signature `generate`, or the ONNX files that optimum's ORTModelForSeq2SeqLM loads. It is held to writing, id by
     id, what the model writes for 32 prompts.
@@ -105,20 +107,16 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
         if options.pop(name) is not None:
             raise UsageError(f"Received --{name.replace('_', '-')} with the task classify. It is for seq2seq.")
     _refuse_checkpoint(run)
-    if run is not None and is_fine_tuned(run):
-        from switch_tf.cli.fine_tuning import export_command
-
-        export_command(ctx, run, as_json)
-        return
-    from switch_tf.export.formats import check_options
+    from switch_tf.export.formats import check_meaning
     from switch_tf.export.options import ExportOptions
-    from switch_tf.runs.folder import newest_run, open_run
+    from switch_tf.runs.folder import newest_run
+    from switch_tf.runs.opening import open_trained
 
     if options["precision"] == "none":
         options["precision"] = "float32"
     asked = ExportOptions(**options)
-    check_options(asked)
-    opened = open_run(run or newest_run())
+    check_meaning(asked)
+    opened = open_trained(run or newest_run())
 
     from switch_tf.export.session import export_run
 
@@ -135,18 +133,20 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
 
 def _refuse_checkpoint(run: Path | None) -> None:
     """What writes texts is exported by another task."""
-    if run is None or not (run / "config.json").is_file() or is_fine_tuned(run):
-        return
+    from switch_tf.artifacts.fine_tuned_export import is_artifact
     from switch_tf.models.huggingface import is_huggingface
+    from switch_tf.runs.fine_tuned import is_fine_tuned
 
-    if is_huggingface(run):
+    if run is not None and is_huggingface(run) and not (is_fine_tuned(run) or is_artifact(run)):
         raise UsageError(
             f"{run} is a Switch-Transformers checkpoint, which writes texts. Export it with --task seq2seq."
         )
 
 
-def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterator[str]:
+def _remarks(exported: "Exported", run: "Trained", asked: "ExportOptions") -> Iterator[str]:
     """What else there is to say of an export: what fitting it cost, what a bytes input changes, where it is."""
+    from switch_tf.runs.folder import Run
+
     if cost := exported.fit:
         yield (
             f"In {asked.max_size}: {cost['precision']}, {cost['words']:,} of {cost['words_of_run']:,} words, accuracy "
@@ -154,9 +154,12 @@ def _remarks(exported: "Exported", run: "Run", asked: "ExportOptions") -> Iterat
         )
     unvisited = {expert for each in exported.comparisons for expert in each.experts_unvisited}
     if unvisited:
-        yield f"Reached by no word nor any pair tried, and so only read back: {'; '.join(sorted(unvisited))}"
+        tried = (
+            "word nor any pair tried, and so only read back" if isinstance(run, Run) else "row of ids that was tried"
+        )
+        yield f"Reached by no {tried}: {'; '.join(sorted(unvisited))}"
     yield f"The gate took {sum(each.seconds for each in exported.comparisons):.1f} s"
-    if exported.changed:
+    if exported.changed and isinstance(run, Run):
         shares = ", ".join(f"{share:.2%} of {name}" for name, share in exported.changed.items())
         size, length = run.config.text.num_bytes, run.config.text.sequence_length
         yield f"Cut at {size} bytes, other words among the first {length} than in the whole text: {shares}"
@@ -211,11 +214,11 @@ def verify(
     out of bounds, the exit code is 3; the artifacts stay where they are.
     """
     from switch_tf.data.examples import read_texts
-    from switch_tf.runs.folder import open_run
+    from switch_tf.runs.opening import open_trained
 
     if data is None and is_given(ctx, "text_column"):
         raise UsageError("Received --text-column without --data: it is for tables. Leave it out.")
-    opened = open_run(run)
+    opened = open_trained(run)
     held_out = None if data is None else list(read_texts(data, text_column))
 
     from switch_tf.export.proof.verify import refuse_differences

@@ -1,12 +1,14 @@
 """The process around a command: signals that end it, streams that are closed, terminals that are not UTF-8."""
 
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -112,6 +114,22 @@ def interruption(error: BaseException) -> KeyboardInterrupt | None:
     if isinstance(cause, KeyboardInterrupt):
         return cause
     return Stopped(_received[-1]) if _received else None
+
+
+@contextmanager
+def naming_the_way_on(output: Path) -> Iterator[None]:
+    """Whoever interrupts a training reads how it goes on."""
+    from switch_tf.runs.folder import unfinished
+
+    try:
+        yield
+    except BaseException as error:
+        stop = interruption(error)
+        if stop is None or not unfinished(output).is_dir():
+            raise
+        command = f"switch-tf train --output {shlex.quote(str(output))} --resume"
+        stop.args = (f"What is done so far is kept: `{command}` goes on.",)
+        raise stop from None
 
 
 def ends_search(error: BaseException) -> bool:

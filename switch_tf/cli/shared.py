@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,6 +81,35 @@ def echo(message: str, err: bool = False) -> None:
 def is_given(ctx: click.Context, name: str) -> bool:
     """Whether the command's words name the parameter, rather than its default."""
     return ctx.get_parameter_source(name) not in (None, click.core.ParameterSource.DEFAULT)
+
+
+def refuse_others(ctx: click.Context, taken: Collection[str], beside: str) -> None:
+    """
+    Raises:
+        UsageError: the command's words name a parameter that is not among those that are taken beside an option.
+    """
+    for parameter in ctx.command.params:
+        name = parameter.name
+        if name is not None and name not in (*taken, "quiet", "verbose") and is_given(ctx, name):
+            raise UsageError(f"Received {parameter.opts[0]} with {beside}, where it has no meaning: leave it out.")
+
+
+def assigned(assignments: Sequence[str], table: str, known: Collection[str]) -> dict[str, Any]:
+    """What `--set TABLE.KEY=VALUE` says of one table.
+
+    Raises:
+        UsageError: another table is named, or a key that is not known.
+    """
+    from switch_tf.settings import parse_assignment
+
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        ((named, given),) = parse_assignment(assignment).items()
+        if named != table or not set(given) <= set(known):
+            expected = ", ".join(f"{table}.{name}" for name in known)
+            raise UsageError(f"Received --set {assignment} with --from-hf. Expected some of {expected}.")
+        values |= given
+    return values
 
 
 def echo_json(value: dict[str, Any]) -> None:

@@ -1,15 +1,12 @@
 """`switch-tf train`: data, settings and folder from the words of the command."""
 
 import json
-import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from switch_tf.cli.process import ends_search, interruption
+from switch_tf.cli.process import ends_search, naming_the_way_on
 from switch_tf.cli.shared import (
     as_json,
     command_line,
@@ -99,6 +96,13 @@ class _TrainCommand(click.Command):
     metavar="DIR",
     help="Fine-tune the encoder of a Switch-Transformers checkpoint of Hugging Face's (--set fine_tune.KEY=VALUE).",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["classify", "span"]),
+    default="classify",
+    show_default=True,
+    help="With --from-hf; span: go on with pre-training on plain texts (--set span.KEY=VALUE), into a new checkpoint.",
+)
 @as_json
 @click.pass_context
 def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) -> None:
@@ -117,14 +121,25 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
 
     Other delimiters than csv's comma and tsv's tab are recognised where the header tells them (; | tab , and sep=).
 
-    With --from-hf the encoder of a Switch-Transformers checkpoint becomes the classifier, in a folder that `evaluate`
-    and `predict` take. Its settings are fine_tune.length, pooling, epochs, batch_size, learning_rate,
-    head_learning_rate, frozen_layers, weight_decay, validation_share and seed.
+    With --from-hf the encoder of a Switch-Transformers checkpoint becomes the classifier, in a folder that `evaluate`,
+    `predict`, `export` and `verify` take. Its settings are fine_tune.length, pooling, epochs, batch_size,
+    learning_rate, head_learning_rate, frozen_layers, weight_decay, validation_share, seed, calibrate, reject and
+    reject_label.
+
+    With --objective span besides, DATA is plain texts (a .txt file has one a line; a table, its text column; labels are
+    not read), and the whole checkpoint learns them by span corruption: what comes out is a checkpoint of the same form,
+    for --from-hf, `generate` and `export --task seq2seq`. Settings: span.length, rate, mean_span, epochs, batch_size,
+    learning_rate, weight_decay, validation_share and seed.
     """
-    if options["from_hf"] is not None:
+    if options.pop("objective") == "span":
+        from switch_tf.cli.span_training import span_command
+
+        span_command(ctx, as_json, options)
+        return
+    if options["from_hf"] is not None or (resume and _resumes_fine_tuning(options["output"])):
         from switch_tf.cli.fine_tuning import fine_tune_command
 
-        fine_tune_command(ctx, as_json, options)
+        fine_tune_command(ctx, as_json, resume, options)
         return
     del options["from_hf"]
     from switch_tf.reporting.comparison import print_figures
@@ -144,7 +159,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
         surveys.append(report)
         terminal.print("\n".join(survey_lines(report)), highlight=False, soft_wrap=True)
 
-    with _naming_the_way_on(output), TrainingProgress(terminal) as progress:
+    with naming_the_way_on(output), TrainingProgress(terminal) as progress:
         tune = _tuner(searching, options, progress)
         run = train_run(request, config, output, progress, resume=resume, tell=tell, tune=tune)
     metrics = read_metrics(run.path)
@@ -157,6 +172,12 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     print_figures(terminal, str(run.path), metrics)
     following = command_line("predict", run.path, "Your text here.")
     terminal.print(f"Next: {following}", highlight=False, soft_wrap=True)
+
+
+def _resumes_fine_tuning(output: Path | None) -> bool:
+    from switch_tf.training.fine_tuning import is_unfinished_fine_tuning
+
+    return is_unfinished_fine_tuning(output)
 
 
 def _check_search(searching: dict[str, Any], resume: bool) -> None:
@@ -209,22 +230,6 @@ def _warn_of_labels(metrics: dict[str, Any], terminal: "Console") -> None:
         said = f"no validation text of {len(never):,} of the labels was answered right ({shown}). Try"
         remedy = "--set train.class_weights=balanced --set train.select_by=macro_f1, or more examples of them."
         terminal.print("\n".join(warning_lines(f"{said} {remedy}")), highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _naming_the_way_on(output: Path) -> Iterator[None]:
-    """Whoever interrupts a training reads how it goes on."""
-    from switch_tf.runs.folder import unfinished
-
-    try:
-        yield
-    except BaseException as error:
-        stop = interruption(error)
-        if stop is None or not unfinished(output).is_dir():
-            raise
-        command = f"switch-tf train --output {shlex.quote(str(output))} --resume"
-        stop.args = (f"What is done so far is kept: `{command}` goes on.",)
-        raise stop from None
 
 
 def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:

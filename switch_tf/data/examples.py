@@ -212,8 +212,8 @@ def iter_texts(path: Path, text_column: str = TEXT_COLUMN) -> Iterator[str]:
         yield row.text
 
 
-def read_texts(data: str, text_column: str = TEXT_COLUMN) -> Iterator[str]:
-    """Texts of a file, or of the test split of an embedded set.
+def read_texts(data: str, text_column: str = TEXT_COLUMN, split: str = "test") -> Iterator[str]:
+    """Texts of a file, or of a split of an embedded set.
 
     Raises:
         DataError: there is no such data, or a row cannot be used.
@@ -221,7 +221,7 @@ def read_texts(data: str, text_column: str = TEXT_COLUMN) -> Iterator[str]:
     """
     if is_embedded(data):
         Wanted(text_column).refuse_columns(f"{data} is an embedded set")
-        yield from _read_embedded(data, "test").texts.to_pylist()
+        yield from _read_embedded(data, split).texts.to_pylist()
         return
     yield from iter_texts(Path(data), text_column)
 

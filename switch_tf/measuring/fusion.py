@@ -7,6 +7,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
+FEWEST_TEXTS = 50  # to choose scalars on
 _WIDE = np.arange(4, 15) / 10  # scalars tried for the wide path, and below for the deep one
 _DEEP = np.arange(0, 11) / 10
 _MANY = 100  # texts on which chance is small

@@ -22,6 +22,7 @@ from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
 from switch_tf.layers.token_routes import TokenRoutes, TokenTable, Words
 from switch_tf.models.finished import ROUTERS
 from switch_tf.models.weights import named_weights
+from switch_tf.runs.rejection import Rejection
 from switch_tf.text.spec import PADDING_ID
 
 
@@ -30,6 +31,18 @@ class ClassifierOutput(NamedTuple):
 
     logits: tf.Tensor
     reports: tuple[RouterReport, ...]
+
+
+def answer_of(logits: tf.Tensor, rejection: Rejection | None) -> dict[str, tf.Tensor]:
+    """What models answer: float32 [batch, classes] to `probabilities`, of the same shape, and `label`, int64 [batch].
+
+    The label is an index, which is the number of classes where the text is rejected.
+    """
+    probabilities, label = tf.nn.softmax(logits), tf.argmax(logits, axis=-1)
+    if rejection is not None:
+        unsure = tf.reduce_max(probabilities, axis=-1) < np.float32(rejection.threshold)  # [batch]
+        label = tf.where(unsure, tf.constant(logits.shape[-1], tf.int64), label)
+    return {"probabilities": probabilities, "label": label}
 
 
 class SwitchClassifier(keras.Model):

@@ -14,11 +14,14 @@ from switch_tf.errors import ArgumentError, ModelError, RunError
 from switch_tf.files import read_tensors
 from switch_tf.layers.common import dropout, masked_pool
 from switch_tf.models.checkpoint import Checkpoint
-from switch_tf.models.classifier import ClassifierOutput
+from switch_tf.models.classifier import ClassifierOutput, answer_of
 from switch_tf.models.huggingface import T5Settings, Weights, read_settings
 from switch_tf.models.t5 import T5Encoder
+from switch_tf.models.tokenizer import encode_texts
 from switch_tf.models.weights import assign_weights, creating_only
-from switch_tf.runs.fine_tuned import WEIGHTS, FineTunedRun, FineTuneSettings
+from switch_tf.runs.fine_tuned import FineTunedRun, FineTuneSettings
+from switch_tf.runs.folder import WEIGHTS
+from switch_tf.runs.rejection import Rejection
 from switch_tf.text.sentencepiece_model import SentencePieces
 
 NAME = "classifier"
@@ -47,6 +50,11 @@ class EncoderClassifier(keras.Model):
         hidden, reports = self.encoder(self.tokens(ids), mask, training=training, seed=seeds[0])
         pooled = hidden[:, 0] if self.pooling == "first" else masked_pool(hidden, mask, "mean")  # [batch, d_model]
         return ClassifierOutput(self.head(dropout(pooled, self.settings.dropout_rate, training, seeds[1], 3)), reports)
+
+    def divide_logits(self, temperature: float) -> None:
+        """Make every answer of the head that much less sure."""
+        for weight in self.head.weights:
+            weight.assign(weight / temperature)
 
     def trained_variables(self, frozen_layers: int) -> list[tf.Variable]:
         """What is trained when so many blocks, from the first, and with them the embeddings, are not.
@@ -109,15 +117,24 @@ class FineTunedClassifier:
         labels: class names, in the order of the probabilities.
         model: the graph's layers.
         length: ids of a text that are read.
+        rejection: when it answers by no class, or None.
     """
 
-    def __init__(self, model: EncoderClassifier, pieces: SentencePieces, labels: list[str], length: int):
+    def __init__(
+        self,
+        model: EncoderClassifier,
+        pieces: SentencePieces,
+        labels: list[str],
+        length: int,
+        rejection: Rejection | None = None,
+    ):
         self.model = model
         self.labels = labels
         self.length = length
+        self.rejection = rejection
         self._pieces = pieces
         signature = [tf.TensorSpec([None, length], tf.int32, "ids")]
-        self.classify_ids = tf.function(self._classify_ids, input_signature=signature, autograph=False)
+        self._logits = tf.function(lambda ids: model(ids, training=False).logits, signature, autograph=False)
 
     def tokenize(self, texts: Sequence[str]) -> np.ndarray:
         """int32 [texts, length]: cut where they are longer, the end's id last all the same, and padded."""
@@ -129,25 +146,16 @@ class FineTunedClassifier:
 
     def probabilities_of_ids(self, ids: np.ndarray) -> np.ndarray:
         """float32 [texts, classes] of int32 [texts, length]."""
-        answers = [
-            self.classify_ids(tf.constant(ids[start : start + _BATCH]))["probabilities"].numpy()
-            for start in range(0, len(ids), _BATCH)
-        ]
+        return tf.nn.softmax(self.logits_of_ids(ids)).numpy()
+
+    def logits_of_ids(self, ids: np.ndarray) -> np.ndarray:
+        """float32 [texts, classes] of int32 [texts, length]."""
+        answers = [self._logits(tf.constant(ids[start : start + _BATCH])) for start in range(0, len(ids), _BATCH)]
         return np.concatenate([np.zeros([0, len(self.labels)], np.float32), *answers])
 
-    def _classify_ids(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = self.model(ids, training=False).logits  # [batch, classes]
-        return {"probabilities": tf.nn.softmax(logits), "label": tf.argmax(logits, axis=-1)}
-
-
-def encode_texts(pieces: SentencePieces, texts: Sequence[str], length: int, settings: T5Settings) -> np.ndarray:
-    """int32 [texts, length] of ids, padded at the end; a longer text keeps its first ids and the end's."""
-    ids = np.full([len(texts), length], settings.pad_token_id, np.int32)
-    for row, text in enumerate(texts):
-        encoded = pieces.encode(text)
-        cut = encoded if len(encoded) <= length else [*encoded[: length - 1], settings.eos_token_id]
-        ids[row, : len(cut)] = cut
-    return ids
+    def classify_ids(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What artifacts are made of: int32 [batch, length] to what `answer_of` answers."""
+        return answer_of(self.model(ids, training=False).logits, self.rejection)
 
 
 def load_fine_tuned(run: FineTunedRun, pieces: SentencePieces) -> FineTunedClassifier:
@@ -162,4 +170,4 @@ def load_fine_tuned(run: FineTunedRun, pieces: SentencePieces) -> FineTunedClass
     with creating_only(weights, str(run.path / WEIGHTS)):
         model.initialize()
     assign_weights(model, weights, str(run.path / WEIGHTS))
-    return FineTunedClassifier(model, pieces, run.labels, settings.length)
+    return FineTunedClassifier(model, pieces, run.labels, settings.length, run.rejection)

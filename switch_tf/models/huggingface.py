@@ -6,8 +6,9 @@ compute: an expert has `expert_capacity` slots for each text, and a token that f
 before 4.53 put the token itself there, and those from 5.0 to 5.17 never drop any.)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -267,12 +268,26 @@ class LazyArray:
         self.shape = (len(source.names), *shape) if _is_stacked(source) else shape
 
     def assign_to(self, variable: "tf.Variable") -> None:
-        """Read it into a variable of its shape, one tensor of the checkpoint at a time."""
+        """Read it into a variable of its shape.
+
+        Experts are stacked before: a variable that was once assigned in parts is copied whenever it is read.
+        """
         if not _is_stacked(self._source):
             variable.assign(self._read(self._source.names[0]))
             return
+        stacked = np.empty(self.shape, self.dtype)
         for number, name in enumerate(self._source.names):
-            variable[number].assign(self._read(name))
+            stacked[number] = self._read(name)
+        variable.assign(stacked)
+
+    def parts(self, variable: "tf.Variable") -> "Iterator[tuple[str, Callable[[], np.ndarray]]]":
+        """The other way than `assign_to`: each tensor's name in the checkpoint, and what makes it of a variable."""
+        for number, name in enumerate(self._source.names):
+            yield name, partial(self._part, variable, number)
+
+    def _part(self, variable: "tf.Variable", number: int) -> np.ndarray:
+        array = np.asarray(variable[number] if _is_stacked(self._source) else variable)
+        return array.T if self._source.transposed else array
 
     def _read(self, name: str) -> np.ndarray:
         array = self._checkpoint.read(name)

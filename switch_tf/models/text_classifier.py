@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from switch_tf.config import Config
 from switch_tf.errors import DataError, RunError
-from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.classifier import SwitchClassifier, answer_of
 from switch_tf.models.fused import FusedClassifier, read_classifier
 from switch_tf.models.packed import packed_logits
 from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
@@ -124,7 +124,7 @@ class TextClassifier(tf.Module):
 
     def classify_packed(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """What `classify_ids` answers, but for rounding, by `packed_logits`: for runtimes on a CPU, in any batch."""
-        return self._answer(packed_logits(self.classifier, ids))
+        return answer_of(packed_logits(self.classifier, ids), self.rejection)
 
     def _tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"ids": self.text(text)}  # [batch, length]
@@ -136,15 +136,7 @@ class TextClassifier(tf.Module):
         return self._classify_ids(self.numeric_text(bytes))
 
     def _classify_ids(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._answer(self.classifier(ids, training=False).logits)
-
-    def _answer(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """float32 [batch, classes] to probabilities and label."""
-        probabilities, label = tf.nn.softmax(logits), tf.argmax(logits, axis=-1)
-        if self.rejection is not None:
-            unsure = tf.reduce_max(probabilities, axis=-1) < np.float32(self.rejection.threshold)  # [batch]
-            label = tf.where(unsure, tf.constant(len(self._labels), tf.int64), label)
-        return {"probabilities": probabilities, "label": label}
+        return answer_of(self.classifier(ids, training=False).logits, self.rejection)
 
     def _classify_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = self._classify_ids(self.text(text))

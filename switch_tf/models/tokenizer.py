@@ -1,6 +1,9 @@
 """The tokenizer that stands in a checkpoint's folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from switch_tf import files
 from switch_tf.errors import ModelError, RunError
@@ -25,6 +28,16 @@ def load_pieces(folder: Path, settings: T5Settings) -> SentencePieces:
             f"{settings.vocab_size:,}: take the file that belongs to this checkpoint."
         )
     return pieces
+
+
+def encode_texts(pieces: SentencePieces, texts: Sequence[str], length: int, settings: T5Settings) -> np.ndarray:
+    """int32 [texts, length] of ids, padded at the end; a longer text keeps its first ids and the end's."""
+    ids = np.full([len(texts), length], settings.pad_token_id, np.int32)
+    for row, text in enumerate(texts):
+        encoded = pieces.encode(text)
+        cut = encoded if len(encoded) <= length else [*encoded[: length - 1], settings.eos_token_id]
+        ids[row, : len(cut)] = cut
+    return ids
 
 
 def _sentinels(path: Path) -> int:

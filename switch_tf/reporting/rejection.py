@@ -47,7 +47,7 @@ def rejection_remarks(validation: dict[str, Any]) -> list[str]:
     if validation["answered"] < _FEWEST:
         said.append(
             f"Warning: the threshold was chosen on {validation['answered']:,} answered validation texts, too few to "
-            "promise a precision. More data, or a larger train.validation_share, would tell."
+            "promise a precision. More data, or a larger validation_share, would tell."
         )
     return said
 

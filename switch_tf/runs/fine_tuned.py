@@ -5,12 +5,13 @@
     weights.safetensors    the best epoch's weights, float32: the encoder's and the head's
     fine_tuning.json       the folder's format, the settings of the fine-tuning, and what it was trained on
     labels.json            class names, in the order of the probabilities
+    reject.json            the reject threshold and what it was measured to do, where there is one
     metrics.json           figures on validation and test data
     history.csv, .png      figures of each epoch
     held_out.parquet       some held-out texts
     manifest.json          size and SHA-256 of what answers depend on
 
-It appears whole, when training ends well.
+While training goes on, the folder has the name RUN.unfinished, and holds a checkpoint and the best weights so far.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,13 +20,26 @@ from typing import Any
 
 from switch_tf import checksums, files
 from switch_tf.errors import ArgumentError, RunError
-from switch_tf.runs.labels import labels_problem
+from switch_tf.runs.folder import (
+    FINE_TUNING,
+    LABELS,
+    MANIFEST,
+    METRICS,
+    REJECT,
+    UNFINISHED,
+    WEIGHTS,
+    check_manifest,
+    read_labels,
+    read_threshold,
+)
+from switch_tf.runs.rejection import Rejection
 
-FINE_TUNING, WEIGHTS, LABELS, METRICS = "fine_tuning.json", "weights.safetensors", "labels.json", "metrics.json"
 CONFIG, PIECES, TOKENIZER = "config.json", "spiece.model", "tokenizer_config.json"
-MANIFEST = "manifest.json"
-DESCRIBED = (CONFIG, PIECES, WEIGHTS, FINE_TUNING, LABELS, METRICS)
-FORMAT = 1
+CHECKPOINT = "checkpoint.safetensors"  # these two while training goes on
+BEST = "best.safetensors"  # weights as they were trained: those of the end are calibrated
+SETTINGS = (CONFIG, PIECES, FINE_TUNING, LABELS)  # what a manifest describes while training goes on
+DESCRIBED = (*SETTINGS, METRICS, WEIGHTS)  # and in the end
+FORMAT = 2  # has a reject threshold, which a release of before would pass over; a folder without one is written as 1
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,9 @@ class FineTuneSettings:
         weight_decay: of matrices, as in AdamW.
         validation_share: of the texts, that epochs are compared on.
         seed: of shuffling, dropout and the head.
+        calibrate: divide the logits by the temperature that makes probabilities honest on the validation texts.
+        reject: the share of right answers, on validation, that a text has to be answered with; None answers all.
+        reject_label: what the others are answered; "unknown" unless given.
 
     Raises:
         ArgumentError: a value is out of range.
@@ -59,6 +76,9 @@ class FineTuneSettings:
     weight_decay: float = 0.01
     validation_share: float = 0.1
     seed: int = 0
+    calibrate: bool = True
+    reject: float | None = None
+    reject_label: str | None = None
 
     def __post_init__(self) -> None:
         for name, (least, most) in _INTEGERS.items():
@@ -71,6 +91,15 @@ class FineTuneSettings:
                 raise _refusal(name, value, f"a number from {low:g} to {high:g}")
         if self.pooling not in ("mean", "first"):
             raise _refusal("pooling", self.pooling, "'mean' or 'first'")
+        if not isinstance(self.calibrate, bool):
+            raise _refusal("calibrate", self.calibrate, "true or false")
+        if self.reject is not None and not (type(self.reject) in (int, float) and 0 < self.reject <= 1):
+            raise _refusal("reject", self.reject, "a number above 0 and at most 1")
+        if not isinstance(self.reject_label, str | None):
+            raise _refusal("reject_label", self.reject_label, "a name")
+        if self.reject_label is not None and self.reject is None:
+            problem = f"Received reject_label={self.reject_label!r} without reject"
+            raise ArgumentError(f"{problem}, without which no text gets it. Give both.", "reject_label")
 
 
 _INTEGERS = {
@@ -101,29 +130,40 @@ class FineTunedRun:
         settings: of the fine-tuning.
         labels: class names, in the order of the probabilities.
         data: what it was trained on.
+        rejection: when it answers by no class, or None.
     """
 
     path: Path
     settings: FineTuneSettings
     labels: list[str]
     data: dict[str, Any]
+    rejection: Rejection | None = None
+
+    @property
+    def split(self) -> tuple[float, int]:
+        """The share of the texts that validation took, and the seed that it was drawn with."""
+        return self.settings.validation_share, self.settings.seed
 
 
 def is_fine_tuned(path: Path) -> bool:
-    """Whether the folder looks like one of these."""
-    return (path / FINE_TUNING).is_file() and (path / WEIGHTS).is_file()
+    """Whether the folder looks like a finished one of these."""
+    return all((path / name).is_file() for name in (FINE_TUNING, WEIGHTS)) and not path.name.endswith(UNFINISHED)
 
 
 def describe_fine_tuning(folder: Path, settings: FineTuneSettings, labels: list[str], data: dict[str, Any]) -> None:
-    """Write the files that say how it was trained, and on what."""
+    """Write the files that say how it is trained, and on what; they are known before training starts."""
     files.write_json(folder / LABELS, labels)
-    files.write_json(folder / FINE_TUNING, {"format": FORMAT, "settings": asdict(settings), **data})
+    number = FORMAT if settings.reject is not None else FORMAT - 1
+    files.write_json(folder / FINE_TUNING, {"format": number, "settings": asdict(settings), **data})
+    write_manifest(folder, SETTINGS)
 
 
-def write_manifest(folder: Path) -> None:
-    """Write down the size and checksum of all that answers depend on."""
+def write_manifest(folder: Path, names: tuple[str, ...] = DESCRIBED) -> None:
+    """Write down the size and checksum of files, by default all that answers depend on."""
+    if names == DESCRIBED and (folder / REJECT).exists():
+        names = (*names, REJECT)
     with files.refusing(folder / MANIFEST):
-        described = {name: checksums.describe(folder / name) for name in DESCRIBED}
+        described = {name: checksums.describe(folder / name) for name in names}
     files.write_json(folder / MANIFEST, {"files": described})
 
 
@@ -133,21 +173,27 @@ def open_fine_tuned(path: Path) -> FineTunedRun:
     Raises:
         RunError: a file is missing, damaged or was changed.
     """
-    manifest = files.read_json(path / MANIFEST)
-    described = manifest.get("files") if isinstance(manifest, dict) else None
-    problem = checksums.difference(path, described, required=DESCRIBED)
-    if problem:
-        raise RunError(f"{path} is damaged or was changed by hand: {problem}. Restore it, or train again.")
+    if not check_manifest(path, DESCRIBED):
+        raise RunError(f"{path} has lost its {MANIFEST}, which tells whether it is whole. Restore it, or train again.")
+    return read_fine_tuning(path)
+
+
+def read_fine_tuning(path: Path) -> FineTunedRun:
+    """What a folder says of its fine-tuning, finished or not.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
     data = files.read_json(path / FINE_TUNING)
     number = data.pop("format", None) if isinstance(data, dict) else None
-    if number != FORMAT:
-        raise RunError(f"{path} has the format {number!r}. Expected {FORMAT}: open it with the release that wrote it.")
-    labels = files.read_json(path / LABELS)
+    if type(number) is not int or not 1 <= number <= FORMAT:
+        raise RunError(f"{path} has the format {number!r}. Expected at most {FORMAT}: open it with a newer release.")
     try:
         settings = FineTuneSettings(**data.pop("settings"))
     except (ArgumentError, TypeError, KeyError) as error:
         raise RunError(f"{path / FINE_TUNING} is damaged: {error} Restore it, or train again.") from error
-    problem = labels_problem(labels)
-    if problem:
-        raise RunError(f"The labels in {path / LABELS} {problem}. Restore the file, or train again.")
-    return FineTunedRun(path, settings, labels, data)
+    labels = read_labels(path)
+    rejection = read_threshold(path, labels) if (path / REJECT).exists() else None
+    if settings.reject is not None and rejection is None and is_fine_tuned(path):
+        raise RunError(f"{path} has lost its {REJECT}. Restore it, or train again.")
+    return FineTunedRun(path, settings, labels, data, rejection)

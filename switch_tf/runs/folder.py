@@ -37,6 +37,7 @@ DATA = "data.json"
 METRICS = "metrics.json"
 HELD_OUT = "held_out.parquet"
 MANIFEST = "manifest.json"
+FINE_TUNING = "fine_tuning.json"  # of a folder of another kind: see `switch_tf.runs.fine_tuned`
 SETTINGS = (CONFIG, DATA, LABELS, VOCABULARY)  # what a manifest describes while training goes on
 DESCRIBED = (*SETTINGS, HELD_OUT, METRICS, WEIGHTS)  # and in the end
 # Of the folder. 1 had no number, and wrote text.byte_length down where nobody had asked for it; 2 had no manifest;
@@ -72,6 +73,11 @@ class Run:
     checked: bool = True
     rejection: Rejection | None = None
 
+    @property
+    def split(self) -> tuple[float, int]:
+        """The share of the texts that validation took, and the seed that it was drawn with."""
+        return self.config.train.validation_share, self.config.train.seed
+
 
 def unfinished(path: Path) -> Path:
     """The name that the run folder `path` has while it is trained.
@@ -104,6 +110,11 @@ def open_run(path: Path) -> Run:
     if path.name.endswith(UNFINISHED):
         finished = path.name.removesuffix(UNFINISHED)
         raise RunError(f"{path} is unfinished. Resume the training of {path.with_name(finished)}.", argument="resume")
+    if (path / FINE_TUNING).is_file():
+        raise RunError(
+            f"{path} was fine-tuned from a checkpoint of Hugging Face's: its ids are pieces of words, and its routers "
+            "look at whole texts. Expected a run whose vocabulary is of words."
+        )
     if not is_run(path):
         raise RunError(f"{path} is not a run folder: it lacks {CONFIG} or {WEIGHTS}. Expected what `train` wrote.")
     checked = check_manifest(path)
@@ -122,8 +133,8 @@ def open_run(path: Path) -> Run:
         )
     if not checked and data.get("format", 1) >= _FIRST_WITH_MANIFEST:
         raise RunError(f"{path} has lost its {MANIFEST}, which tells whether it is whole. Restore it, or train again.")
-    labels = _read_labels(path)
-    rejection = _read_rejection(path, labels) if number >= _FIRST_WITH_REJECT else None
+    labels = read_labels(path)
+    rejection = read_threshold(path, labels) if number >= _FIRST_WITH_REJECT else None
     return Run(path, config, labels, read_vocabulary(path / VOCABULARY), data, checked, rejection)
 
 
@@ -163,7 +174,8 @@ def newest_run(runs: Path = RUNS, unfinished: bool = False) -> Path:
         RunError: there is none.
     """
     kind = "unfinished run" if unfinished else "run"
-    found = list(runs.glob(f"*{UNFINISHED}")) if unfinished else [p for p in runs.glob("*") if is_run(p)]
+    every = [path for path in runs.glob("*") if path.name.endswith(UNFINISHED) == unfinished]
+    found = every if unfinished else [path for path in every if is_run(path) or (path / FINE_TUNING).is_file()]
     if not found:
         raise RunError(f"There is no {kind} under {runs.resolve()}. Name a folder, or train one.")
     return max(found, key=lambda path: path.stat().st_mtime_ns)
@@ -223,7 +235,12 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _read_labels(path: Path) -> list[str]:
+def read_labels(path: Path) -> list[str]:
+    """The class names of a folder, in the order of the probabilities.
+
+    Raises:
+        RunError: they are none, or damaged.
+    """
     labels: list[str] = files.read_json(path / LABELS)
     problem = labels_problem(labels)
     if problem:
@@ -240,7 +257,12 @@ def write_rejection(folder: Path, rejection: Rejection, measured: dict[str, Any]
     files.write_json(folder / REJECT, rejection.as_dict() | measured)
 
 
-def _read_rejection(path: Path, labels: list[str]) -> Rejection:
+def read_threshold(path: Path, labels: list[str]) -> Rejection:
+    """The reject threshold of a folder.
+
+    Raises:
+        RunError: it is none, or damaged.
+    """
     value = files.read_json(path / REJECT)
     problem = rejection_problem(value, labels)
     if problem:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from switch_tf import files
-from switch_tf.runs.folder import HELD_OUT, Run
+from switch_tf.runs.folder import HELD_OUT
+from switch_tf.runs.opening import Trained
 
 HELD_OUT_TEXTS = 256
 
@@ -20,7 +21,7 @@ def write_held_out(folder: Path, texts: Iterable[str], labels: Iterable[str]) ->
     files.write_bytes(folder / HELD_OUT, sink.getvalue().to_pybytes())
 
 
-def read_held_out(run: Run) -> list[str]:
+def read_held_out(run: Trained) -> list[str]:
     """The texts that `write_held_out` kept.
 
     Raises:

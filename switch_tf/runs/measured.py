@@ -5,11 +5,10 @@ from dataclasses import replace
 from switch_tf.data.examples import EMBEDDED, Examples, as_spelled, fingerprint, split_validation
 from switch_tf.data.request import DataRequest, read_data, read_test, request_of
 from switch_tf.errors import DataError, RunError
-from switch_tf.runs import folder as run
-from switch_tf.runs.folder import Run
+from switch_tf.runs.opening import Trained
 
 
-def read_measured(finished: Run, data: str | Examples | None = None) -> Examples:
+def read_measured(finished: Trained, data: str | Examples | None = None) -> Examples:
     """The labelled examples that a run was measured on: its whole test split, or else its validation split.
 
     Args:
@@ -24,7 +23,7 @@ def read_measured(finished: Run, data: str | Examples | None = None) -> Examples
         tested = finished.data["test_fingerprint"] is not None
         expected = finished.data["test_fingerprint" if tested else "fingerprint"]
     except KeyError as error:
-        raise RunError(f"{finished.path / run.DATA} does not say {error}. Restore it, or train again.") from error
+        raise RunError(f"{finished.path} does not say {error} of its data. Restore it, or train again.") from error
     if isinstance(data, Examples):
         name, found = data.source, _matching(finished, data, expected)
     else:
@@ -33,18 +32,17 @@ def read_measured(finished: Run, data: str | Examples | None = None) -> Examples
         raise DataError(f"{name} is not what {finished.path} was measured on. Say where that is.", "measured_on")
     if tested:
         return found
-    settings = finished.config.train
-    return split_validation(found, settings.validation_share, settings.seed)[1]
+    return split_validation(found, *finished.split)[1]
 
 
-def _matching(finished: Run, found: Examples | None, expected: str) -> Examples | None:
+def _matching(finished: Trained, found: Examples | None, expected: str) -> Examples | None:
     """The examples, their labels as the run spells them, if they have the fingerprint."""
     found = None if found is None else as_spelled(found, finished.labels)
     return found if found is not None and fingerprint(found) == expected else None
 
 
 def _read_again(
-    finished: Run, request: DataRequest, tested: bool, data: str | None, expected: str
+    finished: Trained, request: DataRequest, tested: bool, data: str | None, expected: str
 ) -> tuple[str, Examples | None]:
     """What the test data, or else the training data, is called, and its examples; None where others are there."""
     if data is not None:

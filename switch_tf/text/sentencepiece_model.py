@@ -56,6 +56,11 @@ class SentencePieces:
         self._sentinels = sentinels
         self.size = len(self._pieces) + sentinels
 
+    @property
+    def sentinels(self) -> list[int]:
+        """The ids of <extra_id_0>, <extra_id_1> and so on."""
+        return [self.size - 1 - number for number in range(self._sentinels)]
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text, the end's last. Sentinels are recognised; the words `</s>` and `<pad>` are text."""
         ids: list[int] = []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from switch_tf.training.session import Prepared
+    from switch_tf.training.prepared import Prepared
     from switch_tf.training.steps import Totals
 
 _QUARTERS = 4  # of a training, at whose ends it is compared with others

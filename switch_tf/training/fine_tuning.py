@@ -1,36 +1,55 @@
 """From labelled texts and a Hugging Face checkpoint to a folder that classifies.
 
-The encoder and a new head are trained together, each at its own learning rate; the best epoch on validation is kept. An
-epoch's order and dropout are drawn from the seed, so that the same call ends with the same weights.
+The encoder and a new head are trained together, each at its own learning rate; the best epoch on validation is kept,
+its probabilities made honest, and its reject threshold chosen where one is wanted.
 """
 
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from switch_tf import files
-from switch_tf.data.examples import Examples, encode_labels, fingerprint, label_names, split_validation
-from switch_tf.data.request import DataRequest, read_data, read_test
-from switch_tf.errors import RunError
-from switch_tf.measuring.fusion import cross_entropy_of
+from switch_tf.data.examples import Examples, encode_labels
+from switch_tf.data.request import DataRequest, request_of
+from switch_tf.errors import DataError, RunError
+from switch_tf.locks import locked
+from switch_tf.measuring.fusion import FEWEST_TEXTS, expected_calibration_error, softmax, temperature
 from switch_tf.measuring.scores import score
 from switch_tf.runs import fine_tuned as folders
-from switch_tf.runs.fine_tuned import FineTuneSettings
-from switch_tf.runs.held_out import HELD_OUT_TEXTS, write_held_out
+from switch_tf.runs.fine_tuned import BEST, CHECKPOINT, FineTuneSettings
+from switch_tf.runs.folder import (
+    FINE_TUNING,
+    METRICS,
+    REJECT,
+    RUNS,
+    UNFINISHED,
+    WEIGHTS,
+    newest_run,
+    unfinished,
+    write_rejection,
+)
+from switch_tf.training.prepared import (
+    NOTHING,
+    Prepared,
+    check_folders,
+    describe_data,
+    keep_sample,
+    prepare_examples,
+    refuse_lost,
+)
+from switch_tf.training.threshold import find_threshold
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from switch_tf.models.encoder_classifier import EncoderClassifier, FineTunedClassifier
+    from switch_tf.models.encoder_classifier import FineTunedClassifier
     from switch_tf.training.steps import Encoded
 
-_WARMUP = 0.1  # of all steps
-_CLIP = 1.0  # of the gradients' norm
+Tell = Callable[[str], None]
+_TABLE = "fine_tune"
 
 
 def fine_tune(
@@ -38,68 +57,195 @@ def fine_tune(
     checkpoint: Path,
     settings: FineTuneSettings,
     output: Path,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Tell = lambda _: None,
+    resume: bool = False,
+    in_memory: Mapping[str, Examples] = NOTHING,
 ) -> dict[str, Any]:
     """Train a classifier and leave it in the folder `output`, which must not exist yet; return its metrics.
 
     Args:
+        checkpoint: the folder of Hugging Face's.
         tell: gets a line about each step of the way.
+        resume: go on where a training into `output` was cut off; data, checkpoint and settings must be the same, but
+            for the reject threshold.
+        in_memory: the examples of `request.data` or `request.test` (under "data" or "test") where the caller holds
+            them and these are only descriptions.
 
     Raises:
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or is not what the training was started on.
         ModelError: the checkpoint is missing, damaged or not supported.
-        RunError: the folder exists or cannot be written, the loss is no number, or the memory does not suffice.
+        ConfigError: the reject label is a class, or the threshold is not reached, which leaves an unfinished training.
+        RunError: the folder exists, there is none to resume, it cannot be written, the loss is no number, or the
+            memory does not suffice.
     """
-    if output.exists():
-        raise RunError(f"{output} already exists. Name another folder, or remove it first.", argument="output")
     started = time.perf_counter()
-    everything, test = read_data(request), read_test(request)
-    labels = label_names(everything)
-    training, validation = split_validation(everything, settings.validation_share, settings.seed)
-    if test is not None:
-        encode_labels(test, labels)
+    folder, request = unfinished(output), request.resolved()
+    with locked(output, "trained"):
+        check_folders(output, folder, resume)
+        files.remove_parts(output.parent, folder.name)
+        prepared = prepare_examples(request, settings, in_memory, _TABLE)
+        data = describe_data(request, prepared, in_memory) | {"checkpoint": str(checkpoint.absolute())}
+        if resume:
+            _check_same(folder, checkpoint, settings, data)
+            files.remove_parts(folder)
+        else:
+            with files.new_folder(folder) as new:
+                _copy_checkpoint(checkpoint, new)
+                folders.describe_fine_tuning(new, settings, prepared.labels, data)
+        try:
+            return _train(folder, prepared, checkpoint, settings, output, tell, started)
+        except BaseException:
+            if not (folder / CHECKPOINT).exists():  # nothing is lost
+                files.remove(folder)
+            raise
 
+
+def read_unfinished_fine_tuning(
+    output: Path | None, has_data: bool = False
+) -> tuple[DataRequest, Path, FineTuneSettings, Path]:
+    """What the fine-tuning into `output` (default: the newest unfinished under ./runs) was started with, and `output`.
+
+    Returns:
+        The data, the checkpoint, the settings, and the folder that it shall have.
+
+    Raises:
+        RunError: there is none, or its data was in memory and the caller does not have it.
+    """
+    folder = newest_run(unfinished=True) if output is None else unfinished(output)
+    output = folder.with_name(folder.name.removesuffix(UNFINISHED))
+    check_folders(output, folder, resume=True)
+    kept = folders.read_fine_tuning(folder)
+    try:
+        if not has_data and "in_memory" in kept.data:
+            refuse_lost(folder, kept.data["in_memory"], output)
+        return request_of(kept.data), Path(kept.data["checkpoint"]), kept.settings, output
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder} cannot be resumed: {error}. Remove it and train again.") from error
+
+
+def is_unfinished_fine_tuning(output: Path | None) -> bool:
+    """Whether what a training into `output` (default: the newest unfinished under ./runs) left is one of these."""
+    if output is None and not any(RUNS.glob(f"*{UNFINISHED}")):
+        return False
+    folder = newest_run(unfinished=True) if output is None else unfinished(output)
+    return (folder / FINE_TUNING).is_file()
+
+
+def _check_same(folder: Path, checkpoint: Path, settings: FineTuneSettings, data: dict[str, Any]) -> None:
+    """Refuse to go on with something else; another reject threshold is written down."""
+    kept = folders.read_fine_tuning(folder)
+    if _without_threshold(kept.settings) != _without_threshold(settings):
+        raise RunError(f"{folder} was started with other settings. Resume without settings: they are kept there.")
+    for key in ("fingerprint", "test_fingerprint"):
+        if kept.data.get(key) != data[key]:
+            raise DataError(f"{folder} was started on other data: {key} differs. Restore the data, or start again.")
+    for name in (folders.CONFIG, folders.PIECES):
+        try:
+            same = files.read_bytes(checkpoint / name) == files.read_bytes(folder / name)
+        except OSError as error:
+            raise RunError(f"{folder} was started from {checkpoint}: {error}. Restore it, or start again.") from error
+        if not same:
+            raise RunError(f"{folder} was started from another checkpoint: {name} of {checkpoint} differs.")
+    folders.describe_fine_tuning(folder, settings, kept.labels, data)
+
+
+def _without_threshold(settings: FineTuneSettings) -> FineTuneSettings:
+    return replace(settings, reject=None, reject_label=None)
+
+
+def _copy_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """What turns texts into ids, and the settings; a checkpoint that cannot be used is refused here."""
+    from switch_tf.models.huggingface import read_settings
+    from switch_tf.models.tokenizer import load_pieces
+
+    load_pieces(checkpoint, read_settings(checkpoint))
+    for name in (folders.CONFIG, folders.PIECES, folders.TOKENIZER):
+        if (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, folder / name)
+
+
+def _train(
+    folder: Path,
+    prepared: Prepared,
+    checkpoint: Path,
+    settings: FineTuneSettings,
+    output: Path,
+    tell: Tell,
+    started: float,
+) -> dict[str, Any]:
+    """Fit, calibrate and measure in the folder, and give it its name."""
     import tensorflow as tf
 
     from switch_tf.models.encoder_classifier import FineTunedClassifier, classifier_from_checkpoint
     from switch_tf.models.tokenizer import load_pieces
+    from switch_tf.reporting.history import write_history
+    from switch_tf.training.fine_tuner import FineTuner
+    from switch_tf.training.loop import best_epoch
 
     tell(f"Loading the encoder of {checkpoint}")
-    model = classifier_from_checkpoint(checkpoint, len(labels), settings.pooling, settings.seed)
+    model = classifier_from_checkpoint(checkpoint, len(prepared.labels), settings.pooling, settings.seed)
     trained = model.trained_variables(settings.frozen_layers)
-    classifier = FineTunedClassifier(model, load_pieces(checkpoint, model.settings), labels, settings.length)
-    tell(f"Tokenizing {len(everything):,} texts")
-    encoded, held_out = (_encode(each, classifier) for each in (training, validation))
-    with files.parents(output), files.new_folder(output) as folder:
-        try:
-            history = _Trainer(classifier, trained, settings, len(training)).fit(encoded, held_out, folder, tell)
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-            problem = f"The memory does not suffice to train with batches of {settings.batch_size} texts"
-            raise RunError(f"{problem}. Train again with a smaller batch_size, or frozen_layers.") from error
-        splits = {"validation": validation} | ({} if test is None else {"test": test})
-        metrics: dict[str, Any] = {
-            name: score(
-                classifier.probabilities([str(text) for text in examples.texts.to_pylist()]),
-                encode_labels(examples, labels),
-                labels,
-            )
-            for name, examples in splits.items()
-        }
-        metrics["training"] = {
-            "epochs": len(history),
-            "best_epoch": 1 + _best(history),
-            "seconds": round(time.perf_counter() - started, 1),
-            "parameters": int(model.count_params()),
-            "trained_parameters": sum(int(np.prod(variable.shape)) for variable in trained),
-        }
-        counts = {"training_examples": len(training), "validation_examples": len(validation)}
-        data = asdict(request) | counts | {"fingerprint": fingerprint(everything), "checkpoint": str(checkpoint)}
-        _write(folder, checkpoint, settings, labels, data, metrics, history)
-        last = next(reversed(splits.values()))
-        rows = np.sort(np.random.default_rng(0).permutation(len(last))[:HELD_OUT_TEXTS])
-        write_held_out(folder, last.take(rows).texts.to_pylist(), last.take(rows).labels.to_pylist())
-        folders.write_manifest(folder)
+    classifier = FineTunedClassifier(model, load_pieces(folder, model.settings), prepared.labels, settings.length)
+    tell(f"Tokenizing {len(prepared.training) + len(prepared.validation):,} texts")
+    encoded, held_out = (_encode(each, classifier) for each in (prepared.training, prepared.validation))
+    try:
+        history = FineTuner(classifier, trained, settings, len(encoded.ids)).fit(encoded, held_out, folder, tell)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        problem = f"The memory does not suffice to train with batches of {settings.batch_size} texts"
+        raise RunError(f"{problem}. Train again with a smaller batch_size, or frozen_layers.") from error
+    metrics = _finish(folder, prepared, settings, classifier, held_out)
+    metrics["training"] = {
+        "epochs": len(history),
+        "best_epoch": history[best_epoch(history)]["epoch"],
+        "seconds": round(max(time.perf_counter() - started, sum(row["seconds"] for row in history)), 1),
+        "parameters": int(model.count_params()),
+        "trained_parameters": sum(int(np.prod(variable.shape)) for variable in trained),
+    }
+    files.write_json(folder / METRICS, metrics)
+    write_history(folder, history)
+    keep_sample(folder, prepared)
+    folders.write_manifest(folder)
+    files.move_folder(folder, output)
+    for name in (BEST, CHECKPOINT):  # last: until the folder has its name, a training that is cut off needs them
+        (output / name).unlink()
     return metrics
+
+
+def _finish(
+    folder: Path,
+    prepared: Prepared,
+    settings: FineTuneSettings,
+    classifier: "FineTunedClassifier",
+    validation: "Encoded",
+) -> dict[str, Any]:
+    """Calibrate, choose the threshold, write the weights; the figures of all held-out texts."""
+    from switch_tf.models.weights import named_weights
+
+    logits = classifier.logits_of_ids(validation.ids)  # [n, classes]
+    found: dict[str, Any] = {}
+    if settings.calibrate and len(logits) >= FEWEST_TEXTS:  # fewer would ask for answers as sure as can be
+        cooled = temperature(logits, validation.labels)
+        found["calibration"] = {
+            "temperature": cooled,
+            "error_before": expected_calibration_error(softmax(logits), validation.labels),
+            "error_after": expected_calibration_error(softmax(logits / cooled), validation.labels),
+        }
+        classifier.model.divide_logits(cooled)
+    (folder / REJECT).unlink(missing_ok=True)  # of a training that was resumed
+    probabilities = {"validation": classifier.probabilities_of_ids(validation.ids)}
+    if settings.reject is not None:
+        rejection, measured = find_threshold(settings, probabilities["validation"], validation.labels, _TABLE)
+        write_rejection(folder, rejection, measured)
+        classifier.rejection = rejection
+    arrays = {name: variable.numpy() for name, variable in named_weights(classifier.model).items()}
+    files.write_tensors(folder / WEIGHTS, arrays)
+    if prepared.test is not None:
+        probabilities["test"] = classifier.probabilities_of_ids(_encode(prepared.test, classifier).ids)
+    labels = prepared.labels
+    return {
+        name: score(probabilities[name], encode_labels(examples, labels), labels, classifier.rejection)
+        for name, examples in prepared.held_out.items()
+    } | found
 
 
 def _encode(examples: Examples, classifier: "FineTunedClassifier") -> "Encoded":
@@ -107,146 +253,3 @@ def _encode(examples: Examples, classifier: "FineTunedClassifier") -> "Encoded":
 
     ids = classifier.tokenize([str(text) for text in examples.texts.to_pylist()])
     return Encoded(ids, encode_labels(examples, classifier.labels))
-
-
-def _write(
-    folder: Path,
-    checkpoint: Path,
-    settings: FineTuneSettings,
-    labels: list[str],
-    data: dict[str, Any],
-    metrics: dict[str, Any],
-    history: list[dict[str, Any]],
-) -> None:
-    """All files but the weights, which are there, the held-out texts and the manifest."""
-    from switch_tf.reporting.history import write_history
-
-    for name in (folders.CONFIG, folders.PIECES, folders.TOKENIZER):
-        if (checkpoint / name).is_file():
-            shutil.copyfile(checkpoint / name, folder / name)
-    folders.describe_fine_tuning(folder, settings, labels, data)
-    files.write_json(folder / folders.METRICS, metrics)
-    write_history(folder, history)
-
-
-class _Trainer:
-    """The step, compiled once for each length that batches have, and the epochs."""
-
-    def __init__(
-        self, classifier: "FineTunedClassifier", trained: "list[tf.Variable]", settings: FineTuneSettings, examples: int
-    ):
-        import tensorflow as tf
-
-        self._classifier = classifier
-        self._model: EncoderClassifier = classifier.model
-        self._settings = settings
-        steps = settings.epochs * -(-examples // settings.batch_size)
-        head = {id(variable) for variable in self._model.head.trainable_variables}
-        self._groups = [
-            (
-                _optimizer(rate, steps, settings.weight_decay),
-                [each for each in trained if (id(each) in head) == is_head],
-            )
-            for rate, is_head in ((settings.learning_rate, False), (settings.head_learning_rate, True))
-        ]
-        for optimizer, variables in self._groups:
-            optimizer.build(variables)
-        self._step = tf.function(self._update, autograph=False, reduce_retracing=False)
-
-    def fit(
-        self, training: "Encoded", validation: "Encoded", folder: Path, tell: Callable[[str], None]
-    ) -> list[dict[str, Any]]:
-        """A row of figures for each epoch; the best epoch's weights are left in the folder and in the model."""
-        from switch_tf.models.weights import assign_weights, named_weights
-        from switch_tf.training.loop import epoch_batches
-
-        history: list[dict[str, Any]] = []
-        weights = folder / folders.WEIGHTS
-        for epoch in range(self._settings.epochs):
-            started = time.perf_counter()
-            batches = epoch_batches(len(training.ids), self._settings.batch_size, self._settings.seed, epoch)
-            sums = np.zeros(4)  # cross-entropy and right answers of examples; dropped and routed tokens
-            for number, rows in enumerate(batches):
-                sums += self._train_on(training, rows, epoch * len(batches) + number)
-            probabilities = self._classifier.probabilities_of_ids(validation.ids).astype(np.float64)
-            row = {
-                "epoch": epoch + 1,
-                "loss": sums[0] / len(training.ids),
-                "accuracy": sums[1] / len(training.ids),
-                "validation_loss": cross_entropy_of(np.log(np.maximum(probabilities, 1e-30)), validation.labels),
-                "validation_accuracy": float(np.mean(probabilities.argmax(axis=1) == validation.labels)),
-                "dropped_share": sums[2] / max(sums[3], 1.0),
-                "seconds": time.perf_counter() - started,
-            }
-            if not np.isfinite([row["loss"], row["validation_loss"]]).all():
-                raise RunError(f"The loss is no number in epoch {epoch + 1}. Train again at a lower learning_rate.")
-            history.append(row)
-            if _best(history) == epoch:
-                arrays = {name: variable.numpy() for name, variable in named_weights(self._model).items()}
-                files.write_tensors(weights, arrays)
-            tell(
-                f"Epoch {epoch + 1} of {self._settings.epochs}: loss {row['loss']:.4f}, validation "
-                f"{row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.4f}, {row['seconds']:.0f} s"
-            )
-        assign_weights(self._model, files.read_tensors(weights)[0], str(weights))
-        return history
-
-    def _train_on(self, data: "Encoded", rows: np.ndarray, number: int) -> np.ndarray:
-        import tensorflow as tf
-
-        from switch_tf.training.steps import padded_length
-
-        padding, size = self._model.settings.pad_token_id, self._settings.batch_size
-        longest = int((data.ids[rows] != padding).sum(axis=1).max())
-        length = padded_length(longest, data.ids.shape[1])
-        ids = np.full([size, length], padding, np.int32)
-        labels = np.zeros([size], np.int32)
-        ids[: rows.size], labels[: rows.size] = data.ids[rows, :length], data.labels[rows]
-        weights = data.weights_of(rows, size)
-        answer = self._step(*(tf.constant(each) for each in (ids, labels, weights)), tf.constant(number))
-        return np.array([float(each) for each in answer])
-
-    def _update(
-        self, ids: "tf.Tensor", labels: "tf.Tensor", weights: "tf.Tensor", number: "tf.Tensor"
-    ) -> "tuple[tf.Tensor, ...]":
-        """One update of both groups; weights is 0 for rows that fill up the batch."""
-        import tensorflow as tf
-
-        settings = self._model.settings
-        variables = [variable for _, group in self._groups for variable in group]
-        with tf.GradientTape() as tape:
-            output = self._model(ids, training=True, seed=tf.stack([self._settings.seed, number]))
-            each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output.logits)  # [batch]
-            loss = tf.reduce_sum(each * weights) / tf.reduce_sum(weights)
-            for report in output.reports:
-                loss += settings.router_aux_loss_coef * report.auxiliary_loss
-                loss += settings.router_z_loss_coef * report.z_loss
-        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _CLIP)
-        for optimizer, group in self._groups:
-            optimizer.apply_gradients(zip(gradients[: len(group)], group, strict=True))
-            gradients = gradients[len(group) :]
-        right = tf.cast(tf.argmax(output.logits, axis=-1, output_type=tf.int32) == labels, tf.float32)
-        routed = [report.routing for report in output.reports]
-        dropped = tf.add_n([each.dropped for each in routed]) if routed else tf.zeros([])
-        tokens = tf.add_n([tf.reduce_sum(each.tokens_per_expert) for each in routed]) if routed else tf.zeros([])
-        return tf.reduce_sum(each * weights), tf.reduce_sum(right * weights), dropped, tokens
-
-
-def _optimizer(rate: float, steps: int, weight_decay: float) -> Any:
-    """AdamW with a linear warm-up and a cosine decay to zero; neither norms nor biases decay."""
-    import tf_keras as keras
-
-    warmup = max(1, int(_WARMUP * steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(steps - warmup, 1), warmup_target=rate, warmup_steps=warmup
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, jit_compile=False)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "scale", "positions"])
-    return optimizer
-
-
-def _best(history: list[dict[str, Any]]) -> int:
-    """The epoch, from 0, of the highest accuracy on validation; of equals the one with the lowest loss."""
-    return max(
-        range(len(history)), key=lambda i: (history[i]["validation_accuracy"], -history[i]["validation_loss"], -i)
-    )

@@ -10,7 +10,14 @@ import tensorflow as tf
 
 from switch_tf import files
 from switch_tf.config import Config, WideConfig
-from switch_tf.measuring.fusion import cross_entropy_of, expected_calibration_error, fuse, softmax, temperature
+from switch_tf.measuring.fusion import (
+    FEWEST_TEXTS,
+    cross_entropy_of,
+    expected_calibration_error,
+    fuse,
+    softmax,
+    temperature,
+)
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import deep_arrays, fused_arrays, put_first, with_exact_sums
 from switch_tf.models.weights import assign_weights
@@ -23,7 +30,6 @@ from switch_tf.training.steps import Encoded
 from switch_tf.training.trainer import logits_in_batches
 from switch_tf.training.wide_fit import USUAL_STRENGTH, WideFit, fit_wide
 
-_FEWEST_TEXTS = 50  # to choose scalars on
 _ENOUGH_TEXTS = 200  # to choose the strength of a penalty on, which changes less
 _STRENGTHS = (USUAL_STRENGTH, 10.0, 2.0)  # of the wide path's penalty, to choose from where none is set
 _USUAL = (0.6, 0.4, 1.0)  # near the middle of what ten sets chose
@@ -194,7 +200,7 @@ def choose_scales(wide: np.ndarray, deep: np.ndarray, expected: np.ndarray) -> t
         deep: the same of the other path.
         expected: label indices [n].
     """
-    if len(expected) < _FEWEST_TEXTS:
+    if len(expected) < FEWEST_TEXTS:
         return _USUAL
     a, b = fuse(wide, deep, expected)
     return a, b, temperature(a * wide + b * deep, expected)

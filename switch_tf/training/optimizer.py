@@ -1,8 +1,18 @@
-"""AdamW with warm-up and cosine decay, as the training loop uses it."""
+"""AdamW with warm-up and cosine decay, as the training loops use it, and its state on disk."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import tf_keras as keras
 
+from switch_tf import files
 from switch_tf.config import Config
+from switch_tf.errors import RunError
+from switch_tf.models.weights import assign_weights, named_weights
+
+_WARMUP = 0.1  # of all steps, where a checkpoint is trained further
 
 
 def make_optimizer(config: Config, total_steps: int) -> keras.optimizers.Optimizer:
@@ -18,3 +28,44 @@ def make_optimizer(config: Config, total_steps: int) -> keras.optimizers.Optimiz
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, beta_2=0.98, jit_compile=False)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "b_in", "b_out"])
     return optimizer
+
+
+def warmed_up_adamw(rate: float, steps: int, weight_decay: float) -> keras.optimizers.Optimizer:
+    """The same for models in T5's form, from its peak `rate`; neither norms nor biases decay."""
+    warmup = max(1, int(_WARMUP * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(steps - warmup, 1), warmup_target=rate, warmup_steps=warmup
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, jit_compile=False)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "scale", "positions"])
+    return optimizer
+
+
+def save_state(path: Path, model: keras.Model, optimizers: Sequence[Any], history: list[dict[str, Any]]) -> None:
+    """Write weights, the state of optimizers, and the rows of figures so far.
+
+    Raises:
+        RunError: the file cannot be written; what stood there still stands.
+    """
+    tensors = {f"weights/{name}": variable.numpy() for name, variable in named_weights(model).items()}
+    state = [variable for optimizer in optimizers for variable in optimizer.variables]
+    tensors |= {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(state)}
+    files.write_tensors(path, tensors, {"history": json.dumps(history)})
+
+
+def restore_state(path: Path, model: keras.Model, optimizers: Sequence[Any]) -> list[dict[str, Any]]:
+    """Give weights and optimizers what `save_state` wrote; the rows of figures.
+
+    Raises:
+        RunError: it does not fit, or is damaged.
+    """
+    tensors, metadata = files.read_tensors(path)
+    weights = {name.removeprefix("weights/"): a for name, a in tensors.items() if name.startswith("weights/")}
+    assign_weights(model, weights, str(path))
+    try:
+        for i, variable in enumerate(variable for optimizer in optimizers for variable in optimizer.variables):
+            variable.assign(tensors[f"optimizer/{i}"])
+        history: list[dict[str, Any]] = json.loads(metadata["history"])
+    except (KeyError, ValueError) as error:  # an array or the history is missing, or of another shape
+        raise RunError(f"{path} does not fit: {error}. Remove it to train from the start.") from error
+    return history

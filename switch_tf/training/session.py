@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,12 +15,9 @@ from switch_tf.config import Config, config_from_dict, without_threshold
 from switch_tf.data.examples import (
     Examples,
     encode_labels,
-    fingerprint,
     join,
-    label_names,
-    split_validation,
 )
-from switch_tf.data.request import DataRequest, read_data, read_test, request_of
+from switch_tf.data.request import DataRequest, request_of
 from switch_tf.data.survey import survey
 from switch_tf.errors import ConfigError, DataError, RunError
 from switch_tf.locks import locked
@@ -29,12 +26,20 @@ from switch_tf.reporting.history import write_history
 from switch_tf.reporting.summary import write_summary
 from switch_tf.runs import folder as run
 from switch_tf.runs.folder import UNFINISHED, Run, newest_run, unfinished
-from switch_tf.runs.held_out import HELD_OUT_TEXTS, write_held_out
 from switch_tf.settings import read_toml
 from switch_tf.text.byte_codes import changed_share
 from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID
 from switch_tf.timing import timed
-from switch_tf.training.threshold import choose_threshold, refuse_reject_label
+from switch_tf.training.prepared import (
+    NOTHING,
+    Prepared,
+    check_folders,
+    describe_data,
+    keep_sample,
+    prepare_examples,
+    refuse_lost,
+)
+from switch_tf.training.threshold import choose_threshold
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
@@ -44,18 +49,6 @@ if TYPE_CHECKING:
     from switch_tf.training.steps import Encoded
 
 _TEXT_BATCH = 1024
-_NOTHING: Mapping[str, Examples] = {}
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Data that is ready to train on."""
-
-    labels: list[str]
-    training: Examples
-    validation: Examples
-    test: Examples | None
-    fingerprint: str
 
 
 def train(
@@ -64,7 +57,7 @@ def train(
     output: Path,
     progress: "Progress",
     resume: bool = False,
-    in_memory: Mapping[str, Examples] = _NOTHING,
+    in_memory: Mapping[str, Examples] = NOTHING,
     tell: Callable[[dict[str, Any]], None] | None = None,
     tune: "Callable[[Prepared, Config], tuple[Config, dict[str, Any]]] | None" = None,
 ) -> Run:
@@ -88,11 +81,11 @@ def train(
     started, cpu_started = time.perf_counter(), time.process_time()
     folder, request = unfinished(output), request.resolved()
     with locked(output, "trained"):
-        _check_folders(output, folder, resume)
+        check_folders(output, folder, resume)
         files.remove_parts(output.parent, folder.name)
         with timed(f"Reading and splitting {request.data}"):
             prepared = prepare(request, config, in_memory)
-            description = _describe(request, prepared, in_memory)
+            description = describe_data(request, prepared, in_memory)
         if tune is not None:
             config, description["autotune"] = tune(prepared, config)
         vocabulary = _check_same(folder, config, description) if resume else None
@@ -149,39 +142,19 @@ def read_unfinished(output: Path | None, has_data: bool = False) -> tuple[DataRe
     """
     folder = newest_run(unfinished=True) if output is None else unfinished(output)
     output = folder.with_name(folder.name.removesuffix(UNFINISHED))
-    _check_folders(output, folder, resume=True)
+    check_folders(output, folder, resume=True)
     data = files.read_json(folder / run.DATA)
     try:
         if not has_data and "in_memory" in data:
-            _refuse_lost(folder, data["in_memory"], output)
+            refuse_lost(folder, data["in_memory"], output)
         return request_of(data), config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG)), output
     except (KeyError, TypeError, ConfigError) as error:
         raise RunError(f"{folder} cannot be resumed: {error}. Remove it and train again.") from error
 
 
-def _refuse_lost(folder: Path, in_memory: list[str], output: Path) -> None:
-    call = f"switch_tf.train(data, ..., output={str(output)!r}, resume=True)"
-    raise RunError(
-        f"{folder} was started on data that was given in memory ({' and '.join(in_memory)}), which no folder keeps. "
-        f"Give the same again, in Python: {call}."
-    )
-
-
-def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Examples] = _NOTHING) -> Prepared:
-    """Read and split the examples; the test set is checked before anything long begins.
-
-    Raises:
-        DataError: they cannot be used.
-        ConfigError: the reject label is one of theirs.
-    """
-    everything = in_memory["data"] if "data" in in_memory else read_data(request)
-    labels = label_names(everything)
-    test = in_memory["test"] if "test" in in_memory else read_test(request)
-    if test is not None:
-        encode_labels(test, labels)
-    refuse_reject_label(config, labels, request.data)
-    training, validation = split_validation(everything, config.train.validation_share, config.train.seed)
-    return Prepared(labels, training, validation, test, fingerprint(everything))
+def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Examples] = NOTHING) -> Prepared:
+    """Read and split the examples, as `switch_tf.training.prepared.prepare_examples` has it."""
+    return prepare_examples(request, config.train, in_memory)
 
 
 def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "Encoded":
@@ -224,7 +197,7 @@ def with_unknown(validation: "Encoded", training: "Encoded") -> "Encoded":
 
 
 def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_column: str) -> dict[str, Any]:
-    parts = {"training": prepared.training} | _held_out(prepared)
+    parts = {"training": prepared.training} | prepared.held_out
     return survey(parts, prepared.labels, config.text, vocabulary, label_column)
 
 
@@ -263,16 +236,6 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress") -> _Fitted:
     return _Fitted(history, fusion, training, unseen)
 
 
-def _check_folders(output: Path, folder: Path, resume: bool) -> None:
-    if output.exists():
-        finished = "is finished: there is nothing to resume" if resume else "already exists"
-        raise RunError(f"{output} {finished}. Name another folder, or remove it first.", argument="output")
-    if resume and not folder.is_dir():
-        raise RunError(f"There is nothing to resume: no folder {folder}. Train from the start.", argument="resume")
-    if not resume and folder.exists():
-        raise RunError(f"{folder} holds an unfinished training. Resume it, or remove it first.", argument="resume")
-
-
 def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> list[str]:
     """The vocabulary of an unfinished training, if it was started with the same settings and data."""
     kept = config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG))
@@ -286,26 +249,6 @@ def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> li
     return run.read_vocabulary(folder / run.VOCABULARY)
 
 
-def _describe(request: DataRequest, prepared: Prepared, in_memory: Mapping[str, Examples]) -> dict[str, Any]:
-    # What was in memory cannot be read again: whoever measures a model on it has to bring it.
-    held = {"in_memory": sorted(in_memory)} if in_memory else {}
-    return (
-        asdict(request)
-        | held
-        | {
-            "fingerprint": prepared.fingerprint,
-            "training_examples": len(prepared.training),
-            "validation_examples": len(prepared.validation),
-            "test_examples": 0 if prepared.test is None else len(prepared.test),
-            "test_fingerprint": None if prepared.test is None else fingerprint(prepared.test),
-        }
-    )
-
-
-def _held_out(prepared: Prepared) -> dict[str, Examples]:
-    return {"validation": prepared.validation} | ({} if prepared.test is None else {"test": prepared.test})
-
-
 def _measure(
     finished: Run, prepared: Prepared, fitted: _Fitted, seconds: float, cpu_seconds: float | None
 ) -> dict[str, Any]:
@@ -315,7 +258,7 @@ def _measure(
 
     history, fusion = fitted.history, fitted.fusion
     classifier = load_classifier(finished)
-    held_out = _held_out(prepared)
+    held_out = prepared.held_out
     metrics: dict[str, Any] = {
         name: evaluate(classifier, examples)
         for name, examples in held_out.items()
@@ -344,9 +287,7 @@ def _measure(
     metrics["versions"] = {name: version(name) for name in ("switch-tf", "tensorflow", "tf-keras", "numpy")}
     metrics["versions"]["python"] = platform.python_version()
     write_history(finished.path, history)
-    last = next(reversed(held_out.values()))
-    sample = last.take(np.sort(np.random.default_rng(0).permutation(len(last))[:HELD_OUT_TEXTS]))
-    write_held_out(finished.path, sample.texts.to_pylist(), sample.labels.to_pylist())
+    keep_sample(finished.path, prepared)
     return metrics
 
 

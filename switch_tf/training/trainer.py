@@ -1,6 +1,5 @@
 """What the training loop turns: a model, its optimizer and the compiled step, saved and restored as one."""
 
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -9,15 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from switch_tf import files
 from switch_tf.config import Config
-from switch_tf.errors import RunError
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.finished import finish
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID
-from switch_tf.training.optimizer import make_optimizer
+from switch_tf.training.optimizer import make_optimizer, restore_state, save_state
 from switch_tf.training.steps import Encoded, StepResult, losses, padded_length, step_result
 
 _EVALUATION_BATCH = 256
@@ -61,21 +58,10 @@ class Trainer:
         return finish(self._learned(), self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
-        tensors = {f"weights/{name}": array for name, array in self._learned().items()}
-        tensors |= {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(self.optimizer.variables)}
-        files.write_tensors(path, tensors, {"history": json.dumps(history)})
+        save_state(path, self.model, [self.optimizer], history)
 
     def restore(self, path: Path) -> list[dict[str, Any]]:
-        tensors, metadata = files.read_tensors(path)
-        weights = {name.removeprefix("weights/"): a for name, a in tensors.items() if name.startswith("weights/")}
-        assign_weights(self.model, weights, str(path))
-        try:
-            for i, variable in enumerate(self.optimizer.variables):
-                variable.assign(tensors[f"optimizer/{i}"])
-            history: list[dict[str, Any]] = json.loads(metadata["history"])
-        except (KeyError, ValueError) as error:  # an array or the history is missing, or of another shape
-            raise RunError(f"{path} does not fit: {error}. Remove it to train from the start.") from error
-        return history
+        return restore_state(path, self.model, [self.optimizer])
 
     def train_on(self, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
         """One update on some examples.

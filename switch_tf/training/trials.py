@@ -29,7 +29,7 @@ from switch_tf.training.steps import Encoded
 from switch_tf.training.trainer import logits_in_batches
 
 if TYPE_CHECKING:
-    from switch_tf.training.session import Prepared
+    from switch_tf.training.prepared import Prepared
 
 
 class Texts(NamedTuple):

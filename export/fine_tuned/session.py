@@ -1,0 +1,165 @@
+"""Exports and verifies fine-tuned runs: each artifact is a folder, with tokenizer and labels beside the graph."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from switch_tf import checksums, files
+from switch_tf.artifacts.fine_tuned_export import KIND, FineTunedArtifact, artifact_folder, is_artifact
+from switch_tf.data.examples import Examples
+from switch_tf.errors import ArgumentError, ModelError, RunError
+from switch_tf.export.exported import Exported, Tell
+from switch_tf.export.formats import check_meaning
+from switch_tf.export.options import ExportOptions
+from switch_tf.export.proof.gate import refusing_failures
+from switch_tf.export.proof.parity import Comparison
+from switch_tf.locks import locked
+from switch_tf.models.huggingface import read_settings
+from switch_tf.models.tokenizer import load_pieces
+from switch_tf.runs.fine_tuned import CONFIG, PIECES, TOKENIZER, FineTunedRun
+from switch_tf.runs.folder import LABELS, MANIFEST, REJECT
+
+if TYPE_CHECKING:
+    from switch_tf.export.fine_tuned.proof import FineTunedProof
+    from switch_tf.models.encoder_classifier import FineTunedClassifier
+
+_MADE_UP = 64  # rows of ids that an export is asked, beside the held-out texts
+_WHY_NOT = {
+    "dispatch": "its tokens reach experts by gathers alone",
+    "max_size": "its vocabulary is the checkpoint's, so there are no words to leave out; take a smaller precision",
+    "max_batch_size": "it comes without a configuration of TF Serving",
+    "allow_truncation": "it takes ids, which cut no bytes",
+}
+
+
+def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = lambda message: None) -> Exported:
+    """Turn a fine-tuned run into artifacts, each proven before it is kept.
+
+    Raises:
+        ArgumentError: the options do not fit together, or mean nothing here.
+        ParityError: an artifact does not answer as the trained model does, or not at all; nothing of it is left.
+        ExportError: it cannot be made.
+        DataError: a quantized one has to be measured on the run's labelled data, and that is not there.
+        RunError: the name is taken, or it cannot be written.
+    """
+    formats = [each.name for each in check_meaning(options)]
+    _refuse_meaningless(options)
+    destinations = {name: options.output or run.path / "export" / _folder_name(name, options) for name in formats}
+    for destination in destinations.values():
+        if destination.exists():
+            raise RunError(f"{destination} already exists. Choose another name, or remove it first.", "output")
+    tell("Loading the trained model")
+    from switch_tf.export.fine_tuned.proof import FineTunedProof
+
+    model = _load(run)
+    proof = FineTunedProof(run, model, _MADE_UP, measured_on=options.measured_on)
+    exported = Exported([], [])
+    for name, destination in destinations.items():
+        tell(f"Asking the trained model, then the export: {name}")
+        with locked(destination, "exported to"), files.new_folder(destination) as folder, files.refusing(destination):
+            compared = _write(name, run, model, proof, folder, str(destination), options)
+        exported.paths.append(destination)
+        exported.comparisons.append(compared)
+    return exported
+
+
+def _folder_name(name: str, options: ExportOptions) -> str:
+    """Of an artifact, so that none replaces another: onnx, onnx-batch8-int8."""
+    parts = [name]
+    if options.batch is not None:
+        parts.append(f"batch{options.batch}")
+    if options.precision not in (None, "float32"):
+        parts.append(str(options.precision))
+    return "-".join(parts)
+
+
+def _write(
+    name: str,
+    run: FineTunedRun,
+    model: "FineTunedClassifier",
+    proof: "FineTunedProof",
+    folder: Path,
+    path: str,
+    options: ExportOptions,
+) -> Comparison:
+    """Build an artifact in a folder, open it as users will, and hold it against the model; messages call it `path`."""
+    from switch_tf.export.fine_tuned.builds import BUILDS
+
+    precision = options.precision or "float32"
+    BUILDS[name](model, folder, options.batch, precision)
+    facts = {"precision": precision, "batch": options.batch, "length": model.length, "max_loss": options.max_loss}
+    _describe(run, folder, facts)
+    with refusing_failures(path):
+        compared = proof.check(FineTunedArtifact(folder), path, options.max_loss)
+    _describe(run, folder, facts | {"comparison": compared.as_dict()})
+    return compared
+
+
+def verify_fine_tuned(
+    run: FineTunedRun,
+    artifacts: Sequence[Path] = (),
+    texts: int = 2000,
+    seed: int = 0,
+    held_out: Sequence[str] | None = None,
+    measured_on: str | Examples | None = None,
+    tell: Tell = lambda message: None,
+) -> list[Comparison]:
+    """Compare artifacts (default: all under RUN/export) with the trained model, without judging them.
+
+    Args:
+        texts: rows of ids to make up from `seed`, beside the held-out texts.
+
+    Raises:
+        DataError: the labelled data that quantized artifacts are measured on is not there.
+        ModelError: there is nothing to compare, or something that is no artifact.
+    """
+    found = [artifact_folder(path) for path in artifacts] or _find(run)
+    for path in found:
+        if not path.exists():
+            raise ModelError(f"There is no {path}. Expected what an export of {run.path} wrote.")
+        if not is_artifact(path):
+            raise ModelError(f"{path} is no artifact of a fine-tuned run. Expected what an export of {run.path} wrote.")
+    if not found:
+        raise ModelError(f"{run.path / 'export'} holds no artifact. Export the run first.")
+    tell(f"Loading the trained model of {run.path}")
+    from switch_tf.export.fine_tuned.proof import FineTunedProof
+
+    proof = FineTunedProof(run, _load(run), texts, seed, held_out, measured_on)
+    comparisons = []
+    for path in found:
+        tell(f"Comparing {path} on {len(proof.questions):,} texts")
+        artifact = FineTunedArtifact(path)
+        comparisons.append(proof.compare(artifact, str(path), artifact.max_loss))
+    return comparisons
+
+
+def _find(run: FineTunedRun) -> list[Path]:
+    return sorted(path for path in (run.path / "export").glob("*") if is_artifact(path))
+
+
+def _load(run: FineTunedRun) -> "FineTunedClassifier":
+    from switch_tf.export.proof.reference import on_the_cpu
+    from switch_tf.models.encoder_classifier import load_fine_tuned
+
+    with on_the_cpu():
+        return load_fine_tuned(run, load_pieces(run.path, read_settings(run.path)))
+
+
+def _refuse_meaningless(options: ExportOptions) -> None:
+    for name, why in _WHY_NOT.items():
+        if getattr(options, name) not in (None, False):
+            raise ArgumentError(f"Received {name} for a fine-tuned run, where it has no meaning: {why}.", name)
+    if options.inputs not in (None, "ids"):
+        problem = f"Received inputs={options.inputs!r} for a fine-tuned run"
+        raise ArgumentError(f"{problem}, whose artifacts take ids of pieces of words. Leave it out.", "inputs")
+
+
+def _describe(run: FineTunedRun, folder: Path, facts: Mapping[str, object]) -> None:
+    """What turns texts into ids and indices into labels, and a manifest of all that stands in the folder."""
+    for name in (CONFIG, PIECES, TOKENIZER, LABELS, REJECT):
+        if (run.path / name).is_file():
+            shutil.copyfile(run.path / name, folder / name)
+    written = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    described = {name: checksums.describe(file) for name, file in written.items() if name != MANIFEST}
+    files.write_json(folder / MANIFEST, {"kind": KIND, **facts, "files": described})

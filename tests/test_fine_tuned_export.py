@@ -1,0 +1,218 @@
+"""Exports of fine-tuned runs: built, proven, opened as users open them, and compared again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import FineTuned, ask
+
+import switch_tf
+from switch_tf.errors import ArgumentError, ModelError, ParityError
+from switch_tf.export.fine_tuned import builds
+from switch_tf.export.fine_tuned.proof import FineTunedProof, made_up_ids
+from switch_tf.export.fine_tuned.session import _load
+from switch_tf.runs.fine_tuned import FineTunedRun, open_fine_tuned, write_manifest
+from switch_tf.runs.folder import write_rejection
+from switch_tf.runs.rejection import Rejection, label_indexes
+
+TEXTS = ["the film was lovely", "a dull and awful plot", "", "word " * 500]
+
+
+@pytest.fixture(scope="module")
+def exported(fine_tuned: FineTuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the run with a reject threshold, and all that can be exported of it."""
+    run = Path(shutil.copytree(fine_tuned.run, tmp_path_factory.mktemp("exported") / "run"))
+    write_rejection(run, Rejection(0.8125, "unknown"), {})
+    write_manifest(run)
+    answer = ask("export", run, "--format", "all", "--json")
+    assert answer.code == 0, answer.err
+    artifacts = json.loads(answer.out)["artifacts"]
+    assert [Path(each["path"]).name for each in artifacts] == ["saved_model", "tflite", "onnx"]
+    for each in artifacts:
+        assert each["texts"] == 124 == each["labels_equal"] and each["problems"] == []
+        assert each["max_abs_diff"] <= 1e-5 and each["batch_invariance"] <= 1e-6
+        assert 0 < each["rejected"] < 124
+    classifier = switch_tf.load(run)
+    for format, more in (("tflite", {"precision": "int8"}), ("onnx", {"precision": "float16"}), ("onnx", {"batch": 3})):
+        classifier.export(format, verbose=0, **more)
+    classifier.export("onnx", precision="int8", max_loss=3, verbose=0)
+    return run
+
+
+class TestArtifacts:
+    def test_each_has_a_folder_of_its_own(self, exported: Path) -> None:
+        names = sorted(path.name for path in (exported / "export").iterdir() if not path.name.startswith("."))
+        assert names == ["onnx", "onnx-batch3", "onnx-float16", "onnx-int8", "saved_model", "tflite", "tflite-int8"]
+        manifest = json.loads((exported / "export" / "onnx-int8" / "manifest.json").read_text(encoding="utf-8"))
+        assert {"labels.json", "spiece.model", "reject.json", "model.onnx"} < set(manifest["files"])
+        assert (manifest["precision"], manifest["max_loss"], manifest["batch"]) == ("int8", 3, None)
+
+    def test_smaller_ones_are_smaller_and_answer_nearly_the_same(self, exported: Path) -> None:
+        manifest = json.loads((exported / "export" / "tflite-int8" / "manifest.json").read_text(encoding="utf-8"))
+        said = manifest["comparison"]
+        assert said["accuracy"] >= said["accuracy_of_trained_model"] - 0.01 and 0 < said["mean_abs_diff"] < 0.02
+        sizes = {
+            name: (exported / "export" / name / "model.tflite").stat().st_size for name in ("tflite", "tflite-int8")
+        }
+        assert sizes["tflite-int8"] < 0.75 * sizes["tflite"]
+
+    @pytest.mark.parametrize("name", ["saved_model", "tflite", "onnx", "onnx-batch3", "onnx/model.onnx"])
+    def test_each_answers_texts_as_the_run_does(self, exported: Path, name: str) -> None:
+        run, artifact = switch_tf.load(exported), switch_tf.load(exported / "export" / name)
+        assert (artifact.labels, artifact.reject_label) == (["bad", "good"], "unknown")
+        np.testing.assert_allclose(artifact.predict_proba(TEXTS), run.predict_proba(TEXTS), atol=1e-5)
+        assert artifact.predict(TEXTS).tolist() == run.predict(TEXTS).tolist()
+        np.testing.assert_array_equal(artifact.tokenize(TEXTS), run.tokenize(TEXTS))
+        assert artifact.predict_proba([]).shape == (0, 2)
+
+    def test_the_command_line_asks_and_measures_them(self, exported: Path, fine_tuned: FineTuned) -> None:
+        folder = exported / "export" / "tflite"
+        said = ask("predict", folder, TEXTS[0], "--json", "--threads", 1)
+        assert json.loads(said.out)["label"] in ("good", "unknown")
+        test = fine_tuned.folder / "test.tsv"
+        both = [json.loads(ask("evaluate", each, test, "--json").out) for each in (exported, folder)]
+        assert both[0]["accuracy"] == both[1]["accuracy"] and both[0]["rejection"] == both[1]["rejection"]
+
+    @pytest.mark.parametrize("name", ["model.onnx", "model.weights", "labels.json", "reject.json", "spiece.model"])
+    def test_a_file_that_was_changed_is_refused(self, exported: Path, tmp_path: Path, name: str) -> None:
+        folder = shutil.copytree(exported / "export" / "onnx", tmp_path / "onnx")
+        content = bytearray((folder / name).read_bytes())
+        content[-3] ^= 1
+        (folder / name).write_bytes(content)
+        with pytest.raises(ModelError, match=f"is damaged or was changed by hand: {name}"):
+            switch_tf.load(folder)
+
+    @pytest.mark.parametrize(
+        "facts", [{"length": 10**9}, {"length": None}, {"batch": 0}, {"precision": "int4"}, {"max_loss": -1}]
+    )
+    def test_a_manifest_that_says_what_cannot_be(self, exported: Path, tmp_path: Path, facts: dict[str, Any]) -> None:
+        folder = shutil.copytree(exported / "export" / "onnx", tmp_path / "onnx")
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        (folder / "manifest.json").write_text(json.dumps(manifest | facts), encoding="utf-8")
+        with pytest.raises(ModelError, match="which cannot be"):
+            switch_tf.load(folder)
+
+
+class TestVerify:
+    def test_all_that_was_exported(self, exported: Path) -> None:
+        answer = ask("verify", exported, "--texts", 20, "--json")
+        assert answer.code == 0, answer.err
+        artifacts = json.loads(answer.out)["artifacts"]
+        assert len(artifacts) == 7 and {each["texts"] for each in artifacts} == {80}
+        assert {each["max_loss"] for each in artifacts} == {None, 0.01, 0.03}
+
+    def test_one_of_another_run(self, exported: Path, fine_tuned: FineTuned) -> None:
+        with pytest.raises(ParityError, match="it says of labels and threshold"):
+            switch_tf.load(fine_tuned.run).verify(exported / "export" / "tflite", texts=8, verbose=0)
+
+    def test_what_is_none(self, exported: Path, fine_tuned: FineTuned, tmp_path: Path) -> None:
+        classifier = switch_tf.load(exported)
+        with pytest.raises(ModelError, match="is no artifact of a fine-tuned run"):
+            classifier.verify(fine_tuned.folder / "plain", verbose=0)
+        with pytest.raises(ModelError, match="There is no"):
+            classifier.verify(tmp_path / "x", verbose=0)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("more", "code", "problem"),
+        [
+            (["--format", "onnx", "--inputs", "text"], 2, "whose artifacts take ids of pieces of words"),
+            (["--format", "onnx", "--max-size", "1M"], 2, "there are no words to leave out; take a smaller precision"),
+            (["--format", "onnx", "--dispatch", "einsum"], 2, "Received dispatch for a fine-tuned run"),
+            (["--format", "saved_model", "--quantize", "int8"], 2, "precision is for tflite or onnx"),
+            (["--format", "saved_model", "--max-batch-size", 3], 2, "without a configuration of TF Serving"),
+            (["--format", "all", "--output", "x"], 2, "Expected one format"),
+            (["--format", "onnx", "--output", "."], 1, "already exists"),
+        ],
+    )
+    def test_words_that_have_no_meaning(self, exported: Path, more: list[Any], code: int, problem: str) -> None:
+        answer = ask("export", exported, *more)
+        assert answer.code == code and problem in answer.err
+
+    def test_an_artifact_is_no_run_and_writes_nothing(self, exported: Path) -> None:
+        folder = exported / "export" / "onnx"
+        assert "is not a run folder" in ask("export", folder, "--format", "onnx").err
+        assert "classifies texts, and writes none" in ask("generate", folder, "a text").err
+        assert "its routers look at whole texts" in ask("experts", exported).err
+        with pytest.raises(ModelError, match="is an export already"):
+            switch_tf.load(folder).export("onnx")
+        with pytest.raises(ArgumentError, match="Received provider='cuda'"):
+            switch_tf.load(folder, provider="cuda")
+
+    def test_an_artifact_of_another_model_leaves_nothing(
+        self, fine_tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = shutil.copytree(fine_tuned.run, tmp_path / "run")
+
+        def write_another(model: Any, *rest: Any) -> None:
+            model.model.head.bias.assign_add([1e-3, 0.0])
+            builds.write_saved_model(model, *rest)
+
+        monkeypatch.setitem(builds.BUILDS, "saved_model", write_another)
+        answer = ask("export", run, "--format", "saved_model")
+        assert answer.code == 3 and "probabilities off by more than 1e-05" in answer.err
+        assert not (run / "export" / "saved_model").exists()
+
+
+@dataclass
+class Answering:
+    """An artifact that answers as `proof`'s model does, but for what a test changes."""
+
+    ask: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    labels: list[str]
+    rejection: Rejection | None
+    length: int
+    precision: str = "float32"
+    batch: int | None = None
+    size: int = 0
+
+
+@pytest.fixture(scope="module")
+def opened(exported: Path) -> tuple[FineTunedRun, Any, FineTunedProof]:
+    run = open_fine_tuned(exported)
+    model = _load(run)
+    return run, model, FineTunedProof(run, model, made_up=16)
+
+
+class TestGate:
+    """What is judged is judged by `switch_tf.export.proof.parity`; here is what it is asked, and that it is asked."""
+
+    @pytest.mark.parametrize(
+        ("off", "alone", "problem"),
+        [
+            (9e-6, 0.0, None),
+            (2e-5, 0.0, "1 of 76 texts: probabilities off by more than 1e-05; the first is b'"),
+            (0.0, 2e-6, "probabilities that differ by more than 1e-06 between batch sizes"),
+        ],
+    )
+    def test_an_answer_that_is_off(
+        self, opened: tuple[FineTunedRun, Any, FineTunedProof], off: float, alone: float, problem: str | None
+    ) -> None:
+        _, model, proof = opened
+        marked = np.array([int(each) for each in proof.questions[-1].split()], np.int32)
+
+        def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            probabilities = model.probabilities_of_ids(ids).copy()
+            probabilities[(ids == marked).all(axis=1), 0] += off
+            probabilities[:, 0] += alone * (len(ids) == 1)
+            return probabilities, label_indexes(probabilities, model.rejection)
+
+        compared = proof.compare(Answering(ask, model.labels, model.rejection, model.length), "x")  # type: ignore[arg-type]
+        assert compared.texts == 76 and len(compared.problems) == (problem is not None)
+        assert problem is None or problem in compared.problems[0]
+
+    def test_what_is_made_up(self, opened: tuple[FineTunedRun, Any, FineTunedProof]) -> None:
+        _, model, _ = opened
+        ids = made_up_ids(model, 16, seed=0)
+        sizes = (ids != 0).sum(axis=1)
+        assert ids.shape == (16, 24) and sizes.min() == 1 and sizes.max() == 24
+        assert all(row[size - 1] == 1 and 1 not in row[: size - 1] for row, size in zip(ids, sizes, strict=True))
+        assert len(set(ids[7, : sizes[7] - 1].tolist())) == 1 and not np.array_equal(
+            ids, made_up_ids(model, 16, seed=1)
+        )
