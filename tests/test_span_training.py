@@ -15,10 +15,11 @@ from switch_tf.models.checkpoint_writer import write_checkpoint
 from switch_tf.models.encoder_classifier import classifier_from_checkpoint
 from switch_tf.models.seq2seq import load_seq2seq
 from switch_tf.training import span_steps
-from switch_tf.training.span_training import SpanSettings, train_on_spans
+from switch_tf.training.span_settings import SpanSettings
+from switch_tf.training.span_training import train_on_spans
 
 FIXTURES = Path(__file__).parent / "data" / "huggingface"
-SMALL = {"length": 24, "epochs": 2, "learning_rate": 0.01, "batch_size": 16, "validation_share": 0.2}
+SMALL: dict[str, Any] = {"length": 24, "epochs": 2, "learning_rate": 0.01, "batch_size": 16, "validation_share": 0.2}
 
 
 def texts(count: int) -> list[str]:

@@ -27,7 +27,8 @@ def span_command(ctx: click.Context, as_json: bool, options: dict[str, Any]) -> 
     refuse_others(ctx, _TAKEN, "--objective span")
     from switch_tf.data.examples import read_texts
     from switch_tf.runs.folder import fresh_name
-    from switch_tf.training.span_training import SpanSettings, train_on_spans
+    from switch_tf.training.span_settings import SpanSettings
+    from switch_tf.training.span_training import train_on_spans
 
     values = assigned(options["assignments"], "span", SpanSettings.__dataclass_fields__)
     shorthands = {name: options[name] for name in ("epochs", "seed") if options[name] is not None}

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +15,8 @@ from switch_tf.models.seq2seq import Seq2Seq
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.training.loop import epoch_batches
 from switch_tf.training.optimizer import warmed_up_adamw
+from switch_tf.training.span_settings import SpanSettings
 from switch_tf.training.steps import padded_length
-
-if TYPE_CHECKING:
-    from switch_tf.training.span_training import SpanSettings
 
 _CLIP = 1.0  # of the gradients' norm
 _VALIDATION = -1  # the number of the epoch whose spans are cut out to validate
@@ -43,7 +41,7 @@ class SpanBatch(NamedTuple):
 class SpanTrainer:
     """The model, its optimizer and the step, compiled once for each length that batches have."""
 
-    def __init__(self, model: Seq2Seq, settings: "SpanSettings", sentinels: Sequence[int], pieces: int):
+    def __init__(self, model: Seq2Seq, settings: SpanSettings, sentinels: Sequence[int], pieces: int):
         self._model, self._settings, self._sentinels = model, settings, sentinels
         steps = settings.epochs * -(-pieces // settings.batch_size)
         self._optimizer = warmed_up_adamw(settings.learning_rate, steps, settings.weight_decay)
