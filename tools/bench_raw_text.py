@@ -1,6 +1,6 @@
 """How long a whole model takes from raw text to probabilities, beside what a user would pick instead.
 
-    python tools/bench_raw_text.py RUN TRAIN.tsv TEST.tsv
+    python tools/bench_raw_text.py RUN TRAIN.tsv TEST.tsv [--also RUN2 TRAIN2.tsv TEST2.tsv]
     python tools/bench_raw_text.py                           a model of the built-in reviews, trained for it
 
 Ours are the SavedModel, the ONNX and the LiteRT file of RUN, made here; the others are fitted on the same TRAIN:
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +113,13 @@ class Row(NamedTuple):
 @click.argument("test", default="reviews")
 @click.option("--texts", "count", default=512, show_default=True, help="How many texts of TEST.")
 @click.option("--rounds", default=7, show_default=True)
-@click.option("--before", type=click.Path(path_type=Path), help="Folder of earlier model.onnx and model.tflite.")
+@click.option("--also", nargs=3, multiple=True, metavar="RUN TRAIN TEST", help="Another run, and its texts.")
+@click.option(
+    "--before",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Folder of earlier model.onnx and model.tflite; once for each run, in their order.",
+)
 @click.option("--python", help="Another Python, to measure skl2onnx and fastText where it has them.")
 @click.option("--quick", is_flag=True, help="A round of few texts, and training cut short: to see that it runs.")
 @click.option("--json", "as_json", is_flag=True)
@@ -122,7 +129,8 @@ def main(
     test: str,
     count: int,
     rounds: int,
-    before: Path | None,
+    also: tuple[tuple[str, str, str], ...],
+    before: tuple[Path, ...],
     python: str | None,
     quick: bool,
     as_json: bool,
@@ -141,47 +149,51 @@ def main(
             run = Path(folder, "reviews")
             shorter: dict[str, Any] = {"epochs": 1} if quick else {}
             switch_tf.train("reviews", output=run, verbose=0, **shorter)
-        rows = measure(run, train, test, count, rounds, before, python)
-        started = start_up(run)
+        rows, started = [], []
+        runs = [(run, train, test), *((Path(one), own_train, own_test) for one, own_train, own_test in also)]
+        for (path, own_train, own_test), earlier in zip_longest(runs, before[: len(runs)]):
+            rows += measure(path, own_train, own_test, count, rounds, earlier, python)
+            started += start_up(path)
     if as_json:
         click.echo(json.dumps(page_rows(rows) + started))
         return
+    for name in dict.fromkeys(row.run for row in rows):
+        Console().print(_shown(name, [row for row in rows if row.run == name]))
+    for each in started:
+        click.echo(f"{each['what']}: {each.get('milliseconds', each.get('megabytes'))}")
+
+
+def _shown(run: str, rows: Sequence[Row]) -> Table:
     table = Table(title=f"{run}: CPU ms a text, one thread (times {PEER}'s)", title_justify="left")
     table.add_column("")
     for size in BATCHES:
         table.add_column(f"batch {size}", justify="right")
     for name in dict.fromkeys(row.contender for row in rows):
         table.add_row(name, *(f"{row.milliseconds:.3f} ({row.ratio:.2f}x)" for row in rows if row.contender == name))
-    Console().print(table)
-    for each in started:
-        click.echo(f"{each['what']}: {each.get('milliseconds', each.get('megabytes'))}")
+    return table
 
 
 def page_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What docs/performance.md shows of the figures: ours beside scikit-learn, and beside our earlier files."""
-    found = {(row.contender, row.batch): row for row in rows}
+    found = {(row.run, row.contender, row.batch): row for row in rows}
     made = []
-    for name in dict.fromkeys(
-        row.contender for row in rows if " before" not in row.contender and row.contender != PEER
-    ):
-        for size in BATCHES:
-            own = found[name, size]
-            others = {"scikit-learn in Python": own.ratio}
-            if earlier := found.get((f"{name} before", size)):
-                others["the file before"] = round(own.ratio / earlier.ratio, 3)
-            for peer, ratio in others.items():
-                theirs = found[PEER, size] if peer.startswith(PEER) else earlier
-                assert theirs is not None
-                made.append(
-                    {
-                        "section": "From raw text",
-                        "what": f"{own.run}: {name}, batch {size}",
-                        "ratio_to": peer,
-                        "ratio": ratio,
-                        "milliseconds": own.milliseconds,
-                        "peer_milliseconds": theirs.milliseconds,
-                    }
-                )
+    for own in rows:
+        if " before" in own.contender or own.contender == PEER:
+            continue
+        others = {"scikit-learn in Python": (own.ratio, found[own.run, PEER, own.batch])}
+        if earlier := found.get((own.run, f"{own.contender} before", own.batch)):
+            others["the file before"] = (round(own.ratio / earlier.ratio, 3), earlier)
+        for peer, (ratio, theirs) in others.items():
+            made.append(
+                {
+                    "section": "From raw text",
+                    "what": f"{own.run}: {own.contender}, batch {own.batch}",
+                    "ratio_to": peer,
+                    "ratio": ratio,
+                    "milliseconds": own.milliseconds,
+                    "peer_milliseconds": theirs.milliseconds,
+                }
+            )
     return made
 
 
