@@ -32,6 +32,8 @@ _EARLIER = b"an earlier good artifact"
 
 BREAKS: list[Change | Build] = [*CHANGES, *BUILDS]
 CASES = [(each, target) for each in BREAKS for target in each.targets]
+# What becomes of the place is the same whatever was wrong: one break of each format is tried where nothing stood before.
+FRESH = {target: each.name for each, target in reversed(CASES)}
 
 
 def cases(folders: bool) -> list[Any]:
@@ -151,7 +153,7 @@ def test_a_wrong_file_ends_with_3_and_leaves_nothing(
     suffix = format.suffix  # type: ignore[attr-defined]
     earlier, fresh = tmp_path / f"earlier{suffix}", tmp_path / "export" / f"model{suffix}"
     earlier.write_bytes(_EARLIER)
-    for path in (earlier, fresh):
+    for path in (earlier, fresh) if FRESH[target] == each.name else (earlier,):
         with pytest.raises(ParityError) as raised:
             format.export(right.run, right.proof, path, target.options(), content)
     codes[each.name, str(target)] = raised.value.exit_code
