@@ -9,14 +9,19 @@ import tensorflow as tf
 from switch_tf.errors import ExportError
 
 
-def save_functions(variables: Sequence[tf.Variable], signatures: Mapping[str, Any], folder: Path) -> None:
+def save_functions(
+    variables: Sequence[tf.Variable], signatures: Mapping[str, Any], folder: Path, resources: Sequence[Any] = ()
+) -> None:
     """Write a SavedModel with these signatures; no Keras object is in it, so that no Python class is asked for.
+
+    Args:
+        resources: what the functions use besides variables, such as a tokenizer.
 
     Raises:
         ExportError: the folder cannot be written.
     """
     module: Any = tf.Module()
-    module.weights = variables
+    module.weights, module.resources = variables, list(resources)
     try:
         tf.saved_model.save(module, str(folder), signatures=dict(signatures))
     except (OSError, tf.errors.OpError) as error:

@@ -243,7 +243,8 @@ class Classifier:
         Args:
             format: "saved_model", "tflite" or "onnx"; "all" is each of them, and returns their paths in a list.
             output: where to; None is under RUN/export.
-            inputs: what an ONNX file takes: "text" (the default), "ids" or "bytes".
+            inputs: what an ONNX file takes: "text" (the default), "ids" or "bytes". Of a fine-tuned run, "text" is
+                for a SavedModel that shall take texts besides ids.
             batch: the one batch size of a file; any unless given.
             precision: that large weights of a file are stored in: "float32" (the default), "float16" or "int8".
             dispatch: how tokens reach experts: "gather" or "einsum"; None is as trained.
@@ -263,7 +264,7 @@ class Classifier:
             ExportError, DataError, RunError: as `switch_tf.export.session.export_run` says.
         """
         run = self._run("exported")
-        from switch_tf.export.formats import ALL, check_meaning
+        from switch_tf.export.formats import ALL
         from switch_tf.export.options import ExportOptions
 
         options = ExportOptions(
@@ -279,7 +280,6 @@ class Classifier:
             allow_truncation,
             max_batch_size,
         )
-        check_meaning(options)
         from switch_tf.export.session import export_run
 
         exported = export_run(run, options, calls.teller(verbose))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import FineTuned, ask
 
 import switch_tf
@@ -19,6 +21,7 @@ from switch_tf.export.fine_tuned.session import _load
 from switch_tf.runs.fine_tuned import FineTunedRun, open_fine_tuned, write_manifest
 from switch_tf.runs.folder import write_rejection
 from switch_tf.runs.rejection import Rejection, label_indexes
+from switch_tf.text.sentencepiece_graph import GraphTokenizer
 
 TEXTS = ["the film was lovely", "a dull and awful plot", "", "word " * 500]
 
@@ -38,30 +41,42 @@ def exported(fine_tuned: FineTuned, tmp_path_factory: pytest.TempPathFactory) ->
         assert each["max_abs_diff"] <= 1e-5 and each["batch_invariance"] <= 1e-6
         assert 0 < each["rejected"] < 124
     classifier = switch_tf.load(run)
-    for format, more in (("tflite", {"precision": "int8"}), ("onnx", {"precision": "float16"}), ("onnx", {"batch": 3})):
+    for format, more in (("tflite", {"precision": "int8"}), ("onnx", {"batch": 3})):
         classifier.export(format, verbose=0, **more)
     classifier.export("onnx", precision="int8", max_loss=3, verbose=0)
+    classifier.export("saved_model", inputs="text", verbose=0)
     return run
 
 
 class TestArtifacts:
     def test_each_has_a_folder_of_its_own(self, exported: Path) -> None:
         names = sorted(path.name for path in (exported / "export").iterdir() if not path.name.startswith("."))
-        assert names == ["onnx", "onnx-batch3", "onnx-float16", "onnx-int8", "saved_model", "tflite", "tflite-int8"]
+        assert names == [
+            "onnx",
+            "onnx-batch3",
+            "onnx-float16",
+            "onnx-int8",
+            "saved_model",
+            "saved_model-text",
+            "tflite",
+            "tflite-int8",
+        ]
         manifest = json.loads((exported / "export" / "onnx-int8" / "manifest.json").read_text(encoding="utf-8"))
         assert {"labels.json", "spiece.model", "reject.json", "model.onnx"} < set(manifest["files"])
         assert (manifest["precision"], manifest["max_loss"], manifest["batch"]) == ("int8", 3, None)
 
     def test_smaller_ones_are_smaller_and_answer_nearly_the_same(self, exported: Path) -> None:
         manifest = json.loads((exported / "export" / "tflite-int8" / "manifest.json").read_text(encoding="utf-8"))
-        said = manifest["comparison"]
+        said = manifest["comparisons"][0]
         assert said["accuracy"] >= said["accuracy_of_trained_model"] - 0.01 and 0 < said["mean_abs_diff"] < 0.02
         sizes = {
             name: (exported / "export" / name / "model.tflite").stat().st_size for name in ("tflite", "tflite-int8")
         }
         assert sizes["tflite-int8"] < 0.75 * sizes["tflite"]
 
-    @pytest.mark.parametrize("name", ["saved_model", "tflite", "onnx", "onnx-batch3", "onnx/model.onnx"])
+    @pytest.mark.parametrize(
+        "name", ["saved_model", "saved_model-text", "tflite", "onnx", "onnx-batch3", "onnx/model.onnx"]
+    )
     def test_each_answers_texts_as_the_run_does(self, exported: Path, name: str) -> None:
         run, artifact = switch_tf.load(exported), switch_tf.load(exported / "export" / name)
         assert (artifact.labels, artifact.reject_label) == (["bad", "good"], "unknown")
@@ -98,12 +113,35 @@ class TestArtifacts:
             switch_tf.load(folder)
 
 
+class TestTexts:
+    def test_a_graph_reads_them_itself(self, exported: Path) -> None:
+        loaded = tf.saved_model.load(str(exported / "export" / "saved_model-text"))
+        answer = loaded.signatures["serving_default"](text=tf.constant(TEXTS))
+        assert answer["label"].numpy().tolist() == [each.encode() for each in switch_tf.load(exported).predict(TEXTS)]
+
+    def test_tensorflow_text_is_an_extra(self, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "tensorflow_text", None)
+        answer = ask("export", exported, "--format", "saved_model", "--inputs", "text", "--output", exported / "x")
+        assert answer.code == 1 and "Install the extra `text` (tensorflow-text)" in answer.err
+        assert not (exported / "x").exists()
+        with pytest.raises(ModelError, match="takes texts: tensorflow-text, which reads texts in a graph, cannot be"):
+            switch_tf.load(exported / "export" / "saved_model-text")
+
+    def test_a_graph_that_reads_otherwise_is_not_kept(
+        self, fine_tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(GraphTokenizer, "_split", lambda _, texts: tf.strings.split(texts, "\0"))
+        run = shutil.copytree(fine_tuned.run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+        answer = ask("export", run, "--format", "saved_model", "--inputs", "text")
+        assert answer.code == 3 and "other token ids" in answer.err
+
+
 class TestVerify:
     def test_all_that_was_exported(self, exported: Path) -> None:
         answer = ask("verify", exported, "--texts", 20, "--json")
         assert answer.code == 0, answer.err
         artifacts = json.loads(answer.out)["artifacts"]
-        assert len(artifacts) == 7 and {each["texts"] for each in artifacts} == {80}
+        assert len(artifacts) == 8 and {each["texts"] for each in artifacts} == {80, 84}  # one with ids and with texts
         assert {each["max_loss"] for each in artifacts} == {None, 0.01, 0.03}
 
     def test_one_of_another_run(self, exported: Path, fine_tuned: FineTuned) -> None:
@@ -122,7 +160,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("more", "code", "problem"),
         [
-            (["--format", "onnx", "--inputs", "text"], 2, "whose artifacts take ids of pieces of words"),
+            (["--format", "onnx", "--inputs", "text"], 2, "Its artifacts take ids; a saved_model may take text"),
+            (["--format", "saved_model", "--inputs", "bytes"], 2, "Its artifacts take ids"),
             (["--format", "onnx", "--max-size", "1M"], 2, "there are no words to leave out; take a smaller precision"),
             (["--format", "onnx", "--dispatch", "einsum"], 2, "Received dispatch for a fine-tuned run"),
             (["--format", "saved_model", "--quantize", "int8"], 2, "precision is for tflite or onnx"),
@@ -171,6 +210,7 @@ class Answering:
     precision: str = "float32"
     batch: int | None = None
     size: int = 0
+    door: str = "ids"
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +243,7 @@ class TestGate:
             probabilities[:, 0] += alone * (len(ids) == 1)
             return probabilities, label_indexes(probabilities, model.rejection)
 
-        compared = proof.compare(Answering(ask, model.labels, model.rejection, model.length), "x")  # type: ignore[arg-type]
+        (compared,) = proof.compare(Answering(ask, model.labels, model.rejection, model.length), "x")  # type: ignore[arg-type]
         assert compared.texts == 76 and len(compared.problems) == (problem is not None)
         assert problem is None or problem in compared.problems[0]
 

@@ -19,6 +19,7 @@ from switch_tf.data.examples import Examples, encode_labels
 from switch_tf.errors import ParityError
 from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof import bounds
+from switch_tf.export.proof.corpus import adversarial_texts
 from switch_tf.export.proof.parity import Comparison, compare, with_accuracy, with_rounding
 from switch_tf.export.proof.reference import Reference, find_visited, near_ties, on_the_cpu
 from switch_tf.export.proof.runner import in_batches, named, precision_of
@@ -27,9 +28,12 @@ from switch_tf.runs.fine_tuned import FineTunedRun
 from switch_tf.runs.held_out import read_held_out
 from switch_tf.runs.measured import read_measured
 from switch_tf.runs.rejection import label_indexes, label_list
+from switch_tf.text.spec import TextSpec
 
 BATCH_SIZES = (16, 5, 1)
 _ASKED = 16  # at a time, of the reference
+_WORDS = 500  # that made-up texts are made of, beside what is hostile
+_SENTINEL_TEXTS = ["a <extra_id_0> b", "<extra_id_99><extra_id_1>x", "<extra_id_01> <extra_id_100000>", "<extra_id_7"]
 
 
 class FineTunedRunner:
@@ -57,6 +61,25 @@ class FineTunedRunner:
         return Answers(ids, probabilities, named(self._names, label))
 
 
+class FineTunedTextRunner:
+    """Asks an artifact for texts."""
+
+    door: Door = "text"
+
+    def __init__(self, artifact: FineTunedArtifact, path: str):
+        self._artifact = artifact
+        self.path, self.size = path, artifact.size
+        self.precision: Precision = precision_of({"precision": artifact.precision}, path)
+
+    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
+        """The answers to all texts, once for each batch size.
+
+        Raises:
+            ModelError: TensorFlow fails on them.
+        """
+        return in_batches(lambda batch: Answers(*self._artifact.ask_texts(batch)), texts, batch_sizes, None)
+
+
 class FineTunedProof:
     """The trained model's answers to rows of ids, to hold artifacts against.
 
@@ -79,14 +102,21 @@ class FineTunedProof:
         measured_on: str | Examples | None = None,
     ):
         self._run, self._model, self._measured_on = run, model, measured_on
-        texts = list(read_held_out(run) if held_out is None else held_out)
-        ids = np.concatenate([made_up_ids(model, made_up, seed), model.tokenize(texts)])  # [texts, length]
+        own = list(read_held_out(run) if held_out is None else held_out)
+        ids = np.concatenate([made_up_ids(model, made_up, seed), model.tokenize(own)])  # [texts, length]
         self.questions = [_write(row) for row in ids]
+        words = sorted({word for text in own for word in text.split()})[:_WORDS] or ["a"]
+        self.texts = own + _SENTINEL_TEXTS + adversarial_texts(TextSpec(), words, made_up, seed)
         with on_the_cpu():
             self._reference = ask_reference(model, ids)
 
-    def check(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> Comparison:
-        """How an artifact compared.
+    @cached_property
+    def _text_reference(self) -> Reference:
+        with on_the_cpu():
+            return ask_reference(self._model, self._model.tokenize(self.texts))
+
+    def check(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> list[Comparison]:
+        """How an artifact compared: with ids, and with texts where it takes them.
 
         Raises:
             ParityError: it is out of bounds.
@@ -94,12 +124,12 @@ class FineTunedProof:
             DataError: it is quantized, and the labelled data to measure it on is not there.
         """
         compared = self.compare(artifact, path, max_loss)
-        if compared.problems:
-            problems = "; ".join(compared.problems)
+        problems = "; ".join(problem for each in compared for problem in each.problems)
+        if problems:
             raise ParityError(f"{path} does not answer as the trained model does, and was not kept: {problems}.")
         return compared
 
-    def compare(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> Comparison:
+    def compare(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> list[Comparison]:
         """The same without a verdict; `max_loss` is how many points of accuracy a quantized one may lose."""
         started = time.perf_counter()
         runner = FineTunedRunner(artifact, path)
@@ -114,7 +144,13 @@ class FineTunedProof:
         )
         if runner.precision != "float32":
             compared = self._measure(runner, compared, max_loss)
-        return replace(compared, seconds=round(time.perf_counter() - started, 2))
+        all_of_it = [replace(compared, seconds=round(time.perf_counter() - started, 2))]
+        if artifact.door == "text":
+            started = time.perf_counter()
+            texts = [text.encode() for text in self.texts]
+            compared = compare(FineTunedTextRunner(artifact, path), self._text_reference, texts)
+            all_of_it.append(replace(compared, seconds=round(time.perf_counter() - started, 2)))
+        return all_of_it
 
     def _other_labels(self, artifact: FineTunedArtifact) -> list[str]:
         said = (artifact.labels, artifact.rejection)

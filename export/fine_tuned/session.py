@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,8 @@ def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = la
         DataError: a quantized one has to be measured on the run's labelled data, and that is not there.
         RunError: the name is taken, or it cannot be written.
     """
-    formats = [each.name for each in check_meaning(options)]
     _refuse_meaningless(options)
+    formats = [each.name for each in check_meaning(replace(options, inputs=None))]
     destinations = {name: options.output or run.path / "export" / _folder_name(name, options) for name in formats}
     for destination in destinations.values():
         if destination.exists():
@@ -60,13 +61,13 @@ def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = la
         with locked(destination, "exported to"), files.new_folder(destination) as folder, files.refusing(destination):
             compared = _write(name, run, model, proof, folder, str(destination), options)
         exported.paths.append(destination)
-        exported.comparisons.append(compared)
+        exported.comparisons.extend(compared)
     return exported
 
 
 def _folder_name(name: str, options: ExportOptions) -> str:
     """Of an artifact, so that none replaces another: onnx, onnx-batch8-int8."""
-    parts = [name]
+    parts = [name, *(["text"] if options.inputs == "text" else [])]
     if options.batch is not None:
         parts.append(f"batch{options.batch}")
     if options.precision not in (None, "float32"):
@@ -82,17 +83,23 @@ def _write(
     folder: Path,
     path: str,
     options: ExportOptions,
-) -> Comparison:
+) -> list[Comparison]:
     """Build an artifact in a folder, open it as users will, and hold it against the model; messages call it `path`."""
     from switch_tf.export.fine_tuned.builds import BUILDS
 
     precision = options.precision or "float32"
-    BUILDS[name](model, folder, options.batch, precision)
-    facts = {"precision": precision, "batch": options.batch, "length": model.length, "max_loss": options.max_loss}
+    BUILDS[name](model, folder, options)
+    facts = {
+        "inputs": options.inputs or "ids",
+        "precision": precision,
+        "batch": options.batch,
+        "length": model.length,
+        "max_loss": options.max_loss,
+    }
     _describe(run, folder, facts)
     with refusing_failures(path):
         compared = proof.check(FineTunedArtifact(folder), path, options.max_loss)
-    _describe(run, folder, facts | {"comparison": compared.as_dict()})
+    _describe(run, folder, facts | {"comparisons": [each.as_dict() for each in compared]})
     return compared
 
 
@@ -130,7 +137,7 @@ def verify_fine_tuned(
     for path in found:
         tell(f"Comparing {path} on {len(proof.questions):,} texts")
         artifact = FineTunedArtifact(path)
-        comparisons.append(proof.compare(artifact, str(path), artifact.max_loss))
+        comparisons.extend(proof.compare(artifact, str(path), artifact.max_loss))
     return comparisons
 
 
@@ -150,9 +157,9 @@ def _refuse_meaningless(options: ExportOptions) -> None:
     for name, why in _WHY_NOT.items():
         if getattr(options, name) not in (None, False):
             raise ArgumentError(f"Received {name} for a fine-tuned run, where it has no meaning: {why}.", name)
-    if options.inputs not in (None, "ids"):
-        problem = f"Received inputs={options.inputs!r} for a fine-tuned run"
-        raise ArgumentError(f"{problem}, whose artifacts take ids of pieces of words. Leave it out.", "inputs")
+    if options.inputs not in (None, "ids") and (options.inputs, options.format) != ("text", "saved_model"):
+        problem = f"Received inputs={options.inputs!r} for a fine-tuned run and the format {options.format}"
+        raise ArgumentError(f"{problem}. Its artifacts take ids; a saved_model may take text. Leave it out.", "inputs")
 
 
 def _describe(run: FineTunedRun, folder: Path, facts: Mapping[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 Prompts are made up from a seed: of lengths from one id to the longest, among them one id over and over, which
 overflows an expert. The reference decodes step by step, outside any loop of a graph. Where an artifact also gives its
-logits, they are within 1e-5 of the largest one.
+logits, they are within 5e-5 of the largest one.
 
 Two answers may differ and both be right where rounding decides: where the reference's two best logits are closer
 together than that bound, or an id of the prompt has two experts within 1e-6 of each other. Such prompts are counted
@@ -23,7 +23,7 @@ from switch_tf.models.seq2seq import Seq2Seq
 
 PROMPTS = 32
 _BATCH = 8
-_BOUND = 1e-5  # of logits, times the largest one
+_BOUND = 5e-5  # of logits, times the largest one: 12 + 12 blocks of width 768 are off by 1.7e-5 from rounding alone
 _APART = 0.1  # share of prompts
 
 

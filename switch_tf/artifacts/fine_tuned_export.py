@@ -13,14 +13,14 @@ import numpy as np
 
 from switch_tf import checksums, files
 from switch_tf.artifacts.base import as_text, ask_in_batches, checked_probabilities, checked_rejection
-from switch_tf.errors import ModelError, RunError
+from switch_tf.errors import ExportError, ModelError, RunError
 from switch_tf.models.huggingface import read_settings
 from switch_tf.models.tokenizer import encode_texts, load_pieces
 from switch_tf.runs.fine_tuned import CONFIG, PIECES
 from switch_tf.runs.folder import LABELS, MANIFEST, REJECT
 
 KIND = "fine_tuned_classifier"  # in the manifest of such a folder
-SIGNATURE = "ids"
+SIGNATURE, TOKENIZE = "ids", "tokenize"
 TFLITE_FILE, ONNX_FILE = "model.tflite", "model.onnx"
 _SAVED_MODEL_FILE = "saved_model.pb"
 _FILES = (_SAVED_MODEL_FILE, TFLITE_FILE, ONNX_FILE)
@@ -36,6 +36,7 @@ class FineTunedArtifact:
         path: of the folder.
         labels: class names.
         rejection: when it answers by no class, or None.
+        door: what goes in: "ids", or "text" as well.
         precision: of the weights, as the manifest has it.
         max_loss: points of accuracy that it was allowed to lose, or None.
         batch: the one batch size, or None.
@@ -58,11 +59,11 @@ class FineTunedArtifact:
         problem = checksums.difference(path, manifest["files"], required=(CONFIG, PIECES, LABELS, file))
         if problem:
             raise ModelError(f"{path} is damaged or was changed by hand: {problem}. Export it again.")
-        self.precision, self.max_loss, self.batch, self.length = _facts(manifest, path)
+        self.door, self.precision, self.max_loss, self.batch, self.length = _facts(manifest, path)
         self.size = sum(each["bytes"] for each in manifest["files"].values())
         self._settings = read_settings(path)
         self._pieces = load_pieces(path, self._settings)
-        self.runtime, self.ask, classes = _OPENERS[file](path, threads)
+        self.runtime, self.ask, classes, self._signatures = _OPENERS[file](path, threads, self.door)
         self.labels, self.rejection = _labels(path, classes)
 
     def probabilities(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
@@ -72,10 +73,30 @@ class FineTunedArtifact:
             DataError: a text is neither a string nor bytes, or not UTF-8.
             ModelError: the runtime fails on them, or an answer is no number.
         """
+        if self.door == "text":
+            encoded = [as_text(text).encode() for text in texts]
+            empty = np.zeros([0, len(self.labels)], np.float32)
+            answers = ask_in_batches(lambda batch: self.ask_texts(batch)[1], encoded, None, b"", empty, _BATCH)
+            return checked_probabilities(answers, str(self.path))
         rows = list(self.tokenize(texts))
         empty, padding = np.zeros([0, len(self.labels)], np.float32), np.zeros(self.length, np.int32)
         answers = ask_in_batches(lambda batch: self.ask(np.stack(batch))[0], rows, self.batch, padding, empty, _BATCH)
         return checked_probabilities(answers, str(self.path))
+
+    def ask_texts(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Ids, probabilities and labels, as the graph of an artifact that takes texts has them.
+
+        Raises:
+            ModelError: TensorFlow fails on them.
+        """
+        import tensorflow as tf
+
+        try:
+            given = tf.constant(list(texts), tf.string)
+            ids, answer = (self._signatures[name](text=given) for name in (TOKENIZE, "serving_default"))
+        except (KeyError, ValueError, tf.errors.OpError) as error:
+            raise ModelError(f"TensorFlow does not run {self.path}: {error}. Export it again.") from error
+        return ids["ids"].numpy(), answer["probabilities"].numpy(), [each.decode() for each in answer["label"].numpy()]
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """Ids, int32 [texts, length].
@@ -113,17 +134,17 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _facts(manifest: dict[str, Any], path: Path) -> tuple[str, float | None, int | None, int]:
-    """Precision, points of accuracy that may be lost, batch size and length."""
+def _facts(manifest: dict[str, Any], path: Path) -> tuple[str, str, float | None, int | None, int]:
+    """What goes in, precision, points of accuracy that may be lost, batch size and length."""
     precision, loss, batch = (manifest.get(name) for name in ("precision", "max_loss", "batch"))
-    length = manifest.get("length")
-    fits = precision in ("float32", "float16", "int8")
+    length, door = manifest.get("length"), manifest.get("inputs")
+    fits = door in ("ids", "text") and precision in ("float32", "float16", "int8")
     fits = fits and (loss is None or (type(loss) in (int, float) and 0 <= loss <= 100))
     fits = fits and (batch is None or (type(batch) is int and 1 <= batch <= 65_536))
     if not fits or type(length) is not int or not 1 <= length <= _LONGEST:
-        said = {"precision": precision, "max_loss": loss, "batch": batch, "length": length}
+        said = {"inputs": door, "precision": precision, "max_loss": loss, "batch": batch, "length": length}
         raise ModelError(f"{path / MANIFEST} says {json.dumps(said)}, which cannot be. Export it again.")
-    return str(precision), loss, batch, length
+    return str(door), str(precision), loss, batch, length
 
 
 def _labels(path: Path, classes: int) -> Any:
@@ -137,10 +158,20 @@ def _labels(path: Path, classes: int) -> Any:
     return checked_rejection(names, reject, classes, str(path))
 
 
-def _open_saved_model(path: Path, threads: int | None) -> tuple[str, Ask, int]:
+_Opened = tuple[str, Ask, int, Any]  # runtime, classes, and the signatures of a SavedModel
+
+
+def _open_saved_model(path: Path, threads: int | None, door: str) -> _Opened:
     del threads  # `switch_tf.artifacts.opening` refuses it
     import tensorflow as tf
 
+    if door == "text":
+        from switch_tf.text.sentencepiece_graph import tensorflow_text
+
+        try:
+            tensorflow_text()
+        except ExportError as error:
+            raise ModelError(f"{path} takes texts: {error}") from error
     try:
         loaded = tf.saved_model.load(str(path))
         function = loaded.signatures[SIGNATURE]
@@ -156,10 +187,11 @@ def _open_saved_model(path: Path, threads: int | None) -> tuple[str, Ask, int]:
         return answer["probabilities"].numpy(), answer["label"].numpy()
 
     ask.loaded = loaded  # type: ignore[attr-defined]  # its variables live as long as it does
-    return "TensorFlow", ask, classes
+    return "TensorFlow", ask, classes, loaded.signatures
 
 
-def _open_tflite(path: Path, threads: int | None) -> tuple[str, Ask, int]:
+def _open_tflite(path: Path, threads: int | None, door: str) -> _Opened:
+    del door
     from switch_tf.artifacts.tflite_file import open_interpreter
 
     try:
@@ -176,10 +208,11 @@ def _open_tflite(path: Path, threads: int | None) -> tuple[str, Ask, int]:
             raise ModelError(f"LiteRT does not run {path}: {error}. Export it again.") from error
         return answer["probabilities"], answer["label"]
 
-    return "LiteRT", ask, classes
+    return "LiteRT", ask, classes, None
 
 
-def _open_onnx(path: Path, threads: int | None) -> tuple[str, Ask, int]:
+def _open_onnx(path: Path, threads: int | None, door: str) -> _Opened:
+    del door
     from switch_tf.artifacts.onnx_file import open_session, run_session
 
     session = open_session(str(path / ONNX_FILE), threads, str(path))
@@ -191,7 +224,7 @@ def _open_onnx(path: Path, threads: int | None) -> tuple[str, Ask, int]:
         probabilities, label = run_session(session, ["probabilities", "label"], {"ids": ids}, str(path))
         return probabilities, label
 
-    return "ONNX Runtime, CPUExecutionProvider", ask, shapes["probabilities"][-1]
+    return "ONNX Runtime, CPUExecutionProvider", ask, shapes["probabilities"][-1], None
 
 
 _OPENERS = {_SAVED_MODEL_FILE: _open_saved_model, TFLITE_FILE: _open_tflite, ONNX_FILE: _open_onnx}

@@ -29,7 +29,9 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
     metavar="PATH",
     help="[default: RUN/export/saved_model, a folder of versions; RUN/export/model.tflite, model-ids-int8.onnx, ...]",
 )
-@click.option("--inputs", type=click.Choice(["text", "ids", "bytes"]), help="What ONNX takes. [default: text]")
+@click.option(
+    "--inputs", type=click.Choice(["text", "ids", "bytes"]), help="What goes in. [ONNX: text; of fine-tuned runs: ids]"
+)
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="The one batch size of a file. [default: any]")
 @click.option(
     "--quantize",
@@ -109,14 +111,17 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
     _refuse_checkpoint(run)
     from switch_tf.export.formats import check_meaning
     from switch_tf.export.options import ExportOptions
+    from switch_tf.runs.fine_tuned import is_fine_tuned
     from switch_tf.runs.folder import newest_run
     from switch_tf.runs.opening import open_trained
 
     if options["precision"] == "none":
         options["precision"] = "float32"
     asked = ExportOptions(**options)
-    check_meaning(asked)
-    opened = open_trained(run or newest_run())
+    run = run or newest_run()
+    if not is_fine_tuned(run):  # what means something to those, they say themselves
+        check_meaning(asked)
+    opened = open_trained(run)
 
     from switch_tf.export.session import export_run
 

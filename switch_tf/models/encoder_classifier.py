@@ -118,6 +118,7 @@ class FineTunedClassifier:
         model: the graph's layers.
         length: ids of a text that are read.
         rejection: when it answers by no class, or None.
+        pieces: the tokenizer.
     """
 
     def __init__(
@@ -132,13 +133,13 @@ class FineTunedClassifier:
         self.labels = labels
         self.length = length
         self.rejection = rejection
-        self._pieces = pieces
+        self.pieces = pieces
         signature = [tf.TensorSpec([None, length], tf.int32, "ids")]
         self._logits = tf.function(lambda ids: model(ids, training=False).logits, signature, autograph=False)
 
     def tokenize(self, texts: Sequence[str]) -> np.ndarray:
         """int32 [texts, length]: cut where they are longer, the end's id last all the same, and padded."""
-        return encode_texts(self._pieces, texts, self.length, self.model.settings)
+        return encode_texts(self.pieces, texts, self.length, self.model.settings)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [texts, classes]; any number of texts, in batches."""

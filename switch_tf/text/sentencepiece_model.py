@@ -31,6 +31,8 @@ class SentencePieces:
 
     Attributes:
         size: ids in use, sentinels included.
+        content: of the file.
+        end_id: what `encode` puts behind every text.
     """
 
     def __init__(self, path: Path, end_id: int, sentinels: int = SENTINELS):
@@ -52,7 +54,7 @@ class SentencePieces:
             raise ModelError(f"{path} cannot be read: {error}. Expected a SentencePiece model.") from error
         except (ValueError, IndexError, struct.error) as error:
             raise ModelError(f"{path} is damaged ({error}). Expected a SentencePiece model: fetch it anew.") from error
-        self._end_id = end_id
+        self.content, self.end_id = content, end_id
         self._sentinels = sentinels
         self.size = len(self._pieces) + sentinels
 
@@ -70,13 +72,13 @@ class SentencePieces:
             if number < self._sentinels and str(number) == found[1]:
                 ids += [*self._encode(text[start : found.start()]), self.size - 1 - number]
                 start = found.end()
-        return [*ids, *self._encode(text[start:]), self._end_id]
+        return [*ids, *self._encode(text[start:]), self.end_id]
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids, up to the end's; sentinels are written out, padding is not."""
         written = []
         for each in ids:
-            if each == self._end_id:
+            if each == self.end_id:
                 break
             if 0 <= each < len(self._pieces):
                 written.append(self._shown[each])
