@@ -32,7 +32,7 @@ _EARLIER = b"an earlier good artifact"
 
 BREAKS: list[Change | Build] = [*CHANGES, *BUILDS]
 CASES = [(each, target) for each in BREAKS for target in each.targets]
-# What becomes of the place is the same whatever was wrong: one break of each format is tried where nothing stood before.
+# What becomes of the place is the same whatever was wrong: one break of each format is tried where nothing stood yet.
 FRESH = {target: each.name for each, target in reversed(CASES)}
 
 
