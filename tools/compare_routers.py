@@ -59,6 +59,7 @@ Figures = dict[str, Any]
 @click.argument("sets", nargs=-1, required=True, metavar="NAME[=FOLDER]...")
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Of each: seeds 0, 1, ...")
 @click.option("--only", multiple=True, type=click.Choice(list(ROUTERS)), help="These routers; all unless given.")
+@click.option("--gate", multiple=True, metavar="NAME", help="Export for these sets, and the first; all unless given.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("router-runs"), show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("routers.json"), show_default=True)
 @click.option("--write", "page", type=click.Path(path_type=Path, exists=True), help="A page with the table's marker.")
@@ -67,6 +68,7 @@ def main(
     sets: tuple[str, ...],
     seeds: int,
     only: tuple[str, ...],
+    gate: tuple[str, ...],
     runs: Path,
     results: Path,
     page: Path | None,
@@ -84,18 +86,31 @@ def main(
                     continue
                 click.echo(key, err=True)
                 path = runs / key.replace("/", "-").replace(" ", "")
-                formats = [] if seed else ["tflite", "onnx", *(["saved_model"] if name == first else [])]
+                formats = formats_of(name, first, gate or tuple(folders)) if seed == 0 else []
                 figures["trainings"][key] = measure(name, folder, path, seed, (*settings, *ROUTERS[router]), formats)
                 if name != first or seed:  # no time is taken of it
                     shutil.rmtree(path)
                 write_bytes(results, (json.dumps(figures, indent=1) + "\n").encode())
-    missing = set(names) - set(figures["times"].get("a training step", {}))
-    if missing:  # all of them again: only times that were taken in turns can be compared
-        figures["times"] = times(names, {name: figures["trainings"][f"{first}/{name}/0"] for name in names})
+    exported = {name: figures["trainings"].get(f"{first}/{name}/0") for name in ROUTERS}
+    exported = {name: each for name, each in exported.items() if each is not None}
+    if set(exported) - set(figures["times"].get("a training step", {})):
+        # All of them again if one is missing: only times that were taken in turns can be compared.
+        figures["times"] = times(exported)
         write_bytes(results, (json.dumps(figures, indent=1) + "\n").encode())
     if page is not None:
         write_bytes(page, fill(page.read_text("utf-8"), {"routers": table(figures)}).encode())
     click.echo(table(figures))
+
+
+def formats_of(name: str, first: str, gate: Sequence[str]) -> list[str]:
+    """What a set's run of the first seed is exported as.
+
+    >>> formats_of("trec", "trec", []), formats_of("sst2", "trec", ["sst2"]), formats_of("reviews", "trec", ["sst2"])
+    (['tflite', 'onnx', 'saved_model'], ['tflite', 'onnx'], [])
+    """
+    if name == first:
+        return ["tflite", "onnx", "saved_model"]
+    return ["tflite", "onnx"] if name in gate else []
 
 
 def measure(
@@ -136,9 +151,9 @@ def export(path: Path, format_name: str) -> Figures:
     }
 
 
-def times(names: Sequence[str], exported: dict[str, Figures]) -> Figures:
+def times(exported: dict[str, Figures]) -> Figures:
     """Milliseconds in each round, by what takes them and by router."""
-    steps = {name: training_step(ROUTERS[name]) for name in names}
+    steps = {name: training_step(ROUTERS[name]) for name in exported}
     taken: Figures = {"a training step": in_rounds(steps, _ROUNDS)}
     for format_name, called in _TIMED.items():
         passed = {name: each for name, each in exported.items() if "path" in each["exports"][format_name]}

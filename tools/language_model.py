@@ -153,7 +153,10 @@ def measure(
     """Make the runs that are missing, all models of a seed before the next seed's, and take the times of a step."""
     import tensorflow as tf
     from bench_layer import one_thread
+    from causal_decoder import refuse_routing_that_looks_ahead
 
+    for config in configs.values():
+        refuse_routing_that_looks_ahead(config.model)
     first = next(iter(configs.values()))
     content = b"\n".join(text.encode() for text in iter_texts(texts))
     results.begin(experiment_of(first, texts.name, content, steps, points))
