@@ -156,10 +156,8 @@ def times(exported: dict[str, Figures]) -> Figures:
     steps = {name: training_step(ROUTERS[name]) for name in exported}
     taken: Figures = {"a training step": in_rounds(steps, _ROUNDS)}
     for format_name, called in _TIMED.items():
-        passed = {name: each for name, each in exported.items() if "path" in each["exports"][format_name]}
-        answers = {
-            name: answering(Path(each["run"]), each["exports"][format_name]["path"]) for name, each in passed.items()
-        }
+        files = {name: each["exports"].get(format_name, {}).get("path") for name, each in exported.items()}
+        answers = {name: answering(exported[name]["run"], path) for name, path in files.items() if path}
         taken[called] = in_rounds(answers, _ROUNDS)
     return taken
 
@@ -213,7 +211,10 @@ def table(figures: Figures) -> str:
     ]
     for router in dict.fromkeys(key.split("/")[1] for key in trainings):
         of_sets = [[run for key, run in trainings.items() if key.startswith(f"{name}/{router}/")] for name in sets]
-        cells = [" / ".join(spread([run[key] for run in runs]) for key in ("accuracy", "deep")) for runs in of_sets]
+        cells = [
+            " / ".join(spread([run[key] for run in runs]) for key in ("accuracy", "deep")) if runs else "not run"
+            for runs in of_sets
+        ]
         cells.append(f"{of_sets[0][0]['parameters']:,}" if of_sets[0] else "not run")
         cells.append(", ".join(ratio(rounds, router) for rounds in timed.values()) or "not run")
         exports = [export for runs in of_sets for run in runs for export in run["exports"].values()]

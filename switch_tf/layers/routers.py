@@ -82,7 +82,7 @@ def top2(
 ) -> Routing:
     """Every real token goes to its two best experts; second choices find room after all first ones.
 
-    So, unless there is room for all, it is not causal: first choices of later tokens take room from earlier second ones.
+    So it is not causal unless there is room for all: first choices of later tokens take room from earlier second ones.
 
     Args:
         logits, mask, capacity, bias: as of `top1`; at least two experts.
