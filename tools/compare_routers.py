@@ -60,6 +60,7 @@ Figures = dict[str, Any]
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Of each: seeds 0, 1, ...")
 @click.option("--only", multiple=True, type=click.Choice(list(ROUTERS)), help="These routers; all unless given.")
 @click.option("--gate", multiple=True, metavar="NAME", help="Export for these sets, and the first; all unless given.")
+@click.option("--saved-model", is_flag=True, help="Export as SavedModel too, for the first set.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("router-runs"), show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("routers.json"), show_default=True)
 @click.option("--write", "page", type=click.Path(path_type=Path, exists=True), help="A page with the table's marker.")
@@ -69,6 +70,7 @@ def main(
     seeds: int,
     only: tuple[str, ...],
     gate: tuple[str, ...],
+    saved_model: bool,
     runs: Path,
     results: Path,
     page: Path | None,
@@ -86,7 +88,8 @@ def main(
                     continue
                 click.echo(key, err=True)
                 path = runs / key.replace("/", "-").replace(" ", "")
-                formats = formats_of(name, first, gate or tuple(folders)) if seed == 0 else []
+                formats = ["tflite", "onnx"] if seed == 0 and (name == first or name in gate or not gate) else []
+                formats += ["saved_model"] if saved_model and name == first and seed == 0 else []
                 figures["trainings"][key] = measure(name, folder, path, seed, (*settings, *ROUTERS[router]), formats)
                 if name != first or seed:  # no time is taken of it
                     shutil.rmtree(path)
@@ -100,17 +103,6 @@ def main(
     if page is not None:
         write_bytes(page, fill(page.read_text("utf-8"), {"routers": table(figures)}).encode())
     click.echo(table(figures))
-
-
-def formats_of(name: str, first: str, gate: Sequence[str]) -> list[str]:
-    """What a set's run of the first seed is exported as.
-
-    >>> formats_of("trec", "trec", []), formats_of("sst2", "trec", ["sst2"]), formats_of("reviews", "trec", ["sst2"])
-    (['tflite', 'onnx', 'saved_model'], ['tflite', 'onnx'], [])
-    """
-    if name == first:
-        return ["tflite", "onnx", "saved_model"]
-    return ["tflite", "onnx"] if name in gate else []
 
 
 def measure(
