@@ -7,10 +7,13 @@ depend on earlier ones alone. Routing keeps to that where slots are given out in
 only ever waits for those before it; `refuse_routing_that_looks_ahead` names what does not.
 """
 
+import time
+
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf.config import ModelConfig
+from switch_tf.config import Config, ModelConfig
 from switch_tf.errors import ConfigError
 from switch_tf.layers.common import dropout, fold_in, truncated_normal
 from switch_tf.layers.dense_ffn import DenseFFN
@@ -19,9 +22,11 @@ from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
 from switch_tf.layers.routing import expert_capacity
 from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.layers.token_routes import Words
+from switch_tf.training.optimizer import make_optimizer
 
 _BUCKETS, _FARTHEST = 32, 128  # T5's own, of distances between a token and an earlier one
 _EPSILON = 1e-6  # of the norms
+_AT_ONCE = 64  # held-out windows in a batch
 
 
 def refuse_routing_that_looks_ahead(settings: ModelConfig) -> None:
@@ -150,3 +155,63 @@ def flops_per_token(settings: ModelConfig, symbols: int, length: int, empty_slot
     choices = 2 if settings.router == "top2" and experts and not empty_slots else 1
     feed_forward = 4 * width * settings.d_ff * computed * choices + 2 * width * experts
     return round(settings.num_blocks * (attention + feed_forward)) + 2 * width * symbols
+
+
+class Learner:
+    """A decoder and its optimizer; `learn` and `held_out` take windows, int32 [n, length + 1].
+
+    Args:
+        config: of which `text.sequence_length`, `model` and `train` are used.
+        symbols: ids in use.
+        seed: of the initial weights, and of what is drawn in training.
+        steps: that the learning rate falls over.
+    """
+
+    def __init__(self, config: Config, symbols: int, seed: int, steps: int):
+        keras.utils.set_random_seed(seed)
+        self.settings, self.clip, self.seed = config.model, config.train.gradient_clip_norm, seed
+        self.model = Decoder(config.model, symbols, config.text.sequence_length)
+        self.model(tf.zeros([1, config.text.sequence_length], tf.int32))  # makes the weights
+        self.weights = self.model.trainable_weights
+        self.optimizer = make_optimizer(config, steps)
+        self.optimizer.build(self.weights)
+        self._learn = tf.function(self._step, autograph=False)
+        self._ask = tf.function(self._answers, autograph=False)
+
+    def learn(self, windows: np.ndarray, number: int) -> float:
+        """The step of that number, and the milliseconds of processor time that it took."""
+        started = time.process_time()
+        self._learn(tf.constant(windows), tf.constant(number))
+        return 1000 * (time.process_time() - started)
+
+    def held_out(self, windows: np.ndarray) -> tuple[float, float]:
+        """The loss in nats a token, and the share of tokens that no expert had room for, the mean over layers."""
+        batches = [windows[first : first + _AT_ONCE] for first in range(0, len(windows), _AT_ONCE)]
+        answers = [[float(each) for each in self._ask(tf.constant(batch))] for batch in batches]
+        loss, dropped = np.average(answers, axis=0, weights=[len(batch) for batch in batches])
+        return float(loss), float(dropped)
+
+    def _step(self, windows: tf.Tensor, number: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            logits, reports = self.model(windows[:, :-1], training=True, seed=tf.stack([self.seed, number]))
+            loss = cross_entropy(logits, windows[:, 1:])
+            for report in reports:
+                loss += self.settings.auxiliary_loss_weight * report.auxiliary_loss
+                loss += self.settings.z_loss_weight * report.z_loss
+        gradients = [tf.convert_to_tensor(each) for each in tape.gradient(loss, self.weights)]
+        if self.clip:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip)
+        self.optimizer.apply_gradients(zip(gradients, self.weights, strict=True))
+        self.model.balance(reports)
+
+    def _answers(self, windows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss, float32 [], and the share of tokens that were dropped, float32 []."""
+        logits, reports = self.model(windows[:, :-1])
+        tokens = tf.cast(tf.size(windows[:, 1:]), tf.float32)
+        dropped = [report.routing.dropped / (tokens * len(reports)) for report in reports]
+        return cross_entropy(logits, windows[:, 1:]), tf.add_n(dropped) if dropped else tf.zeros([])
+
+
+def cross_entropy(logits: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
+    """The mean over tokens, in nats: float32 [batch, length, symbols] and int32 [batch, length] to float32 []."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(answers, logits))

@@ -18,11 +18,10 @@ A run is kept in the results as soon as it ends, and is not made again: after a 
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -33,9 +32,6 @@ from switch_tf.config import Config, config_to_dict, dense_twin, load_config
 from switch_tf.data.examples import iter_texts
 from switch_tf.errors import SwitchTFError
 from switch_tf.files import write_bytes
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 SETTINGS = (  # so small that a dense model has learned what it can hold within a minute
     "text.sequence_length=128",
@@ -53,7 +49,6 @@ SETTINGS = (  # so small that a dense model has learned what it can hold within 
 QUICK = ("text.sequence_length=16", "train.batch_size=4", "model.d_model=8", "model.d_ff=8", "model.num_blocks=1")
 SYMBOLS = 256  # the bytes
 _HELD_OUT = 512  # windows, and at most a tenth of all
-_AT_ONCE = 64  # of them in a batch
 _LEAST = 20  # windows that a text must have
 _ROUNDS = 31  # of the steps whose time is taken
 
@@ -223,9 +218,9 @@ def train(
     config: Config, windows: Windows, seed: int, steps: int, points: int, told: Callable[[int, float, float], None]
 ) -> dict[str, Any]:
     """Figures of one run; of the same seed all models see the same windows in the same order."""
-    from causal_decoder import flops_per_token
+    from causal_decoder import Learner, flops_per_token
 
-    learner = Learner(config, seed, steps)
+    learner = Learner(config, SYMBOLS, seed, steps)
     order, size = np.random.default_rng(seed).permutation(len(windows.training)), config.train.batch_size
     at = {round(steps * (place + 1) / points) for place in range(points)}
     curve, dropped, spent = [], 0.0, 0.0
@@ -247,82 +242,16 @@ def train(
     }
 
 
-class Learner:
-    """A model and its optimizer; `learn` and `held_out` take windows, int32 [n, length + 1]."""
-
-    def __init__(self, config: Config, seed: int, steps: int):
-        import tensorflow as tf
-        import tf_keras as keras
-        from causal_decoder import Decoder
-
-        from switch_tf.training.optimizer import make_optimizer
-
-        keras.utils.set_random_seed(seed)
-        self.settings, self.clip, self.seed = config.model, config.train.gradient_clip_norm, seed
-        self.model = Decoder(config.model, SYMBOLS, config.text.sequence_length)
-        self.model(tf.zeros([1, config.text.sequence_length], tf.int32))  # makes the weights
-        self.weights = self.model.trainable_weights
-        self.optimizer = make_optimizer(config, steps)
-        self.optimizer.build(self.weights)
-        self._learn = tf.function(self._step, autograph=False)
-        self._ask = tf.function(self._answers, autograph=False)
-
-    def learn(self, windows: np.ndarray, number: int) -> float:
-        """The step of that number, and the milliseconds of processor time that it took."""
-        import tensorflow as tf
-
-        started = time.process_time()
-        self._learn(tf.constant(windows), tf.constant(number))
-        return 1000 * (time.process_time() - started)
-
-    def held_out(self, windows: np.ndarray) -> tuple[float, float]:
-        """The loss in nats a byte, and the share of tokens that no expert had room for, the mean over layers."""
-        import tensorflow as tf
-
-        batches = [windows[first : first + _AT_ONCE] for first in range(0, len(windows), _AT_ONCE)]
-        answers = [[float(each) for each in self._ask(tf.constant(batch))] for batch in batches]
-        loss, dropped = np.average(answers, axis=0, weights=[len(batch) for batch in batches])
-        return float(loss), float(dropped)
-
-    def _step(self, windows: "tf.Tensor", number: "tf.Tensor") -> None:
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            logits, reports = self.model(windows[:, :-1], training=True, seed=tf.stack([self.seed, number]))
-            loss = cross_entropy(logits, windows[:, 1:])
-            for report in reports:
-                loss += self.settings.auxiliary_loss_weight * report.auxiliary_loss
-                loss += self.settings.z_loss_weight * report.z_loss
-        gradients = [tf.convert_to_tensor(each) for each in tape.gradient(loss, self.weights)]
-        if self.clip:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.clip)
-        self.optimizer.apply_gradients(zip(gradients, self.weights, strict=True))
-        self.model.balance(reports)
-
-    def _answers(self, windows: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
-        """The loss, float32 [], and the share of tokens that were dropped, float32 []."""
-        import tensorflow as tf
-
-        logits, reports = self.model(windows[:, :-1])
-        tokens = tf.cast(tf.size(windows[:, 1:]), tf.float32)
-        dropped = [report.routing.dropped / (tokens * len(reports)) for report in reports]
-        return cross_entropy(logits, windows[:, 1:]), tf.add_n(dropped) if dropped else tf.zeros([])
-
-
-def cross_entropy(logits: "tf.Tensor", answers: "tf.Tensor") -> "tf.Tensor":
-    """The mean over bytes, in nats: float32 [batch, length, symbols] and int32 [batch, length] to float32 []."""
-    import tensorflow as tf
-
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(answers, logits))
-
-
 def time_steps(configs: Mapping[int, Config], windows: Windows) -> dict[int, list[float]]:
     """Milliseconds of processor time that a step of each model takes, in turns, round after round."""
     from bench_layer import in_rounds
+    from causal_decoder import Learner
 
     batch = windows.training[: next(iter(configs.values())).train.batch_size]
-    learners = {str(experts): Learner(config, 0, 1000) for experts, config in configs.items()}
-    steps = {name: partial(learner.learn, batch, 0) for name, learner in learners.items()}
+    learners = {str(experts): Learner(config, SYMBOLS, 0, 1000) for experts, config in configs.items()}
+    steps: dict[str, Callable[[], float]] = {
+        name: partial(learner.learn, batch, 0) for name, learner in learners.items()
+    }
     taken = in_rounds(steps, _ROUNDS)
     return {experts: [round(each, 3) for each in taken[str(experts)]] for experts in configs}
 
