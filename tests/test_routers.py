@@ -22,6 +22,7 @@ from switch_tf.layers.router_scores import (
     hypersphere_logits,
     linear_logits,
     scaled_directions,
+    unit,
 )
 from switch_tf.layers.routers import Routing, expert_choice, keep_best, top1, top2
 from switch_tf.layers.token_routes import TokenRoutes, expert_dtype, route_by_tables, token_input, token_tables
@@ -306,6 +307,14 @@ def test_directions_are_as_long_as_the_logits_need_them() -> None:
     assert directions.dtype == np.float32
     logits = direction_logits(tf.constant([[[30.0, 0.0]]]), tf.constant([[1.0, 0.0], [0.0, 1.0]]), directions)
     np.testing.assert_allclose(logits, [[[1.2, 0.0]]], rtol=1e-6)
+
+
+def test_a_vector_has_a_direction_from_a_millionth_on() -> None:
+    short = [[3e-5, 4e-5], [3e-6, 4e-6], [3e-7, 4e-7]]
+    expected = [[0.6, 0.8], [0.6, 0.8], [0.3, 0.4]]  # the last is divided by 1e-6, not by its length
+    np.testing.assert_allclose(unit(tf.constant(short), axis=-1), expected, rtol=1e-5)
+    directions = scaled_directions(np.array(short, np.float32).T, np.array(0.0, np.float32))
+    np.testing.assert_allclose(directions.T, expected, rtol=1e-5)
 
 
 def test_hypersphere_has_half_as_many_dimensions_as_experts() -> None:

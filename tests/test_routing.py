@@ -96,6 +96,17 @@ def test_position_counts_earlier_tokens_of_the_same_expert_from_0() -> None:
     assert position.dtype == tf.int32
 
 
+def test_position_of_long_texts_counts_from_0_too() -> None:
+    experts = np.array([[0, 0, 1, -1, *[0] * 252, 1, 0, 0]])  # longer than the product is made for
+    expected = [0, 1, 0, 0, *range(2, 254), 1, 254, 255]
+    assert position_in_expert(tf.one_hot(experts, 2)).numpy().tolist() == [expected]
+
+
+def test_position_is_rounded_where_products_end_a_hair_below() -> None:
+    chosen = 0.999 * tf.one_hot([[0, 0, 1, 0, 0]], 2)
+    assert position_in_expert(chosen).numpy().tolist() == [[0, 1, 0, 2, 3]]
+
+
 @pytest.mark.parametrize(
     ("capacity", "kept", "dropped"),
     [

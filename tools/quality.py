@@ -85,14 +85,10 @@ def measure(
     name: str, folder: Path | None, seed: int, fasttext: str | None, gate: bool, settings: Sequence[str]
 ) -> dict[str, Any]:
     """Figures of one training of one set."""
-    data, test = (name, None) if folder is None else (folder / "train.tsv.xz", folder / "test.tsv.xz")
+    data, test = files_of(name, folder)
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(temporary) / "run"
-        words = [sys.executable, "-m", "switch_tf", "train", str(data), "--output", str(run), "--seed", str(seed)]
-        words += [] if test is None else ["--test", str(test)]
-        words += [word for each in settings for word in ("--set", each)]
-        trained = subprocess.run([*words, "--twin", "--json"], stdout=subprocess.PIPE, check=True)
-        metrics = json.loads(trained.stdout)
+        metrics = train(name, folder, run, seed, settings, "--twin")
         figures = {
             "accuracy": {key: each["accuracy"] for key, each in metrics["comparison"]["models"].items()},
             "calibration_error": metrics["test"]["calibration_error"],
@@ -111,6 +107,24 @@ def measure(
         if seed == 0:
             figures |= measure_export(run, gate)
     return figures
+
+
+def files_of(name: str, folder: Path | None) -> tuple[str | Path, Path | None]:
+    """What to train on and to test on: a built-in set has its test texts in itself."""
+    return (name, None) if folder is None else (folder / "train.tsv.xz", folder / "test.tsv.xz")
+
+
+def train(
+    name: str, folder: Path | None, run: Path, seed: int, settings: Sequence[str], *options: str
+) -> dict[str, Any]:
+    """What `switch-tf train --json` says of a training into the folder `run`, with more of its options."""
+    data, test = files_of(name, folder)
+    words = [sys.executable, "-m", "switch_tf", "train", str(data), "--output", str(run), "--seed", str(seed)]
+    words += [] if test is None else ["--test", str(test)]
+    words += [word for each in settings for word in ("--set", each)]
+    trained = subprocess.run([*words, *options, "--json"], stdout=subprocess.PIPE, check=True)
+    metrics: dict[str, Any] = json.loads(trained.stdout)
+    return metrics
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 Runs = Mapping[str, Sequence[Mapping[str, Any]]]  # figures by set and seed
 
-_INK = "#7d8590"  # of text and axes: of about the same contrast with white and with black
+INK = "#7d8590"  # of text and axes: of about the same contrast with white and with black
 _MODEL, _WIDE, _FASTTEXT, _BEFORE = "#2f81f7", "#e3803c", "#3fb950", "#e5534b"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "switch-tf",
     "font.family": "sans-serif",
     "font.size": 9,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 _CURVES_IN_A_ROW = 4
 
@@ -39,11 +39,11 @@ def draw_all(runs: Runs, folder: Path) -> list[Path]:
     return drawn
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure, creator: str = "tools/quality.py") -> str:
     """The picture without background, the same for the same figures."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         written = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": "tools/quality.py"})
+        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": creator})
     text = re.sub(r"[ \t]+$", "", written.getvalue(), flags=re.MULTILINE)
     return text if text.endswith("\n") else text + "\n"
 
@@ -64,9 +64,9 @@ def draw_accuracy(runs: Runs) -> Figure | None:
     if not own:
         return None
     order = sorted(own, key=lambda name: sum(own[name]) / len(own[name]))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _figure(7.2, 0.9 + 0.32 * len(order))
-        axes.axvline(0, color=_INK, linewidth=1)
+        axes.axvline(0, color=INK, linewidth=1)
         shown = (("fasttext", "fastText", _FASTTEXT, "^"), ("wide", "wide path", _WIDE, "s"))
         for key, label, color, marker in (*shown, ("model", "the model", _MODEL, "o")):
             found = differences(runs, key)
@@ -78,7 +78,7 @@ def draw_accuracy(runs: Runs) -> Figure | None:
             axes.plot(means, rows, marker, color=color, markersize=size, label=label, linestyle="none")
         axes.set_yticks(range(len(order)), order)
         axes.set_xlabel("test accuracy over TF-IDF + logistic regression, in points; lines are the range of the seeds")
-        _legend(figure, axes, 3)
+        legend(figure, axes, 3)
     return figure
 
 
@@ -91,12 +91,12 @@ def draw_calibration(runs: Runs) -> Figure | None:
     if not measured:
         return None
     names = sorted(measured, key=lambda name: measured[name]["before"]["error"])
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, max(2.8, 0.9 + 0.3 * len(names))), layout="constrained")
         errors, diagram = figure.subplots(1, 2)
         for row, name in enumerate(names):
             ends = [measured[name][when]["error"] for when in ("before", "after")]
-            errors.plot(ends, [row, row], "-", color=_INK, linewidth=1)
+            errors.plot(ends, [row, row], "-", color=INK, linewidth=1)
         for when, color, label in (("before", _BEFORE, "without temperature"), ("after", _MODEL, "with temperature")):
             values = [measured[name][when]["error"] for name in names]
             errors.plot(values, range(len(names)), "o", color=color, markersize=5, label=label)
@@ -110,12 +110,12 @@ def draw_calibration(runs: Runs) -> Figure | None:
         errors.set_yticks(range(len(names)), names)
         errors.set_xlim(left=0)
         errors.set_xlabel("calibration error of the test texts")
-        diagram.plot([0, 1], [0, 1], "--", color=_INK, linewidth=1)
+        diagram.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)
         diagram.set_xlabel("probability of the answer, all sets")
         diagram.set_ylabel("share of right answers")
         for axes in (errors, diagram):
-            _plain(axes)
-        _legend(figure, errors, 3)
+            plain(axes)
+        legend(figure, errors, 3)
     return figure
 
 
@@ -139,7 +139,7 @@ def draw_curves(runs: Runs) -> Figure | None:
     if not measured:
         return None
     rows = -(-len(measured) // _CURVES_IN_A_ROW)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.6 + 1.45 * rows), layout="constrained")
         grid = figure.subplots(rows, _CURVES_IN_A_ROW, squeeze=False).ravel()
         for axes, (name, curves) in zip(grid, sorted(measured.items()), strict=False):
@@ -148,10 +148,10 @@ def draw_curves(runs: Runs) -> Figure | None:
             axes.plot(epochs, curves["validation"], color=_MODEL, linewidth=1.3, label="validation texts")
             axes.set_title(name, fontsize=9)
             axes.set_ylim(bottom=0)
-            _plain(axes)
+            plain(axes)
         for axes in grid[len(measured) :]:
             axes.set_visible(False)
-        _legend(figure, grid[0], 2)
+        legend(figure, grid[0], 2)
         figure.supxlabel("epoch", fontsize=9)
         figure.supylabel("log loss", fontsize=9)
     return figure
@@ -160,18 +160,18 @@ def draw_curves(runs: Runs) -> Figure | None:
 def _figure(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    _plain(axes)
+    plain(axes)
     return figure, axes
 
 
-def _plain(axes: Any) -> None:
+def plain(axes: Any) -> None:
     axes.patch.set_alpha(0)
     axes.figure.patch.set_alpha(0)
-    axes.grid(alpha=0.25, color=_INK)
+    axes.grid(alpha=0.25, color=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def _legend(figure: Figure, axes: Any, columns: int) -> None:
+def legend(figure: Figure, axes: Any, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)

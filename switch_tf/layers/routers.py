@@ -67,7 +67,7 @@ def top1(
         bias: float32 [experts], added to p where experts are chosen, never in the gate; see `balanced_bias`.
         priority: who finds room where more choose an expert than it has slots: the first in the text, or those of the
             highest gate (batch prioritized routing, Riquelme et al. 2021, arXiv 2106.05974, section 4.1; the order is
-            that of the text's own tokens here).
+            that of the text's own tokens here). By gate it is not causal unless there is room for all.
     """
     return _token_choice(logits, mask, capacity, 1, bias, priority, normalize=False)
 
@@ -81,6 +81,8 @@ def top2(
     normalize: bool = True,
 ) -> Routing:
     """Every real token goes to its two best experts; second choices find room after all first ones.
+
+    So it is not causal unless there is room for all: first choices of later tokens take room from earlier second ones.
 
     Args:
         logits, mask, capacity, bias: as of `top1`; at least two experts.
