@@ -13,4 +13,4 @@ python3 -m venv "$work/lowest"
 "$work/lowest/bin/pytest" --quiet --override-ini=filterwarnings=default \
     --deselect tests/test_tables.py::test_labels_may_be_integers_and_booleans \
     tests/test_config.py tests/test_tables.py tests/test_table_folders.py tests/test_reporting.py \
-    tests/test_run_formats.py tests/test_onnx_passes.py tests/test_onnx_weights.py
+    tests/test_run_formats.py tests/test_onnx_passes.py tests/test_onnx_weights.py tests/test_sentencepiece_graph.py

@@ -59,9 +59,10 @@ class TestWritten:
             written, _ = writer.write(expected["prompts"])
             np.testing.assert_array_equal(written, expected["greedy"])
 
-    def test_64_of_64_texts_by_onnx_runtime(self, exported: Path) -> None:
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_64_of_64_texts_by_onnx_runtime(self, exported: Path, merged: bool) -> None:
         expected = reference()
-        written, logits = OnnxWriter(exported / "onnx", model().settings, LONGEST).write(expected["prompts"])
+        written, logits = OnnxWriter(exported / "onnx", model().settings, LONGEST, merged).write(expected["prompts"])
         np.testing.assert_array_equal(written, expected["greedy"])
         assert logits.shape == (64, LONGEST, 416)
 
@@ -103,12 +104,16 @@ class TestWritten:
         assert past["past_key_values.2.decoder.key"] == ["batch_size", 3, "past_steps", 6]
         assert past["past_key_values.0.encoder.value"] == ["batch_size", 3, "encoder_sequence_length", 6]
         assert past["present.2.decoder.value"] == ["batch_size", 3, "steps", 6]
+        merged = values(onnx_files.MERGED)
+        first = values(onnx_files.DECODER)
+        assert set(merged) == {*first, *past, "use_cache_branch"} and merged["use_cache_branch"] == [1]
+        assert merged["past_key_values.0.decoder.key"] == ["batch_size", 3, "past_steps", "head_width"]
         assert "present.0.encoder.key" not in past and "present.0.encoder.key" in values(onnx_files.DECODER)
 
     def test_weights_stand_once_in_a_file_of_their_own(self, exported: Path) -> None:
         stored = exported / "onnx" / onnx_files.WEIGHTS
         content, seen = stored.read_bytes(), set()
-        for name in (onnx_files.ENCODER, onnx_files.DECODER, onnx_files.DECODER_WITH_PAST):
+        for name in (onnx_files.ENCODER, onnx_files.DECODER, onnx_files.DECODER_WITH_PAST, onnx_files.MERGED):
             for tensor in onnx.load(exported / "onnx" / name, load_external_data=False).graph.initializer:
                 if tensor.data_location == onnx.TensorProto.EXTERNAL:
                     where = {each.key: each.value for each in tensor.external_data}

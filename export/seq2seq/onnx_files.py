@@ -6,7 +6,9 @@
     decoder_with_past_model.onnx   input_ids: int64 [batch, 1], encoder_attention_mask, past_key_values.N....
                                        -> logits, present.N.decoder.key, ...value
 
-Weights stand once, in `model.weights`, which all three point into. The first step of writing takes one id for each
+    decoder_model_merged.onnx      both, of which `use_cache_branch` chooses one
+
+Weights stand once, in `model.weights`, which all of them point into. The first step of writing takes one id for each
 text, that of the start. A text may have `longest` ids at most.
 """
 
@@ -16,13 +18,14 @@ from pathlib import Path
 import tensorflow as tf
 
 from switch_tf.export.onnx_file.conversion import refuse_invalid
+from switch_tf.export.seq2seq.merged_decoder import merge
 from switch_tf.export.seq2seq.weights_apart import convert, write_weights
 from switch_tf.models.seq2seq import Seq2Seq
 from switch_tf.models.t5 import KeysAndValues, Memory, padding_bias
 
 WEIGHTS = "model.weights"
 ENCODER, DECODER, DECODER_WITH_PAST = "encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"
-FILES = (ENCODER, DECODER, DECODER_WITH_PAST, WEIGHTS)
+MERGED = "decoder_model_merged.onnx"
 _KINDS = ("key", "value")
 
 
@@ -34,11 +37,14 @@ def write_onnx(model: Seq2Seq, folder: Path, longest: int) -> None:
         OSError: a file cannot be written.
     """
     places = write_weights(folder / WEIGHTS, model.variables)
+    converted = {}
     for name, (function, signature, outputs) in _graphs(model, longest).items():
         axes = {**{spec.name: _axes(spec.name, model) for spec in signature}, **{n: _axes(n, model) for n in outputs}}
-        converted = convert(function, signature, axes, WEIGHTS, places)
-        converted.producer_name = "switch-tf"
-        (folder / name).write_bytes(converted.SerializeToString())
+        converted[name] = convert(function, signature, axes, WEIGHTS, places)
+        converted[name].producer_name = "switch-tf"
+    converted[MERGED] = merge(converted[DECODER], converted[DECODER_WITH_PAST])
+    for name, graph in converted.items():
+        (folder / name).write_bytes(graph.SerializeToString())
         refuse_invalid(folder / name, f"The graph of {name}")
 
 

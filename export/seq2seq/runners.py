@@ -7,7 +7,7 @@ import numpy as np
 
 from switch_tf.artifacts.tflite_file import open_interpreter
 from switch_tf.export.seq2seq.graphs import SIGNATURE, TFLITE_FILE
-from switch_tf.export.seq2seq.onnx_files import DECODER, DECODER_WITH_PAST, ENCODER
+from switch_tf.export.seq2seq.onnx_files import DECODER, DECODER_WITH_PAST, ENCODER, MERGED
 from switch_tf.models.huggingface import T5Settings
 
 
@@ -49,16 +49,21 @@ class TFLiteWriter:
 
 
 class OnnxWriter:
-    """ONNX Runtime, with the loop that optimum runs around the three files."""
+    """ONNX Runtime, with the loop that optimum runs around the files.
 
-    def __init__(self, folder: Path, settings: T5Settings, longest: int):
+    Args:
+        merged: ask the one decoder that chooses its branch, rather than the two.
+    """
+
+    def __init__(self, folder: Path, settings: T5Settings, longest: int, merged: bool = False):
         import onnxruntime
 
         self._settings = settings
         self._longest = longest
+        self._merged = merged
         self._sessions = {
             name: onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
-            for name in (ENCODER, DECODER, DECODER_WITH_PAST)
+            for name in (ENCODER, *((MERGED,) if merged else (DECODER, DECODER_WITH_PAST)))
         }
 
     def write(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,20 +73,29 @@ class OnnxWriter:
         hidden = self._run(ENCODER, input_ids=text, attention_mask=mask)["last_hidden_state"]
         last = np.full([len(ids), 1], settings.decoder_start_token_id, np.int64)
         given: dict[str, Any] = {"encoder_attention_mask": mask, "encoder_hidden_states": hidden}
-        name, written, logits = DECODER, [last], []
+        written, logits = [last], []
         done = np.zeros([len(ids), 1], bool)
-        for _ in range(self._longest):
-            answer = self._run(name, input_ids=last, **given)
+        for place in range(self._longest):
+            answer = self._step(place > 0, input_ids=last, **given)
             logits.append(answer.pop("logits"))
             last = np.where(done, settings.pad_token_id, logits[-1].argmax(axis=-1))
             done |= last == settings.eos_token_id
             written.append(last)
-            given.pop("encoder_hidden_states", None)
             given |= {key.replace("present", "past_key_values"): value for key, value in answer.items()}
-            name = DECODER_WITH_PAST
         return np.concatenate(written, axis=1).astype(np.int32), np.concatenate(logits, axis=1)
+
+    def _step(self, later: bool, **given: Any) -> dict[str, np.ndarray]:
+        if not self._merged:
+            return self._run(DECODER_WITH_PAST if later else DECODER, **given)
+        if not later:  # what this branch does not look at has to be there all the same
+            nothing = np.zeros([len(given["input_ids"]), self._settings.num_heads, 1, 1], np.float32)
+            names = [each.name for each in self._sessions[MERGED].get_inputs()]
+            given |= {name: nothing for name in names if name.startswith("past_key_values")}
+        return self._run(MERGED, use_cache_branch=np.array([later]), **given)
 
     def _run(self, name: str, **given: Any) -> dict[str, np.ndarray]:
         session = self._sessions[name]
+        inputs = {each.name for each in session.get_inputs()}
         outputs = [each.name for each in session.get_outputs()]
-        return dict(zip(outputs, session.run(outputs, given), strict=True))
+        taken = {key: value for key, value in given.items() if key in inputs}
+        return dict(zip(outputs, session.run(outputs, taken), strict=True))

@@ -67,6 +67,8 @@ def _write(
     writer: Writer
     if name == ONNX:
         onnx_files.write_onnx(model, folder, options.length)
+        merged = f"{onnx_files.MERGED} of {destination}"
+        proof.check(runners.OnnxWriter(folder, model.settings, options.max_new_tokens, merged=True), merged)
         writer = runners.OnnxWriter(folder, model.settings, options.max_new_tokens)
     elif name == SAVED_MODEL:
         graphs.write_saved_model(model, folder, options.length, options.max_new_tokens)
