@@ -102,6 +102,15 @@ class TestAnswers:
         y = by_hand(scale_by_gate=False)(TOKENS).numpy()
         assert y.tolist() == [[[10.0, 0.0], [10.0, 0.0], [0.0, 100.0], [0.0, 0.0]]]
 
+    @pytest.mark.parametrize(("by_gate", "factor"), [(True, 0.75), (False, 1.0)])
+    def test_the_router_learns_with_the_gate_and_without_it(self, by_gate: bool, factor: float) -> None:
+        """Of y = p E the logits' gradient is p (1 - p) E, of p / stop_gradient(p) E it is (1 - p) E; p is 0.75."""
+        layer = by_hand(scale_by_gate=by_gate)
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(TOKENS, training=True))
+        expected = [[2 * 10 * 0.25, -2 * 10 * 0.25], [-100 * 0.25, 100 * 0.25]]  # the fourth token is dropped
+        np.testing.assert_allclose(tape.gradient(total, layer.router_kernel), np.multiply(factor, expected), rtol=1e-5)
+
     def test_negative_hidden_units_go_through_the_activation_asked_for(self) -> None:
         assert not by_hand()(-TOKENS).numpy().any()
         y = by_hand(activation="gelu")(-TOKENS[:, :1]).numpy()[0, 0, 0]  # the token prefers expert 1: 0 > -ln 3
@@ -277,6 +286,16 @@ class TestRandomness:
         layer = small()
         layer(inputs()[0], training=True)
         assert [weight.name.split("/")[-1] for weight in layer.weights] == NAMES
+
+    def test_jitter_multiplies_the_routers_input_by_about_one(self) -> None:
+        layer = SwitchFFN(4, 2, router_jitter=0.1, seed=0)
+        layer.build([None, 8, 4])
+        layer.router_kernel.assign(np.eye(4))  # so that logits are what the router sees
+        x, everything, seed = 3.0 * tf.ones([64, 8, 4]), tf.ones([64, 8], tf.bool), tf.constant([0, 1])
+        seen = layer.route(x, everything, training=True, seed=seed)[1].logits.numpy() / 3.0
+        assert 0.9 <= seen.min() < 0.901 and 1.099 < seen.max() <= 1.1
+        assert seen.mean() == pytest.approx(1.0, abs=0.005)
+        assert (layer.route(x, everything)[1].logits.numpy() == 3.0).all()
 
     def test_outside_training_there_is_no_noise(self) -> None:
         layer, (x, mask) = self.built(), inputs()
