@@ -14,6 +14,7 @@ import tensorflow as tf
 from conftest import FineTuned, ask
 
 import switch_tf
+from switch_tf.artifacts import onnx_file
 from switch_tf.errors import ArgumentError, ModelError, ParityError
 from switch_tf.export.fine_tuned import builds
 from switch_tf.export.fine_tuned.proof import FineTunedProof, made_up_ids
@@ -143,6 +144,21 @@ class TestVerify:
         artifacts = json.loads(answer.out)["artifacts"]
         assert len(artifacts) == 8 and {each["texts"] for each in artifacts} == {80, 84}  # one with ids and with texts
         assert {each["max_loss"] for each in artifacts} == {None, 0.01, 0.03}
+
+    def test_one_that_fails_is_out_of_bounds(self, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object) -> Any:
+            raise ModelError("ONNX Runtime does not run it. Export it again.")
+
+        monkeypatch.setattr(onnx_file, "run_session", fail)
+        answer = ask("verify", exported, exported / "export" / "onnx", "--texts", 8)
+        assert answer.code == 3 and "ONNX Runtime does not run it" in answer.err
+
+    def test_one_that_says_another_length(self, exported: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(exported / "export" / "tflite", tmp_path / "tflite")
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"length": 23}), encoding="utf-8")
+        with pytest.raises(ParityError, match="it says of ids of a text 23: expected 24"):
+            switch_tf.load(exported).verify(folder, texts=8, verbose=0)
 
     def test_one_of_another_run(self, exported: Path, fine_tuned: FineTuned) -> None:
         with pytest.raises(ParityError, match="it says of labels and threshold"):

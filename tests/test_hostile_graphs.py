@@ -107,4 +107,4 @@ def test_a_tflite_graph_that_asks_for_gigabytes() -> None:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([much.get_concrete_function()])
     interpreter = tflite_file.open_interpreter(model_content=converter.convert())
     with pytest.raises(ModelError, match=r"hostile cannot be used as a TFLite model: its tensor .* \[16384, 16384\]"):
-        tflite_file._refuse_large_tensors(interpreter, "hostile")
+        tflite_file.refuse_large_tensors(interpreter, "hostile")

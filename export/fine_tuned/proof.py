@@ -140,7 +140,7 @@ class FineTunedProof:
             for expert in np.flatnonzero(~visited)
         ]
         compared = replace(
-            compared, problems=compared.problems + self._other_labels(artifact), experts_unvisited=unvisited
+            compared, problems=compared.problems + self._other_facts(artifact), experts_unvisited=unvisited
         )
         if runner.precision != "float32":
             compared = self._measure(runner, compared, max_loss)
@@ -152,10 +152,14 @@ class FineTunedProof:
             all_of_it.append(replace(compared, seconds=round(time.perf_counter() - started, 2)))
         return all_of_it
 
-    def _other_labels(self, artifact: FineTunedArtifact) -> list[str]:
-        said = (artifact.labels, artifact.rejection)
-        expected = (self._model.labels, self._model.rejection)
-        return [] if said == expected else [f"it says of labels and threshold {said}: expected {expected}"]
+    def _other_facts(self, artifact: FineTunedArtifact) -> list[str]:
+        """What the folder says otherwise than the run."""
+        model = self._model
+        facts = [
+            ("labels and threshold", (artifact.labels, artifact.rejection), (model.labels, model.rejection)),
+            ("ids of a text", artifact.length, model.length),
+        ]
+        return [f"it says of {name} {said}: expected {expected}" for name, said, expected in facts if said != expected]
 
     def _measure(self, runner: FineTunedRunner, compared: Comparison, max_loss: float | None) -> Comparison:
         """The comparison with what a smaller artifact has lost on labelled texts besides."""

@@ -14,7 +14,7 @@ from switch_tf.export.exported import Exported, Tell
 from switch_tf.export.formats import check_meaning
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof.gate import refusing_failures
-from switch_tf.export.proof.parity import Comparison
+from switch_tf.export.proof.parity import Comparison, incomparable
 from switch_tf.locks import locked
 from switch_tf.models.huggingface import read_settings
 from switch_tf.models.tokenizer import load_pieces
@@ -136,9 +136,17 @@ def verify_fine_tuned(
     comparisons = []
     for path in found:
         tell(f"Comparing {path} on {len(proof.questions):,} texts")
-        artifact = FineTunedArtifact(path)
-        comparisons.extend(proof.compare(artifact, str(path), artifact.max_loss))
+        comparisons.extend(_compare(proof, FineTunedArtifact(path)))
     return comparisons
+
+
+def _compare(proof: "FineTunedProof", artifact: FineTunedArtifact) -> list[Comparison]:
+    from switch_tf.export.fine_tuned.proof import FineTunedRunner
+
+    try:
+        return proof.compare(artifact, str(artifact.path), artifact.max_loss)
+    except ModelError as error:  # a row of ids that it fails on
+        return [incomparable(FineTunedRunner(artifact, str(artifact.path)), len(proof.questions), str(error))]
 
 
 def _find(run: FineTunedRun) -> list[Path]:

@@ -176,7 +176,7 @@ def _open_saved_model(path: Path, threads: int | None, door: str) -> _Opened:
         loaded = tf.saved_model.load(str(path))
         function = loaded.signatures[SIGNATURE]
         classes = function.structured_outputs["probabilities"].shape[-1]
-    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+    except (OSError, KeyError, ValueError, IndexError, tf.errors.OpError) as error:
         raise ModelError(f"{path} cannot be used as a SavedModel: {error}. Export it again.") from error
 
     def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -192,10 +192,11 @@ def _open_saved_model(path: Path, threads: int | None, door: str) -> _Opened:
 
 def _open_tflite(path: Path, threads: int | None, door: str) -> _Opened:
     del door
-    from switch_tf.artifacts.tflite_file import open_interpreter
+    from switch_tf.artifacts.tflite_file import open_interpreter, refuse_large_tensors
 
     try:
         interpreter = open_interpreter(model_path=str(path / TFLITE_FILE), num_threads=threads)
+        refuse_large_tensors(interpreter, str(path))
         runner = interpreter.get_signature_runner(SIGNATURE)
         classes = int(runner.get_output_details()["probabilities"]["shape"][-1])
     except (ValueError, RuntimeError, KeyError) as error:
@@ -217,7 +218,7 @@ def _open_onnx(path: Path, threads: int | None, door: str) -> _Opened:
 
     session = open_session(str(path / ONNX_FILE), threads, str(path))
     shapes = {each.name: each.shape for each in session.get_outputs()}
-    if not {"probabilities", "label"} <= set(shapes):
+    if not {"probabilities", "label"} <= set(shapes) or len(shapes["probabilities"]) != 2:
         raise ModelError(f"{path} answers {sorted(shapes)}. Expected probabilities and label. Export it again.")
 
     def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

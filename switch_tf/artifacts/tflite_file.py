@@ -66,7 +66,7 @@ class TFLitePredictor:
         self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
             self._interpreter = open_interpreter(**given, num_threads=threads)
-            _refuse_large_tensors(self._interpreter, self.path)
+            refuse_large_tensors(self._interpreter, self.path)
             found = self._interpreter.get_signature_list()
             if set(found) != set(SIGNATURES):
                 raise ModelError(f"{self.path} has the signatures {sorted(found)}. Expected {sorted(SIGNATURES)}.")
@@ -130,7 +130,7 @@ class TFLitePredictor:
         )
 
 
-def _refuse_large_tensors(interpreter: Any, path: str) -> None:
+def refuse_large_tensors(interpreter: Any, path: str) -> None:
     """
     Raises:
         ModelError: a tensor would take more memory than any of ours, which is not touched before the model is run.
