@@ -170,6 +170,7 @@ def fine_tune(
     from switch_tf.data.request import DataRequest
     from switch_tf.runs.fine_tuned import FineTuneSettings
     from switch_tf.training.fine_tuning import fine_tune as fine_tune_run
+    from switch_tf.training.fine_tuning import read_unfinished_fine_tuning
 
     unknown = sorted(set(settings) - set(FineTuneSettings.__dataclass_fields__))
     if unknown:
@@ -182,6 +183,8 @@ def fine_tune(
     }
     request = DataRequest(**names | columns)
     path = run_folder(output, None if "data" in held else request.data, resume)
+    if resume and not settings:
+        _, _, wanted, path = read_unfinished_fine_tuning(path, has_data=True)
     fine_tune_run(request, checkpoint, wanted, path, teller(verbose), resume, held)
     return path
 

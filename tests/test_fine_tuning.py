@@ -119,6 +119,11 @@ class TestTraining:
         made: dict[str, Any] = {"from_hf": fine_tuned.folder / "plain", "output": tmp_path / "run", "verbose": 0}
         classifier = switch_tf.train((texts, labels), **made, epochs=1, length=8, batch_size=8, frozen_layers=4)
         assert classifier.labels == ["bad", "good"] and classifier.path == tmp_path / "run"
+        finished = made["output"].rename(tmp_path / "again.unfinished")
+        (finished / "manifest.json").unlink()  # of a training that was cut off at its very end
+        again = switch_tf.train((texts, labels), **made | {"output": tmp_path / "again"}, resume=True)
+        settings = open_fine_tuned(again.path).settings
+        assert (settings.length, settings.frozen_layers) == (8, 4)
         with pytest.raises(ArgumentError, match="Received num_experts with from_hf"):
             switch_tf.train((texts, labels), **made, num_experts=4)
         with pytest.raises(ArgumentError, match="Received preset with from_hf"):
