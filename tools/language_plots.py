@@ -12,7 +12,8 @@ from quality_plots import STYLE, legend, plain, svg
 
 Figures = Mapping[str, Any]  # what language_model.Results holds
 _PICTURE = "quality-language-model.svg"
-_FROM = 0.1  # of the steps: what comes before would take all the height
+_DENSE = "#e3803c"
+_FROM = 0.2  # of the steps: what comes before would take all the height
 _TRAINING = 3  # times the FLOPs of a forward pass: a product has two in its gradient
 
 
@@ -82,9 +83,9 @@ def _ratio(milliseconds: Mapping[str, list[float]], experts: int) -> str:
 
 
 def _spread(values: list[float]) -> str:
-    """A mean and half of what lies between the least and the greatest."""
-    half = (max(values) - min(values)) / 2
-    return f"{statistics.mean(values):.3f}" + (f" ±{half:.3f}".replace("0.", ".") if len(values) > 1 else "")
+    """A mean, and half of what lies between the least and the greatest where that is not nothing in three places."""
+    half = f"{(max(values) - min(values)) / 2:.3f}"
+    return f"{statistics.mean(values):.3f}" + ("" if half == "0.000" else f" ±{half.removeprefix('0')}")
 
 
 def draw(figures: Figures, folder: Path) -> Path:
@@ -100,7 +101,7 @@ def draw(figures: Figures, folder: Path) -> Path:
         for place, (experts, seeds) in enumerate(runs.items()):
             times = figures["milliseconds"].get(str(experts))
             scales = (1.0, seeds[0]["flops"] * tokens / 1e12, statistics.median(times) / 1000 if times else None)
-            color = colormaps["viridis"](0.85 * place / max(len(runs) - 1, 1))
+            color = colormaps["viridis"](0.3 + 0.6 * place / len(runs)) if experts > 1 else _DENSE
             for axes, scale in zip(panels, scales, strict=True):
                 if scale is not None:
                     _draw_curves(axes, scale, seeds, color, f"{experts} experts" if experts > 1 else "dense")
