@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from switch_tf import timing
 from switch_tf.training import progress as module
 from switch_tf.training.progress import TrainingProgress
 from switch_tf.training.steps import Totals
@@ -146,7 +147,7 @@ def test_the_table_of_epochs_fits_80_columns_with_thousands_of_epochs_and_expert
     ("seconds", "shown"), [(0.4, "0:00"), (7.0, "0:07"), (59.6, "1:00"), (750.0, "12:30"), (3600.0, "1:00:00")]
 )
 def test_the_time_left_is_read_as_a_clock(seconds: float, shown: str) -> None:
-    assert module._clock(seconds) == shown
+    assert timing.clock(seconds) == shown
 
 
 def test_a_stage_is_a_line_and_a_training_after_it_has_a_header_and_a_time_of_its_own(clock: list[float]) -> None:
