@@ -1,6 +1,7 @@
 """`switch-tf predict` and `switch-tf evaluate`: any model, asked or measured."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,19 +51,20 @@ def evaluate(model: Path, data: str, threads: int | None, provider: "Provider", 
     MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file; DATA is as for `train`, of which the
     test part is read if it has one.
     """
-    from switch_tf.data.examples import read_examples
+    from switch_tf.data.examples import ExampleStream
     from switch_tf.measuring.scores import evaluate as measure
     from switch_tf.reporting.rejection import rejection_table
     from switch_tf.reporting.tables import label_tables, metrics_table, print_table
     from switch_tf.timing import timed
 
-    with timed(f"Reading {data}"):
-        examples = read_examples(data, split="test", **reading)
+    examples = ExampleStream(data, split="test", **reading)
+    some = iter(examples)
+    first = next(some)  # what is wrong with the file is said before a model is loaded
+    predictor = _predictor(model, threads, provider)
+    with timed(f"Reading {data} and answering it"):
+        figures = measure(predictor, chain([first], some))
     if examples.skipped:
         note(f"Left out {examples.skipped:,} rows that cannot be used, the first: {examples.first_skipped}")
-    predictor = _predictor(model, threads, provider)
-    with timed(f"Answering {len(examples):,} texts"):
-        figures = measure(predictor, examples)
     if as_json:
         echo_json(figures)
         return
@@ -126,8 +128,6 @@ def predict(
 
     A TEXT that begins with - goes behind --.
     """
-    from switch_tf.data.answers import check_answers_path
-
     if bool(texts) == bool(source):
         received = "both texts and --input" if texts else "neither a text nor --input"
         raise UsageError(f"Received {received}. Expected one of the two: `switch-tf predict --help`.")
@@ -142,6 +142,8 @@ def predict(
     else:
         refuse_scoring({name for name in scoring if is_given(ctx, name)})
         if output is not None:
+            from switch_tf.data.answers import check_answers_path
+
             check_answers_path(Path(output))
         reading = {"text_column": text_column, "no_header": no_header}
         lines = _lines(texts, source, {name for name in reading if is_given(ctx, name)}, reading, output is not None)

@@ -218,8 +218,9 @@ def _refuse_other_columns(names: Mapping[InputFile, Sequence[str]]) -> None:
         first = first or file
         lacking, more = sorted(set(names[first]) - set(there)), sorted(set(there) - set(names[first]))
         if lacking or more:
-            problem = f"lacks the column {lacking[0]!r}" if lacking else f"has the column {more[0]!r} more"
-            raise DataError(f"{file} {problem} than {first}. Expected files with the same columns: name those alone.")
+            has, lacks, name = (first, file, lacking[0]) if lacking else (file, first, more[0])
+            problem = f"{has} has the column {name!r}, which {lacks} lacks"
+            raise DataError(f"{problem}. Expected files with the same columns: name those alone.")
 
 
 @contextmanager
