@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ask, export_file, made_up_rows
+from conftest import _do_without, ask, export_file, made_up_rows
 
 from switch_tf.artifacts.opening import load_predictor
 from switch_tf.data.examples import read_examples
@@ -260,6 +260,29 @@ sys.exit(bool({{"tensorflow", "tf_keras", "onnx", "pydantic"}} & set(sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.startswith('"text","label","score","error"\n"a film",')
+
+
+def test_files_of_other_file_systems(model: Path, tmp_path: Path) -> None:
+    try:
+        from fsspec.implementations.memory import MemoryFileSystem
+    except ImportError:
+        _do_without("fsspec")
+    system = MemoryFileSystem()
+    try:
+        system.pipe_file("/texts/b.csv", b"text,n\nsecond,2\n")
+        system.pipe_file("/texts/a.csv", b"text,n\nfirst,1\n")
+        said, _ = score(model, "memory://texts/*.csv", "memory://answers")
+        names = [str(name) for name in system.ls("/answers", detail=False)]
+        assert names == [f"/answers/{name}" for name in ("_SUCCESS", "_job.json", "part-000000.csv", "part-000001.csv")]
+        assert (said["rows"], said["new_parts"]) == (2, 2)
+        assert system.cat_file(names[3]).decode().startswith('"text","n","label","score","error"\n"second","2","')
+        assert score(model, "memory://texts/", "memory://answers/")[0]["new_parts"] == 0
+        system.pipe_file("/texts/a.csv", b"text,n\nother,1\n")
+        with pytest.raises(RunError, match="another input"):
+            score(model, "memory://texts", "memory://answers")
+    finally:
+        system.rm("/texts", recursive=True)
+        system.rm("/answers", recursive=True)
 
 
 class TestCommand:

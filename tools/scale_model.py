@@ -162,6 +162,7 @@ def draw() -> Figure:
                 shares = [100 * efficiency(machine, network, devices) for devices in DEVICES]
                 axes.plot(DEVICES, shares, "o-", color=color, markersize=3, label=network.name)
             axes.set_xscale("log", base=2)
+            axes.set_xticks((1, 8, 64, 1024), ("1", "8", "64", "1,024"))
             axes.set_title(machine.name, fontsize=8, color="#7d8590")
             axes.set_xlabel("devices")
             axes.set_ylim(0, 105)
