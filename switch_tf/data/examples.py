@@ -22,7 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from switch_tf.data import spill
 from switch_tf.data.folders import folder_rows, split_folder
+from switch_tf.data.key_numbers import KeyNumbers
 from switch_tf.data.labels import refuse_look_alikes, respell, spell_booleans, spelled, unlike
 from switch_tf.data.opening import ACCEPTED, refusing_damage
 from switch_tf.data.rows import LABEL_COLUMN, TEXT_COLUMN, Row, Wanted, refusal
@@ -31,6 +33,7 @@ from switch_tf.errors import DataError
 
 EMBEDDED = ("reviews",)
 
+_COLUMNS = ("places", "texts", "labels")
 _CHUNK_ROWS = 10_000
 _CHUNK_CHARACTERS = 32 * 2**20  # rows may be long: this bounds what waits as Python objects
 _PUNCTUATION = string.punctuation.encode()
@@ -55,9 +58,11 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> "Examples":
         """The examples at `indices`, in that order."""
+        if self.texts.nbytes > spill.LIMIT and (np.diff(indices) > 0).all():
+            table = spill.take_rising(pa.table({name: getattr(self, name) for name in _COLUMNS}), indices)
+            return replace(self, **{name: table[name] for name in _COLUMNS})
         rows = pa.array(indices, type=pa.int64())
-        columns = {name: getattr(self, name).take(rows) for name in ("texts", "labels", "places")}
-        return replace(self, **columns)
+        return replace(self, **{name: getattr(self, name).take(rows) for name in _COLUMNS})
 
     def text_batches(self, size: int) -> Iterator[np.ndarray]:
         """Texts as object arrays of `str`, `size` at a time and the rest last; an array of no texts is not yielded."""
@@ -311,10 +316,12 @@ def collect(rows: Iterable[Row], source: str, unit: str, notes: Sequence[str] = 
     """Arrow columns of rows, built chunk by chunk so that the rows are never all Python objects."""
     skipped: list[str] = []  # the first alone, then nothing but the count
     usable = _usable(rows, source, unit, skipped if skip_bad else None)
-    chunks = [pa.table(list(zip(*chunk, strict=True)), schema=_schema(unit)) for chunk in _in_chunks(usable)]
-    if not chunks:
+    schema = _schema(unit)
+    columns = spill.gathered(
+        (pa.table(list(zip(*each, strict=True)), schema=schema) for each in _in_chunks(usable)), schema
+    )
+    if not columns.num_rows:
         raise no_rows(source)
-    columns = pa.concat_tables(chunks)
     labels, note = spell_booleans(columns["labels"])
     told = (*dict.fromkeys(notes), *([note] if note else []))
     first = skipped[0] if skipped else ""
@@ -348,15 +355,11 @@ def _in_chunks(rows: Iterable[Row]) -> Iterator[list[tuple[int | str, str, str]]
 
 def _group_by_reading(examples: Examples) -> np.ndarray:
     """A number for each text, int64 [n]: equal where the model's text front-end reads the same words."""
-    groups = np.empty(len(examples), np.int64)
-    numbers: dict[bytes, int] = {}
-    row = 0
+    keys = KeyNumbers(len(examples))
     for batch in examples.text_batches(_CHUNK_ROWS):
         for text in batch:
-            key = hashlib.blake2b(b" ".join(words_of(text)), digest_size=16).digest()
-            groups[row] = numbers.setdefault(key, len(numbers))
-            row += 1
-    return groups
+            keys.add(b" ".join(words_of(text)))
+    return keys.numbers()
 
 
 def _draw(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
