@@ -106,11 +106,23 @@ def kill_one(killed: list[int]) -> None:
     while time.monotonic() < until:
         found = subprocess.run(["pgrep", "-f", "pyspark.daemon"], capture_output=True, text=True, check=False).stdout
         for process in map(int, found.split()):
-            if loads_the_runtime(process):
+            if is_ours(process) and loads_the_runtime(process):
                 os.kill(process, signal.SIGKILL)
                 killed.append(process)
                 return
         time.sleep(0.01)
+
+
+def is_ours(process: int) -> bool:
+    """Whether this process is among its ancestors."""
+    while process > 1:
+        if process == os.getpid():
+            return True
+        try:
+            process = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            return False
+    return False
 
 
 def loads_the_runtime(process: int) -> bool:
