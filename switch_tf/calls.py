@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from switch_tf.config import Config
-    from switch_tf.data.examples import Examples
+    from switch_tf.data.examples import Examples, ExampleStream
     from switch_tf.runs.folder import Run
     from switch_tf.runs.opening import Trained
     from switch_tf.training.autotune import Autotune
@@ -33,13 +33,13 @@ def in_memory(given: Mapping[str, Any], text_column: str, label_column: str) -> 
     }
 
 
-def examples_of(data: Any, text_column: str, label_column: str) -> "Examples":
-    from switch_tf.data.examples import read_examples
+def examples_of(data: Any, text_column: str, label_column: str) -> "Examples | ExampleStream":
+    from switch_tf.data.examples import ExampleStream
     from switch_tf.data.in_memory import examples_in_memory
 
     columns: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
     if is_path(data):
-        return read_examples(os.fspath(data), split="test", **columns)
+        return ExampleStream(os.fspath(data), split="test", **columns)
     return examples_in_memory(data, **columns)
 
 

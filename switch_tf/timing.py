@@ -15,3 +15,14 @@ def timed(what: str) -> Iterator[None]:
     LOG.info("%s", what)
     yield
     LOG.info("%s: %.2f s", what, time.perf_counter() - started)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any.
+
+    >>> clock(7.4), clock(750), clock(3600)
+    ('0:07', '12:30', '1:00:00')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

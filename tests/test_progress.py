@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from switch_tf import timing
+from switch_tf.serving import progress as scoring
 from switch_tf.training import progress as module
 from switch_tf.training.progress import TrainingProgress
 from switch_tf.training.steps import Totals
@@ -146,7 +148,7 @@ def test_the_table_of_epochs_fits_80_columns_with_thousands_of_epochs_and_expert
     ("seconds", "shown"), [(0.4, "0:00"), (7.0, "0:07"), (59.6, "1:00"), (750.0, "12:30"), (3600.0, "1:00:00")]
 )
 def test_the_time_left_is_read_as_a_clock(seconds: float, shown: str) -> None:
-    assert module._clock(seconds) == shown
+    assert timing.clock(seconds) == shown
 
 
 def test_a_stage_is_a_line_and_a_training_after_it_has_a_header_and_a_time_of_its_own(clock: list[float]) -> None:
@@ -172,3 +174,27 @@ def test_a_stage_is_a_line_and_a_training_after_it_has_a_header_and_a_time_of_it
         "epoch    loss  accuracy    loss  accuracy  seconds\n"
         "  1/1  0.7079    0.5808  0.5392    0.7432       29  best\n"
     )
+
+
+class TestScoring:
+    def test_a_log_has_a_line_now_and_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now, to = [100.0], console(terminal=False)
+        monkeypatch.setattr(scoring, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        with scoring.ScoringProgress(to) as progress:
+            progress.begin(2)
+            progress.part(500, 0.25, is_new=False)
+            now[0] += 30.0
+            progress.part(500, 0.25, is_new=True)
+            now[0] += 5.0
+            progress.part(500, 0.25, is_new=True)
+        assert written(to).split("\n") == ["Answering with 2 processes", " 50%  1,000 rows  1:00 left  17 rows/s", ""]
+        assert progress.line() == " 75%  1,500 rows  0:18 left  29 rows/s"
+
+    def test_a_terminal_of_80_columns_has_room_for_billions_of_rows(self) -> None:
+        to = console(terminal=True)
+        with scoring.ScoringProgress(to) as progress:
+            progress.part(10_000_000_000, 1e-6, is_new=False)
+            progress.begin(1)
+            progress.part(10**9, 1e-9, is_new=True)
+            progress.started -= 360_000
+            assert len(progress.line()) < 80

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from switch_tf.measuring.outcomes import outcomes
 from switch_tf.measuring.rejecting import Cut, choose_cut, cuts, measure_rejection, most_precise
 from switch_tf.runs.rejection import Rejection
 
@@ -120,7 +121,7 @@ def test_more_precision_answers_no_more(texts: list[tuple[float, bool]], one: fl
 
 
 def test_what_a_threshold_does_by_hand() -> None:
-    measured = measure_rejection(FOUR, EXPECTED, Rejection(0.75, "unknown"))
+    measured = measure_rejection(outcomes(FOUR, EXPECTED), Rejection(0.75, "unknown"))
     assert measured == {
         "threshold": 0.75,
         "label": "unknown",
@@ -133,11 +134,11 @@ def test_what_a_threshold_does_by_hand() -> None:
 
 
 def test_a_threshold_that_rejects_all_has_no_precision() -> None:
-    measured = measure_rejection(answers(0.75, 0.5), np.array([RIGHT, 2]), Rejection(0.875, "unknown"))
+    measured = measure_rejection(outcomes(answers(0.75, 0.5), np.array([RIGHT, 2])), Rejection(0.875, "unknown"))
     assert (measured["answered"], measured["precision"], measured["accuracy"]) == (0, None, 0.5)
     assert measured["out_of_scope"] == {"n": 1, "rejected": 1, "recall": 1.0, "precision": 0.5, "auroc": 1.0}
 
 
 def test_a_threshold_that_rejects_nothing_has_no_precision_of_what_is_rejected() -> None:
-    measured = measure_rejection(answers(0.75, 0.5), np.array([RIGHT, 2]), Rejection(0.0, "unknown"))
+    measured = measure_rejection(outcomes(answers(0.75, 0.5), np.array([RIGHT, 2])), Rejection(0.0, "unknown"))
     assert measured["out_of_scope"]["precision"] is None and measured["out_of_scope"]["recall"] == 0.0

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from switch_tf.data.examples import Examples
+from switch_tf.data import examples as examples_module
+from switch_tf.data.examples import Examples, ExampleStream, read_examples
 from switch_tf.errors import DataError
+from switch_tf.measuring import outcomes as outcomes_module
 from switch_tf.measuring import scores as module
 from switch_tf.measuring.scores import confusions, evaluate, score
 from switch_tf.runs.rejection import Rejection
@@ -161,3 +167,46 @@ def test_a_label_that_the_model_does_not_know_is_refused_before_it_is_asked() ->
     with pytest.raises(DataError, match=r"made\.tsv, line 3: received the label 'maybe'\. Expected one of 'no', 'yes'"):
         evaluate(model, examples_of([("a", "no"), ("b", "maybe")]))
     assert model.asked == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_the_figures_are_those_of_scikit_learn(count: int, classes: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.ones(classes), count).astype(np.float32)
+    expected, answered = random.integers(classes, size=count), probabilities.argmax(axis=1)
+    names = [f"label{number}" for number in range(classes)]
+    figures = score(probabilities, expected, names)
+    each = precision_recall_fscore_support(expected, answered, labels=range(classes), zero_division=0.0)
+    for kind, values in zip(("precision", "recall", "f1", "support"), each, strict=True):
+        assert [figures["per_label"][name][kind] for name in names] == values.tolist()
+    assert figures["macro_f1"] == f1_score(expected, answered, average="macro", zero_division=0.0)
+    picked = probabilities[np.arange(count), expected].astype(np.float64)
+    assert figures["log_loss"] == float(-np.log(np.maximum(picked, np.finfo(np.float32).tiny)).mean())
+
+
+def test_texts_that_stream_have_the_figures_of_texts_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    rows = [(f"text {number}", "ab"[number % 3 == 0]) for number in range(150)]
+    answers = {text: random.dirichlet(np.ones(2)).tolist() for text, _ in rows}
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows) + "broken\n")
+    monkeypatch.setattr(module, "_TEXT_BATCH", 16)
+    at_once, streaming = Lookup(["a", "b"], answers), Lookup(["a", "b"], answers)
+    expected = evaluate(at_once, read_examples(path, skip_bad=True))
+    monkeypatch.setattr(examples_module, "_CHUNK_ROWS", 7)
+    stream = ExampleStream(path, skip_bad=True)
+    assert evaluate(streaming, stream) == expected
+    assert streaming.asked == at_once.asked == [16] * 9 + [6]
+    assert (stream.skipped, stream.first_skipped.split(":")[0]) == (1, f"{path}, line 152")
+
+
+def test_sums_of_sums_are_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    probabilities, expected = random.dirichlet(np.ones(3), 100), random.integers(3, size=100)
+    whole = score(probabilities, expected, ["a", "b", "c"])
+    monkeypatch.setattr(outcomes_module, "_PIECE", 7)
+    pieces = score(probabilities, expected, ["a", "b", "c"])
+    assert pieces.pop("log_loss") == pytest.approx(whole.pop("log_loss"), rel=1e-12)
+    assert pieces.pop("calibration_error") == pytest.approx(whole.pop("calibration_error"), rel=1e-12)
+    assert pieces == whole

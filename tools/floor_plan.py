@@ -44,6 +44,9 @@ WITHOUT_TENSORFLOW = (
     "switch_tf.export.session",  # so does this
     "switch_tf.api",
     "switch_tf.calls",
+    "switch_tf.serving.job",
+    "switch_tf.serving.pool",  # whose processes answer files
+    "switch_tf.serving.spark",
 )
 CHILDREN = ("switch_tf.export.saved_model.python_child", "switch_tf.export.saved_model.loader_child")
 _COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z][a-z-]+|\bswitch-tf [a-z]")  # an option, or a command

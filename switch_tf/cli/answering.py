@@ -1,11 +1,13 @@
 """`switch-tf predict` and `switch-tf evaluate`: any model, asked or measured."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from switch_tf.cli.scoring import answer_files, means_folder, refuse_scoring, scoring_options
 from switch_tf.cli.shared import (
     as_json,
     console,
@@ -49,19 +51,20 @@ def evaluate(model: Path, data: str, threads: int | None, provider: "Provider", 
     MODEL is a run folder, a SavedModel folder, a .tflite file or an .onnx file; DATA is as for `train`, of which the
     test part is read if it has one.
     """
-    from switch_tf.data.examples import read_examples
+    from switch_tf.data.examples import ExampleStream
     from switch_tf.measuring.scores import evaluate as measure
     from switch_tf.reporting.rejection import rejection_table
     from switch_tf.reporting.tables import label_tables, metrics_table, print_table
     from switch_tf.timing import timed
 
-    with timed(f"Reading {data}"):
-        examples = read_examples(data, split="test", **reading)
+    examples = ExampleStream(data, split="test", **reading)
+    some = iter(examples)
+    first = next(some)  # what is wrong with the file is said before a model is loaded
+    predictor = _predictor(model, threads, provider)
+    with timed(f"Reading {data} and answering it"):
+        figures = measure(predictor, chain([first], some))
     if examples.skipped:
         note(f"Left out {examples.skipped:,} rows that cannot be used, the first: {examples.first_skipped}")
-    predictor = _predictor(model, threads, provider)
-    with timed(f"Answering {len(examples):,} texts"):
-        figures = measure(predictor, examples)
     if as_json:
         echo_json(figures)
         return
@@ -75,15 +78,20 @@ def evaluate(model: Path, data: str, threads: int | None, provider: "Provider", 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--input", "source", metavar="FILE|-", help="Read texts from a file, or from stdin with -.")
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE|-",
+    help="Read texts from a file, or from stdin with -; for a folder of answers, from many: 'texts/*.parquet'.",
+)
 @text_column
 @no_header
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
+    metavar="FILE|DIR/",
     help="Write the answers there (.csv, .jsonl or .parquet), each beside all columns of its row.",
 )
+@scoring_options
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="Show the K most probable labels only.")
 @threads
 @provider
@@ -95,12 +103,14 @@ def predict(
     model: Path,
     texts: tuple[str, ...],
     source: str | None,
-    output: Path | None,
+    output: str | None,
     top: int | None,
     threads: int | None,
     provider: "Provider",
     as_json: bool,
-    **reading: Any,
+    text_column: str,
+    no_header: bool,
+    **scoring: Any,
 ) -> None:
     r"""Answer texts: arguments, the rows or lines of a file, or stdin.
 
@@ -112,27 +122,52 @@ def predict(
 
     Of a model with a reject threshold each answer also says whether it is "rejected".
 
+    With a folder as --output, one that is there or a name without an ending, any number of files is answered by a
+    process for each core, into a file of answers for each part of their rows. After a kill the same command does what
+    is missing.
+
     A TEXT that begins with - goes behind --.
     """
-    from switch_tf.artifacts.base import answer_beside
-
     if bool(texts) == bool(source):
         received = "both texts and --input" if texts else "neither a text nor --input"
         raise UsageError(f"Received {received}. Expected one of the two: `switch-tf predict --help`.")
-    if output is not None:
-        from switch_tf.data.answers import check_answers_path
-
-        check_answers_path(output)
-    given = {name for name in reading if is_given(ctx, name)}
-    lines = _lines(texts, source, given, reading, keep=output is not None)
-    predictor = _predictor(model, threads, provider)
-    answers = answer_beside(predictor, lines, top)
-    if output is None:
-        failed = _show(answers, as_json)
+    if output is not None and means_folder(output):
+        if source in (None, "-") or top is not None:
+            raise UsageError("Received a folder for the answers. Expected files by --input, and no --top.")
+        scoring |= {"text_column": text_column if is_given(ctx, "text_column") else None, "no_header": no_header}
+        scoring |= {"threads": threads, "provider": provider}
+        failed = answer_files(
+            model, str(source), output, scoring, lambda: _predictor(model, threads, provider), as_json
+        )
     else:
-        failed = _write(answers, output, source or "", as_json, with_rejected=predictor.rejection is not None)
+        refuse_scoring({name for name in scoring if is_given(ctx, name)})
+        if output is not None:
+            from switch_tf.data.answers import check_answers_path
+
+            check_answers_path(Path(output))
+        reading = {"text_column": text_column, "no_header": no_header}
+        lines = _lines(texts, source, {name for name in reading if is_given(ctx, name)}, reading, output is not None)
+        failed = _answer_lines(lambda: _predictor(model, threads, provider), lines, source, output, top, as_json)
     if failed:
         raise DataError(f"{failed} line(s) could not be read; each is marked in its place.")
+
+
+def _answer_lines(
+    load: "Callable[[], Predictor]",
+    lines: "Iterator[Line]",
+    source: str | None,
+    output: str | None,
+    top: int | None,
+    as_json: bool,
+) -> int:
+    """Print answers, or write them to a file; how many are errors."""
+    from switch_tf.artifacts.base import answer_beside
+
+    predictor = load()
+    answers = answer_beside(predictor, lines, top)
+    if output is None:
+        return _show(answers, as_json)
+    return _write(answers, Path(output), source or "", as_json, with_rejected=predictor.rejection is not None)
 
 
 def _show(answers: Iterator[tuple["Line", dict[str, Any]]], as_json: bool) -> int:

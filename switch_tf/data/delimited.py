@@ -9,7 +9,6 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 from switch_tf.data.opening import Opened
@@ -25,6 +24,7 @@ from switch_tf.data.rows import (
     unique_names,
 )
 from switch_tf.data.sniffing import ends_lines_with_cr
+from switch_tf.data.source import Source
 from switch_tf.errors import DataError
 
 _SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line for Excel
@@ -34,7 +34,7 @@ _SAMPLE = 1000  # rows from which the columns of a file without a header are tol
 _Fields = tuple[int, list[str], str]  # line where the row starts, its fields, its problem
 
 
-def delimited_records(found: Opened, path: Path, wanted: Wanted) -> Iterator[Record]:
+def delimited_records(found: Opened, path: Source, wanted: Wanted) -> Iterator[Record]:
     """Rows of a table of separated fields."""
     ending = b"\r" if ends_lines_with_cr(found.head) else b"\n"
     start = found.head.decode(errors="replace").removeprefix("\ufeff")
@@ -95,7 +95,7 @@ def _is_regular(start: str, delimiter: str) -> bool:
     return len(counts) == 1 and counts.pop() > 1
 
 
-def _csv_rows(stream: Any, path: Path, delimiter: str, ending: bytes, skip_first: bool) -> Iterator[_Fields]:
+def _csv_rows(stream: Any, path: Source, delimiter: str, ending: bytes, skip_first: bool) -> Iterator[_Fields]:
     # The module's own limit of 131,072 characters is global and too low; the one in `texts` holds for this file.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     start, length, problem = 1, 0, ""  # of the row being read, which may span lines
@@ -136,7 +136,7 @@ def _tsv_rows(stream: Any, ending: bytes, skip_first: bool) -> Iterator[_Fields]
             yield line.number, row.split("\t"), line.problem
 
 
-def _pick_fields(rows: Iterator[_Fields], path: Path, wanted: Wanted) -> Iterator[Record]:
+def _pick_fields(rows: Iterator[_Fields], path: Source, wanted: Wanted) -> Iterator[Record]:
     """Records of rows of strings, the first of which names the columns unless there is no header."""
     first = next(rows, None)
     line, names, problem = first or (1, [], "")

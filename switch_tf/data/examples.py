@@ -16,12 +16,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from switch_tf.data import spill
 from switch_tf.data.folders import folder_rows, split_folder
+from switch_tf.data.key_numbers import KeyNumbers
 from switch_tf.data.labels import refuse_look_alikes, respell, spell_booleans, spelled, unlike
 from switch_tf.data.opening import ACCEPTED, refusing_damage
 from switch_tf.data.rows import LABEL_COLUMN, TEXT_COLUMN, Row, Wanted, refusal
@@ -30,6 +33,7 @@ from switch_tf.errors import DataError
 
 EMBEDDED = ("reviews",)
 
+_COLUMNS = ("places", "texts", "labels")
 _CHUNK_ROWS = 10_000
 _CHUNK_CHARACTERS = 32 * 2**20  # rows may be long: this bounds what waits as Python objects
 _PUNCTUATION = string.punctuation.encode()
@@ -54,9 +58,11 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> "Examples":
         """The examples at `indices`, in that order."""
+        if self.texts.nbytes > spill.LIMIT and (np.diff(indices) > 0).all():
+            table = spill.take_rising(pa.table({name: getattr(self, name) for name in _COLUMNS}), indices)
+            return replace(self, **{name: table[name] for name in _COLUMNS})
         rows = pa.array(indices, type=pa.int64())
-        columns = {name: getattr(self, name).take(rows) for name in ("texts", "labels", "places")}
-        return replace(self, **columns)
+        return replace(self, **{name: getattr(self, name).take(rows) for name in _COLUMNS})
 
     def text_batches(self, size: int) -> Iterator[np.ndarray]:
         """Texts as object arrays of `str`, `size` at a time and the rest last; an array of no texts is not yielded."""
@@ -102,21 +108,64 @@ def read_examples(
         DataError: there is no such data, or a row cannot be used; the message names file, line and column.
         ArgumentError: a column is named, and the data has none.
     """
-    path = Path(data)
     wanted = Wanted(text_column, label_column, no_header)
-    if embedded if embedded is not None else is_embedded(str(data)):
+    rows, source, unit = _rows_of(str(data), split, wanted, embedded)
+    return collect(rows, source, unit, wanted.notes, skip_bad)
+
+
+class ExampleStream:
+    """The same examples, some at a time in their order: iterate over it once.
+
+    Attributes:
+        skipped: rows that could not be used and were left out so far.
+        first_skipped: where the first of them stands, and why.
+    """
+
+    def __init__(
+        self,
+        data: str | Path,
+        *,
+        split: str = "train",
+        text_column: str = TEXT_COLUMN,
+        label_column: str = LABEL_COLUMN,
+        no_header: bool = False,
+        skip_bad: bool = False,
+    ):
+        """Arguments and errors are those of `read_examples`; what is wrong with a row comes when it is read."""
+        wanted = Wanted(text_column, label_column, no_header)
+        self._rows, self._source, self._unit = _rows_of(str(data), split, wanted, None)
+        self._skip_bad = skip_bad
+        self.skipped, self.first_skipped = 0, ""
+
+    def __iter__(self) -> Iterator[Examples]:
+        skipped: list[str] = []
+        empty = True
+        for chunk in _in_chunks(_usable(self._rows, self._source, self._unit, skipped if self._skip_bad else None)):
+            empty = False
+            self.skipped, self.first_skipped = len(skipped), skipped[0] if skipped else ""
+            columns = pa.table(list(zip(*chunk, strict=True)), schema=_schema(self._unit))
+            yield Examples(columns["texts"], columns["labels"], self._source, columns["places"], self._unit)
+        self.skipped, self.first_skipped = len(skipped), skipped[0] if skipped else ""
+        if empty:
+            raise no_rows(self._source)
+
+
+def _rows_of(data: str, split: str, wanted: Wanted, embedded: bool | None) -> tuple[Iterator[Row], str, str]:
+    """(rows, source, unit) of data, whatever kind it is of."""
+    path = Path(data)
+    if embedded if embedded is not None else is_embedded(data):
         wanted.refuse_columns(f"{data} is an embedded set")
-        return _read_embedded(str(data), split)
+        return _embedded_rows(data, split)
     with refusing_damage(path):
         is_folder, exists = path.is_dir(), path.exists()
-    if exists and str(data) in EMBEDDED:
+    if exists and data in EMBEDDED:
         wanted.notes.append(f"{path.absolute()} is read; the embedded set {data} goes by the same name")
     if is_folder:
         wanted.refuse_columns(f"{path} is a folder")
         folder = split_folder(path, split)
-        return collect(folder_rows(folder), str(folder), "file", wanted.notes, skip_bad)
+        return folder_rows(folder), str(folder), "file"
     if exists:
-        return collect(read_rows(path, wanted), str(path), place_unit(path), wanted.notes, skip_bad)
+        return read_rows(path, wanted), str(path), place_unit(path)
     sets = ", ".join(EMBEDDED)
     raise DataError(f"There is no {data}. Expected {ACCEPTED}, a folder of class folders, or an embedded set: {sets}.")
 
@@ -221,7 +270,8 @@ def read_texts(data: str, text_column: str = TEXT_COLUMN, split: str = "test") -
     """
     if is_embedded(data):
         Wanted(text_column).refuse_columns(f"{data} is an embedded set")
-        yield from _read_embedded(data, split).texts.to_pylist()
+        rows, _, _ = _embedded_rows(data, split)
+        yield from (row.text for row in rows)
         return
     yield from iter_texts(Path(data), text_column)
 
@@ -238,27 +288,40 @@ def fingerprint(examples: Examples) -> str:
     return digest.hexdigest()
 
 
-def _read_embedded(name: str, split: str) -> Examples:
+def _embedded_rows(name: str, split: str) -> tuple[Iterator[Row], str, str]:
     if name not in EMBEDDED:
         raise DataError(f"There is no embedded set {name!r}. Expected one of {', '.join(EMBEDDED)}.")
     file = resources.files("switch_tf.datasets") / name / f"{split}.tsv.xz"
     if not file.is_file():
         raise DataError(f"The embedded set {name!r} has no split {split!r}. Expected 'train' or 'test'.")
+    return _rows_of_resource(file), f"{name}/{file.name}", "line"
+
+
+def _rows_of_resource(file: Any) -> Iterator[Row]:
     with resources.as_file(file) as path:
-        wanted = Wanted(TEXT_COLUMN, LABEL_COLUMN)
-        return collect(read_rows(path, wanted), f"{name}/{file.name}", "line", wanted.notes)
+        yield from read_rows(path, Wanted(TEXT_COLUMN, LABEL_COLUMN))
+
+
+def _schema(unit: str) -> pa.Schema:
+    return pa.schema(
+        [
+            ("places", pa.string() if unit == "file" else pa.int64()),
+            ("texts", pa.large_string()),
+            ("labels", pa.string()),
+        ]
+    )
 
 
 def collect(rows: Iterable[Row], source: str, unit: str, notes: Sequence[str] = (), skip_bad: bool = False) -> Examples:
     """Arrow columns of rows, built chunk by chunk so that the rows are never all Python objects."""
-    kinds = {"places": pa.string() if unit == "file" else pa.int64(), "texts": pa.large_string(), "labels": pa.string()}
-    table = pa.schema(kinds.items())
     skipped: list[str] = []  # the first alone, then nothing but the count
     usable = _usable(rows, source, unit, skipped if skip_bad else None)
-    chunks = [pa.table(list(zip(*chunk, strict=True)), schema=table) for chunk in _in_chunks(usable)]
-    if not chunks:
+    schema = _schema(unit)
+    columns = spill.gathered(
+        (pa.table(list(zip(*each, strict=True)), schema=schema) for each in _in_chunks(usable)), schema
+    )
+    if not columns.num_rows:
         raise no_rows(source)
-    columns = pa.concat_tables(chunks)
     labels, note = spell_booleans(columns["labels"])
     told = (*dict.fromkeys(notes), *([note] if note else []))
     first = skipped[0] if skipped else ""
@@ -292,15 +355,11 @@ def _in_chunks(rows: Iterable[Row]) -> Iterator[list[tuple[int | str, str, str]]
 
 def _group_by_reading(examples: Examples) -> np.ndarray:
     """A number for each text, int64 [n]: equal where the model's text front-end reads the same words."""
-    groups = np.empty(len(examples), np.int64)
-    numbers: dict[bytes, int] = {}
-    row = 0
+    keys = KeyNumbers(len(examples))
     for batch in examples.text_batches(_CHUNK_ROWS):
         for text in batch:
-            key = hashlib.blake2b(b" ".join(words_of(text)), digest_size=16).digest()
-            groups[row] = numbers.setdefault(key, len(numbers))
-            row += 1
-    return groups
+            keys.add(b" ".join(words_of(text)))
+    return keys.numbers()
 
 
 def _draw(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

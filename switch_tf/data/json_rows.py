@@ -4,12 +4,12 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from switch_tf.data.opening import Opened
 from switch_tf.data.rows import ROW_LIMIT, TOO_LONG, JsonObject, Record, Wanted, find_columns, kind, lines
 from switch_tf.data.sniffing import ends_lines_with_cr
+from switch_tf.data.source import Source
 from switch_tf.errors import DataError
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -19,7 +19,7 @@ _IN_LINES = "one JSON object in each line"
 _IN_ARRAY = "an array of JSON objects"
 
 
-def json_records(found: Opened, path: Path, wanted: Wanted) -> Iterator[Record]:
+def json_records(found: Opened, path: Source, wanted: Wanted) -> Iterator[Record]:
     """Rows of a .json file, which holds an array of objects, or of a .jsonl file; either is read under both names."""
     start = found.head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if re.match(rb"\[[ \t\r\n]*(\{|\]|$)", start):
@@ -44,7 +44,7 @@ def _is_object_in_a_line(start: bytes) -> bool:
         return bool(rest) and first.startswith(b"{") and len(first) > 1 and first.rstrip().endswith(b"}")
 
 
-def _record_of_line(number: int, text: str, path: Path, wanted: Wanted) -> Record:
+def _record_of_line(number: int, text: str, path: Source, wanted: Wanted) -> Record:
     try:
         members = _DECODER.decode(text)
     except RecursionError:
@@ -76,7 +76,7 @@ def _plain(value: object) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
-def _array_records(stream: Any, path: Path, wanted: Wanted) -> Iterator[Record]:
+def _array_records(stream: Any, path: Source, wanted: Wanted) -> Iterator[Record]:
     """Elements of an array; each is decoded once it is there whole, so that the array may be of any length."""
     text = _Text(stream, path)
     text.skip("[")
@@ -100,7 +100,7 @@ def _array_records(stream: Any, path: Path, wanted: Wanted) -> Iterator[Record]:
 class _Text:
     """Text of a stream that is decoded and looked at piece by piece."""
 
-    def __init__(self, stream: Any, path: Path):
+    def __init__(self, stream: Any, path: Source):
         self._stream, self._path = stream, path
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text, self._position, self._ended = "", 0, False

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from switch_tf.data import sniffing
+from switch_tf.data.source import Source
 from switch_tf.errors import DataError
 
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst", ".zip")
@@ -49,7 +50,7 @@ class Opened(NamedTuple):
     kind: Kind  # its format may come from inside an archive
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Source) -> Kind:
     """(format, compression) as the file's name tells them, such as (".tsv", ".xz"); no extension means lines of text.
 
     Raises:
@@ -70,7 +71,7 @@ def kind_of(path: Path) -> Kind:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
+def opened(path: Source) -> Iterator[Opened]:
     """The content of a file as its name says it is.
 
     Raises:
@@ -93,7 +94,7 @@ def opened(path: Path) -> Iterator[Opened]:
                 yield found
 
 
-def refuse_strange(head: bytes, where: str, kind: Kind, path: Path) -> None:
+def refuse_strange(head: bytes, where: str, kind: Kind, path: Source) -> None:
     """Refuse what is no text where the format is one of text.
 
     Raises:
@@ -101,12 +102,12 @@ def refuse_strange(head: bytes, where: str, kind: Kind, path: Path) -> None:
     """
     content = sniffing.recognise(head, lines=kind.format in LINES)
     if content is not None:
-        name = Path(path.name.removesuffix(path.suffix)) if kind.compression else path
+        name: Source = Path(path.name.removesuffix(path.suffix)) if kind.compression else path
         raise DataError(f"{where} holds {content.what}, not {_called(kind)}. {sniffing.remedy(content, name)}.")
 
 
 @contextmanager
-def refusing_damage(path: Path) -> Iterator[None]:
+def refusing_damage(path: Source) -> Iterator[None]:
     """Turns what the operating system and the decompressors raise into refusals of `path`."""
     try:
         yield
@@ -126,7 +127,7 @@ def refusing_damage(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def seekable(stream: Any, path: Path) -> Iterator[Any]:
+def seekable(stream: Any, path: Source) -> Iterator[Any]:
     """The stream, or a copy of it in a temporary file: parquet and workbooks are read from their end."""
     if stream.seekable():
         yield stream
@@ -146,7 +147,7 @@ def chained(head: bytes, stream: Any) -> Any:
 
 
 @contextmanager
-def _checked(found: Opened, path: Path) -> Iterator[Opened]:
+def _checked(found: Opened, path: Source) -> Iterator[Opened]:
     expected = {".parquet": "parquet", ".xlsx": "an Excel workbook"}.get(found.kind.format)
     if expected is None:
         refuse_strange(found.head, str(path), found.kind, path)
@@ -160,7 +161,7 @@ def _checked(found: Opened, path: Path) -> Iterator[Opened]:
     yield found
 
 
-def _check_compression(path: Path, kind: Kind, head: bytes) -> None:
+def _check_compression(path: Source, kind: Kind, head: bytes) -> None:
     received = sniffing.as_compression(head)
     if received == kind.compression:
         return
@@ -176,7 +177,7 @@ def _check_compression(path: Path, kind: Kind, head: bytes) -> None:
 
 
 @contextmanager
-def _unpacked(packed: Any, path: Path, kind: Kind) -> Iterator[tuple[Any, Kind]]:
+def _unpacked(packed: Any, path: Source, kind: Kind) -> Iterator[tuple[Any, Kind]]:
     openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
     if kind.compression in openers:
         with openers[kind.compression](packed) as stream:
@@ -195,7 +196,7 @@ def _unpacked(packed: Any, path: Path, kind: Kind) -> Iterator[tuple[Any, Kind]]
                 yield stream, inner
 
 
-def _only_member(archive: zipfile.ZipFile, path: Path, kind: Kind) -> tuple[zipfile.ZipInfo, Kind]:
+def _only_member(archive: zipfile.ZipFile, path: Source, kind: Kind) -> tuple[zipfile.ZipInfo, Kind]:
     members = [
         each
         for each in archive.infolist()
@@ -242,6 +243,6 @@ def _called(kind: Kind) -> str:
     return names.get(kind.format, "lines of UTF-8 text")
 
 
-def _checker(path: Path) -> str:
+def _checker(path: Source) -> str:
     tools = {".xz": "`xz -t`", ".zip": "`unzip -t`", ".xlsx": "`unzip -t`", ".bz2": "`bzip2 -t`", ".zst": "`zstd -t`"}
     return tools.get(path.suffix.lower(), "`gzip -t`")

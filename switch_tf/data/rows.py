@@ -7,9 +7,9 @@ out, answering marks it in its place and goes on.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from switch_tf.data.source import Source
 from switch_tf.errors import ArgumentError, DataError
 
 TEXT_COLUMN, LABEL_COLUMN = "text", "label"  # where nothing else is asked for
@@ -267,7 +267,7 @@ def surrogate(value: str) -> str:
     return ""
 
 
-def refusal(path: Path | str, unit: str, row: Row) -> DataError:
+def refusal(path: Source | str, unit: str, row: Row) -> DataError:
     """The error of a row that cannot be used: it names file, line and column."""
     between = ", " if row.problem.startswith(("column ", "byte ")) else ": "
     return DataError(f"{path}, {unit} {row.place}{between}{row.problem}")

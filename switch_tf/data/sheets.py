@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Iterator
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from switch_tf.data.delimited import name_by_number
 from switch_tf.data.opening import Opened, seekable
 from switch_tf.data.rows import REPEATED_HEADER, Record, Wanted, find_columns, fold, unique_names
+from switch_tf.data.source import Source
 from switch_tf.errors import DataError
 
 _PARQUET_BATCH = 1000  # rows that are Python objects at one time
@@ -19,13 +19,13 @@ _SAMPLE = 1000
 _WORKBOOK_LIMIT = 2**30  # bytes that the sheets of a workbook may unpack to
 
 
-def parquet_records(found: Opened, path: Path, wanted: Wanted) -> Iterator[Record]:
+def parquet_records(found: Opened, path: Source, wanted: Wanted) -> Iterator[Record]:
     """Rows of a parquet file."""
     with seekable(found.stream, path) as stream:
         yield from _parquet_rows(pq.ParquetFile(stream), path, wanted)
 
 
-def _parquet_rows(file: Any, path: Path, wanted: Wanted) -> Iterator[Record]:
+def _parquet_rows(file: Any, path: Source, wanted: Wanted) -> Iterator[Record]:
     schema = file.schema_arrow
     texts, label = find_columns(schema.names, wanted, str(path))
     positions = texts + ([] if label is None else [label])
@@ -56,7 +56,7 @@ def _is_readable(kind: pa.DataType) -> bool:
     return strings or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
 
 
-def excel_records(found: Opened, path: Path, wanted: Wanted) -> Iterator[Record]:
+def excel_records(found: Opened, path: Source, wanted: Wanted) -> Iterator[Record]:
     """Rows of the one sheet of a workbook that has the wanted columns, by the values that Excel last computed.
 
     Raises:
@@ -79,7 +79,7 @@ def excel_records(found: Opened, path: Path, wanted: Wanted) -> Iterator[Record]
             raise DataError(f"{path} is damaged or not a workbook: {error!r}. Save it again.") from error
 
 
-def _sheet_records(sheets: list[tuple[str, Any, Any]], path: Path, wanted: Wanted) -> Iterator[Record]:
+def _sheet_records(sheets: list[tuple[str, Any, Any]], path: Source, wanted: Wanted) -> Iterator[Record]:
     filled = [each for each in sheets if each[2] is not None]
     if not filled:
         return
@@ -129,7 +129,7 @@ def _holds(names: list[str], wanted: Wanted) -> bool:
     return True
 
 
-def _refuse_bomb(stream: Any, path: Path) -> None:
+def _refuse_bomb(stream: Any, path: Source) -> None:
     with zipfile.ZipFile(stream) as archive:
         size = sum(each.file_size for each in archive.infolist())
     if size > _WORKBOOK_LIMIT:

@@ -9,8 +9,9 @@ True
 """
 
 import re
-from pathlib import Path
 from typing import NamedTuple
+
+from switch_tf.data.source import Source
 
 HEAD = 2**16  # bytes that are looked at
 _HALF = "UTF-16 text"
@@ -100,7 +101,7 @@ def as_compression(head: bytes) -> str:
     return kinds.get(found.what, "") if found else ""
 
 
-def remedy(content: Content, path: Path) -> str:
+def remedy(content: Content, path: Source) -> str:
     """What to do with this file."""
     return content.remedy.replace("NAME", path.name.removesuffix(path.suffix) if path.suffix else path.name)
 

@@ -55,7 +55,7 @@ def _file_lines(source: str, text_column: str | None, no_header: bool, keep: boo
         Wanted(f"{text_column}.").refuse_columns(str(path))
     empty = True
     for row in read_rows(path, Wanted(text_column or TEXT_COLUMN, no_header=no_header, keep=keep)):
-        yield Line(int(row.place), row.text, _sentence(row.problem), row.cells)
+        yield Line(int(row.place), row.text, sentence(row.problem), row.cells)
         empty = False
     if empty:
         raise no_rows(path)
@@ -80,7 +80,7 @@ def _lines_of(stream: Any, keep: bool) -> Iterator[Line]:
     refuse_strange(head, "what came through stdin", kind, where)
     for record in text_records(Opened(chained(head, stream), head, kind), where, wanted):
         row = checked(record, wanted)
-        yield Line(int(row.place), row.text, _sentence(row.problem), row.cells)
+        yield Line(int(row.place), row.text, sentence(row.problem), row.cells)
 
 
 def check_line(number: int, text: str) -> Line:
@@ -92,5 +92,6 @@ def check_line(number: int, text: str) -> Line:
     return Line(number, text)
 
 
-def _sentence(problem: str) -> str:
+def sentence(problem: str) -> str:
+    """A problem as a sentence that stands by itself."""
     return problem[:1].upper() + problem[1:]

@@ -4,7 +4,7 @@ Figures come from what the model will see: each text's words, cut at L, unknown 
 and that have different labels are an error that no weights can mend.
 """
 
-import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from switch_tf.data.examples import Examples
+from switch_tf.data.key_numbers import KeyNumbers
 from switch_tf.data.labels import doubtful_labels
 from switch_tf.text.byte_codes import WHITESPACE, letters
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
@@ -41,9 +42,11 @@ class _Seen:
     missing: int = 0  # texts such as "nan"
     spaceless: int = 0  # texts in a script without spaces
     capitals: int = 0  # texts with capitals beyond ASCII
-    lengths: list[int] = field(default_factory=list)
-    whole: list[int] = field(default_factory=list)  # a number for each text, equal where texts read alike
-    within: list[int] = field(default_factory=list)  # the same of what the model sees of them
+    lengths: "array[int]" = field(default_factory=lambda: array("i"))
+    whole: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # a number for each text, equal where
+    within: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, np.int64)
+    )  # texts read alike; as the model sees them
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # a number for each text's label
 
 
@@ -65,7 +68,7 @@ def survey(
     for name in ("training", "validation"):
         counts.update({each["values"]: each["counts"] for each in parts[name].labels.value_counts().to_pylist()})
     total = sum(each.texts for each in both)
-    lengths = np.array(both[0].lengths + both[1].lengths)
+    lengths = np.array(both[0].lengths + both[1].lengths)  # [n]
     report: dict[str, Any] = {
         "examples": {name: each.texts for name, each in seen.items()},
         "labels": {label: counts[label] for label in sorted(labels, key=lambda each: (-counts[each], each))},
@@ -83,7 +86,7 @@ def survey(
         "texts_that_read_missing": sum(each.missing for each in both),
         "texts_without_spaces": sum(each.spaceless for each in both),
         "texts_with_capitals_beyond_ascii": sum(each.capitals for each in both),
-        "duplicates": sum(each.texts - len(set(each.whole)) for each in both),
+        "duplicates": sum(each.texts - int(each.whole.max(initial=-1)) - 1 for each in both),
         "contradicting": sum(_contradicting(each.whole, each.labels) for each in both),
         "indistinguishable": sum(_contradicting(each.within, each.labels) for each in both),
         "skipped_rows": sum(examples.skipped for name, examples in parts.items() if name != "validation"),
@@ -102,18 +105,16 @@ def _look(examples: Examples, spec: TextSpec, known: set[bytes], words_seen: set
     stripped = bytes(byte for byte in stripped if not (lower and 65 <= byte <= 90))
     folded = bytes(32 if byte == 0 else byte for byte in range(256))
     folded = folded.lower() if lower else folded  # bytes.lower() is ASCII only
-    wholes: dict[bytes, int] = {}
-    withins: dict[bytes, int] = {}
+    whole, within = KeyNumbers(len(examples)), KeyNumbers(len(examples))
     for batch in examples.text_batches(_BATCH):
         for text in batch:
             words = text.encode().translate(folded, delete=stripped).split()  # bytes.split: bytes 9-13 and 32
             _count(seen, text, words, spec.sequence_length, known)
             if words_seen is not None:
                 words_seen.update(words[: spec.sequence_length])
-            within = [word if word in known else b"" for word in words[: spec.sequence_length]]
-            for read, found, numbers in ((words, seen.whole, wholes), (within, seen.within, withins)):
-                key = hashlib.blake2b(b" ".join(read), digest_size=16).digest()
-                found.append(numbers.setdefault(key, len(numbers)))
+            whole.add(b" ".join(words))
+            within.add(b" ".join(word if word in known else b"" for word in words[: spec.sequence_length]))
+    seen.whole, seen.within = whole.numbers(), within.numbers()
     seen.labels = examples.labels.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     return seen
 
@@ -141,11 +142,11 @@ def _has_no_spaces(text: str) -> bool:
     return letters > _LETTERS_PER_WORD * len(text.split()) and 2 * letters > len(text)
 
 
-def _contradicting(groups: list[int], labels: np.ndarray) -> int:
+def _contradicting(groups: np.ndarray, labels: np.ndarray) -> int:
     """Texts of a group that have not its most frequent label: errors that no model can avoid."""
     classes = int(labels.max(initial=0)) + 1
-    pairs, counts = np.unique(np.array(groups, np.int64) * classes + labels, return_counts=True)
-    most = np.zeros(max(groups, default=0) + 1, np.int64)
+    pairs, counts = np.unique(groups * classes + labels, return_counts=True)
+    most = np.zeros(int(groups.max(initial=0)) + 1, np.int64)
     np.maximum.at(most, pairs // classes, counts)
     return len(groups) - int(most.sum())
 

@@ -5,17 +5,17 @@ nothing is repaired or guessed, and only blank lines are passed over. Rows strea
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from switch_tf.data.delimited import delimited_records
 from switch_tf.data.json_rows import json_records
 from switch_tf.data.opening import Opened, kind_of, opened
 from switch_tf.data.rows import Record, Row, Wanted, checked, refusal
 from switch_tf.data.sheets import excel_records, parquet_records
+from switch_tf.data.source import Source
 from switch_tf.data.text_lines import text_records
 from switch_tf.errors import DataError
 
-_FORMATS: dict[str, Callable[[Opened, Path, Wanted], Iterator[Record]]] = {
+_FORMATS: dict[str, Callable[[Opened, Source, Wanted], Iterator[Record]]] = {
     ".csv": delimited_records,
     ".tsv": delimited_records,
     ".jsonl": json_records,
@@ -28,7 +28,7 @@ _FORMATS: dict[str, Callable[[Opened, Path, Wanted], Iterator[Record]]] = {
 }
 
 
-def read_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
+def read_rows(path: Source, wanted: Wanted) -> Iterator[Row]:
     """Rows of a file in their order, those that cannot be used with their problem.
 
     Raises:
@@ -44,7 +44,7 @@ def read_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
             yield checked(record, wanted)
 
 
-def read_table(path: Path, wanted: Wanted) -> Iterator[Row]:
+def read_table(path: Source, wanted: Wanted) -> Iterator[Row]:
     """Rows of a file; the first that cannot be used ends it.
 
     Raises:
@@ -61,11 +61,11 @@ def read_table(path: Path, wanted: Wanted) -> Iterator[Row]:
         raise no_rows(path)
 
 
-def no_rows(path: Path | str) -> DataError:
+def no_rows(path: Source | str) -> DataError:
     """The error of a file with nothing in it to read."""
     return DataError(f"{path} has no rows of data. Expected at least one row with a text.")
 
 
-def place_unit(path: Path) -> str:
+def place_unit(path: Source) -> str:
     """What `Row.place` counts in this file: "line" or "row"."""
     return kind_of(path).unit

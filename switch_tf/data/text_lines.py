@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from switch_tf.data.opening import Opened
 from switch_tf.data.rows import Record, Wanted, lines
 from switch_tf.data.sniffing import ends_lines_with_cr
+from switch_tf.data.source import Source
 from switch_tf.errors import DataError
 
 _PREFIX = "__label__"
@@ -15,7 +15,7 @@ _LABELS = re.compile(rf"[ \t]*((?:{_PREFIX}\S*[ \t]*)+)")
 _FIRST_LINE = re.compile(rb"(?:\xef\xbb\xbf|\s)*__label__\S")
 
 
-def text_records(found: Opened, path: Path, wanted: Wanted) -> Iterator[Record]:
+def text_records(found: Opened, path: Source, wanted: Wanted) -> Iterator[Record]:
     r"""Lines of a text file, split at \n alone (at \r in a file without \n), fastText's labels apart from the texts.
 
     Raises:

@@ -7,6 +7,8 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
+from switch_tf.measuring.outcomes import Outcomes, outcomes
+
 FEWEST_TEXTS = 50  # to choose scalars on
 _WIDE = np.arange(4, 15) / 10  # scalars tried for the wide path, and below for the deep one
 _DEEP = np.arange(0, 11) / 10
@@ -82,8 +84,15 @@ def expected_calibration_error(probabilities: np.ndarray, expected: np.ndarray, 
         probabilities: [n, classes].
         expected: label indices [n].
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)  # [n]
-    right = (probabilities.argmax(axis=1) == expected).astype(np.float64)  # [n]
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)  # [n]
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)  # [bins], times the texts in each
-    return float(np.abs(gaps).sum() / max(len(expected), 1))
+    return calibration_error(outcomes(probabilities, expected), bins)
+
+
+def calibration_error(found: Outcomes, bins: int = _BINS) -> float:
+    """The same of outcomes."""
+    gaps = np.zeros(bins)  # times the texts in each
+    for piece in found.pieces():
+        confidence = piece.confidence.astype(np.float64)  # [n]
+        right = (piece.best == piece.expected).astype(np.float64)  # [n]
+        place = np.minimum((confidence * bins).astype(np.int64), bins - 1)  # [n]
+        gaps += np.bincount(place, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / max(len(found.expected), 1))

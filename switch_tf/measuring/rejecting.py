@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from switch_tf.runs.rejection import Rejection, label_indexes
+from switch_tf.measuring.outcomes import Outcomes
+from switch_tf.runs.rejection import Rejection, is_sure
 
 
 class Cut(NamedTuple):
@@ -80,12 +81,11 @@ def most_precise(probabilities: np.ndarray, expected: np.ndarray) -> Cut:
     return max(cuts(probabilities, expected), key=lambda cut: (cut.precision, cut.answered))
 
 
-def measure_rejection(probabilities: np.ndarray, expected: np.ndarray, rejection: Rejection) -> dict[str, Any]:
+def measure_rejection(outcomes: Outcomes, rejection: Rejection) -> dict[str, Any]:
     """What a threshold does on labelled texts, those that fit no class among them.
 
     Args:
-        probabilities: [n, classes], of one text at least.
-        expected: label indices [n]; `classes` is that of the reject label, right where a text is rejected.
+        outcomes: of one text at least; the reject label is right where a text is rejected.
 
     Returns:
         label and threshold; n; answered, coverage (its share) and precision (the share of the answered that is right,
@@ -94,14 +94,13 @@ def measure_rejection(probabilities: np.ndarray, expected: np.ndarray, rejection
         precision (their share of what is rejected, or None) and auroc (of the probability of the answer, as what tells
         them from the others; None where there are no others).
     """
-    classes = probabilities.shape[1]
-    received = label_indexes(probabilities, rejection)  # [n]
-    right, is_answered, outside = received == expected, received < classes, expected == classes
+    is_answered, outside = is_sure(outcomes.confidence, rejection), outcomes.expected == outcomes.classes  # [n]
+    right = np.where(is_answered, outcomes.best == outcomes.expected, outside)  # [n]
     answered, rejected = int(is_answered.sum()), int((~is_answered).sum())
     figures: dict[str, Any] = rejection.as_dict() | {
-        "n": len(expected),
+        "n": len(outside),
         "answered": answered,
-        "coverage": answered / len(expected),
+        "coverage": answered / len(outside),
         "precision": int((right & is_answered).sum()) / answered if answered else None,
         "accuracy": float(right.mean()),
     }
@@ -112,7 +111,7 @@ def measure_rejection(probabilities: np.ndarray, expected: np.ndarray, rejection
             "rejected": found,
             "recall": found / int(outside.sum()),
             "precision": found / rejected if rejected else None,
-            "auroc": _auroc(probabilities.max(axis=1), ~outside),
+            "auroc": _auroc(outcomes.confidence, ~outside),
         }
     return figures
 

@@ -50,8 +50,12 @@ def label_indexes(probabilities: np.ndarray, rejection: Rejection | None) -> np.
     best = probabilities.argmax(axis=1)
     if rejection is None:
         return best
-    sure = probabilities.max(axis=1).astype(np.float32) >= np.float32(rejection.threshold)  # as the graph compares
-    return np.where(sure, best, probabilities.shape[1])
+    return np.where(is_sure(probabilities.max(axis=1), rejection), best, probabilities.shape[1])
+
+
+def is_sure(confidence: np.ndarray, rejection: Rejection) -> np.ndarray:
+    """Whether texts are answered by a class: bool [n] of the probabilities [n] of their most probable labels."""
+    return confidence.astype(np.float32) >= np.float32(rejection.threshold)  # as the graph compares
 
 
 def rejection_problem(value: object, labels: Sequence[str]) -> str | None:

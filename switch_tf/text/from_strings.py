@@ -37,6 +37,7 @@ class KerasText(tf.Module):
         """
         super().__init__(name="keras_text")
         check_vocabulary(spec, vocabulary)
+        self.length = spec.sequence_length
         # An array of objects: one of NumPy's own strings would give every word the room of the longest.
         self._vectorize = _layer(
             spec,

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
+from switch_tf.timing import clock
+
 if TYPE_CHECKING:
     from switch_tf.training.steps import Totals
 
@@ -116,7 +118,7 @@ class TrainingProgress:
         if self.last is not None:
             self.paces.append((time.monotonic() - self.last[0]) / max(done - self.last[1], 1))
             # The median: a step that is traced first takes long, which says nothing of the others.
-            figures.append(f"{_clock(median_low(self.paces) * (total - done))} left")
+            figures.append(f"{clock(median_low(self.paces) * (total - done))} left")
         self.last = time.monotonic(), done
         figures += [f"loss {summary['loss']:.4f}", f"accuracy {summary['accuracy']:.4f}"]
         if self.experts:
@@ -140,13 +142,6 @@ def _of_layers(layers: list[dict[str, Any]]) -> list[str]:
     busiest = "/".join(f"{max(each['load']):.0%}" for each in layers)
     entropy = "/".join(f"{each['entropy']:.2f}" for each in layers)
     return [f"busiest {busiest}", f"entropy {entropy}"]
-
-
-def _clock(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any: 0:07, 12:30, 1:00:00."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _joined(figures: Sequence[str], room: int) -> str:

@@ -18,6 +18,7 @@ from switch_tf.data.examples import (
     join,
 )
 from switch_tf.data.request import DataRequest, request_of
+from switch_tf.data.spill import empty_array
 from switch_tf.data.survey import survey
 from switch_tf.errors import ConfigError, DataError, RunError
 from switch_tf.locks import locked
@@ -164,8 +165,11 @@ def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "En
     from switch_tf.training.steps import Encoded
 
     tokenize = tf.function(front_end.__call__, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.string))
-    ids = [tokenize(tf.constant(texts, tf.string)).numpy() for texts in examples.text_batches(_TEXT_BATCH)]
-    return Encoded(np.concatenate(ids), encode_labels(examples, labels))
+    ids, start = empty_array((len(examples), front_end.length), np.int32), 0
+    for texts in examples.text_batches(_TEXT_BATCH):
+        ids[start : start + len(texts)] = tokenize(tf.constant(texts, tf.string)).numpy()
+        start += len(texts)
+    return Encoded(ids, encode_labels(examples, labels))
 
 
 def _start(folder: Path, config: Config, prepared: Prepared, description: dict[str, Any]) -> list[str]:
@@ -192,8 +196,11 @@ def choose_vocabulary(config: Config, prepared: Prepared) -> list[str]:
 
 def with_unknown(validation: "Encoded", training: "Encoded") -> "Encoded":
     """Validation texts in which the words that no training text has are unknown, as they will be in other texts."""
-    known = np.isin(validation.ids, np.append(np.unique(training.ids), PADDING_ID))
-    return validation._replace(ids=np.where(known, validation.ids, np.int32(OUT_OF_VOCABULARY_ID)))
+    known = np.zeros(max(int(each.ids.max(initial=0)) for each in (training, validation)) + 1, bool)  # [ids]
+    known[PADDING_ID] = True
+    for start in range(0, len(training.ids), _TEXT_BATCH):
+        known[training.ids[start : start + _TEXT_BATCH]] = True
+    return validation._replace(ids=np.where(known[validation.ids], validation.ids, np.int32(OUT_OF_VOCABULARY_ID)))
 
 
 def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_column: str) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""Tables and arrays that may be larger than memory: on disk from some size on, and used as if they were not.
+
+They lie in files without a name, mapped into memory: what is not in use the operating system takes out of memory again,
+and nothing is left when the process ends, however it ends. The files are where temporary files are (TMPDIR), which
+should be on a disk.
+"""
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from switch_tf import files
+
+LIMIT = 256 * 2**20  # bytes of a table or an array that stays in memory
+
+
+def gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Tables of one schema behind each other, on disk if they are large.
+
+    Raises:
+        RunError: there is no room for them.
+    """
+    remaining = iter(tables)
+    first: list[pa.Table] = []
+    size = 0
+    for table in remaining:
+        first.append(table)
+        size += table.nbytes
+        if size > LIMIT:
+            return _on_disk(chain(first, remaining), schema)
+    return pa.concat_tables(first) if first else schema.empty_table()
+
+
+def _on_disk(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
+    with files.refusing(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+        with pa.ipc.new_file(file, schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        file.flush()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
+
+
+def take_rising(table: pa.Table, rows: np.ndarray) -> pa.Table:
+    """The rows at these positions, int [n], which rise; a piece at a time.
+
+    >>> take_rising(pa.table({"n": [5, 6, 7, 8]}), np.array([1, 3]))["n"].to_pylist()
+    [6, 8]
+    """
+    return gathered(_taken(table, rows), table.schema)
+
+
+def _taken(table: pa.Table, rows: np.ndarray) -> Iterator[pa.Table]:
+    start = 0
+    for batch in table.to_batches():
+        low, high = np.searchsorted(rows, [start, start + batch.num_rows])
+        if low < high:
+            yield pa.Table.from_batches([batch.take(pa.array(rows[low:high] - start))])
+        start += batch.num_rows
+
+
+def empty_array(shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
+    """An array to be filled, on disk if it is large.
+
+    Raises:
+        RunError: there is no room for it.
+    """
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    if size <= LIMIT:
+        return np.empty(shape, kind)
+    with files.refusing(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):  # or else a full disk would end the process at some later write
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, kind, "w+", shape=shape)
