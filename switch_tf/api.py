@@ -75,7 +75,6 @@ def train(
     if from_hf is not None:
         calls.refuse_with_checkpoint(preset=preset, config=config, autotune=autotune, max_size=max_size)
         return load(calls.fine_tune(data, test, output, Path(from_hf), columns, resume, verbose, settings))
-    from switch_tf.data.request import DataRequest
     from switch_tf.training.session import read_unfinished
     from switch_tf.training.session import train as train_run
 
@@ -85,10 +84,7 @@ def train(
     if started_from == "auto" and not resume:
         settled = calls.settle(data, held, columns, config, settings)
     with calls.progress_on_stderr(verbose) as (console, progress):
-        names: dict[str, Any] = {
-            name: calls.name_of(value) for name, value in (("data", data), ("test", test)) if value is not None
-        }
-        request = DataRequest(**names, text_column=text_column, label_column=label_column)
+        request = calls.request_of(data, test, **columns)
         path = calls.run_folder(output, None if "data" in held else request.data, resume)
         if resume and preset is None and config is None and not settings:
             _, settled, path = read_unfinished(path, has_data=True)
@@ -324,6 +320,78 @@ class Classifier:
         )
         refuse_differences(comparisons)
         return comparisons
+
+    def prune(
+        self,
+        data: Any,
+        test: Any = None,
+        output: StrPath | None = None,
+        *,
+        keep: int | None = None,
+        threshold: float = 0.0,
+        merge: bool = False,
+        epochs: int = 0,
+        text_column: str = "text",
+        label_column: str = "label",
+        verbose: int = 1,
+    ) -> "Classifier":
+        """Leave out experts of this run that `data` has little use for, in a run folder of its own.
+
+        Args:
+            data: labelled texts, as for `train`, that tell which experts are used.
+            test: the same, to measure on; None is `data`, of which only the validation part counts after `epochs`.
+            output: the run folder to make; None is a new one beside this run's.
+            keep, threshold, merge, epochs: as of `switch_tf.training.pruning.Pruning`.
+            text_column, label_column: of tables.
+            verbose: as for `train`.
+
+        Returns:
+            The pruned run, whose metrics.json says under "pruning" what that changed.
+
+        Raises:
+            ModelError: this is no run but an export already.
+            ArgumentError, DataError, RunError: as `switch_tf.training.pruning.prune` says.
+        """
+        columns = {"text_column": text_column, "label_column": label_column}
+        choices = {"keep": keep, "threshold": threshold, "merge": merge, "epochs": epochs}
+        return load(calls.prune(self._run("pruned"), data, test, output, columns, choices, verbose))
+
+    def distill(
+        self,
+        output: StrPath | None = None,
+        *,
+        unlabelled: Any = None,
+        teacher_share: float = 0.25,
+        temperature: float = 1.0,
+        config: "Mapping[str, Mapping[str, Any]] | None" = None,
+        data: Any = None,
+        test: Any = None,
+        alone: bool = True,
+        resume: bool = False,
+        verbose: int = 1,
+    ) -> "Classifier":
+        """Train a dense student that learns from this run's answers beside the labels of its data.
+
+        Args:
+            output: the run folder to make; None is a new one beside this run's.
+            unlabelled: more texts, as for `predict`, of which this run's answers are all that there is to learn.
+            teacher_share: of this run's answers in what is learnt from a labelled text; the rest is the label's.
+            temperature: that softens these answers.
+            config: the student's settings where they are others, as tables such as {"model": {"d_model": 16}}.
+            data, test: those of the run, as `train` takes them, where they are not where they were or were in memory.
+            alone: train the same student without the teacher too, to compare.
+            resume: go on where the same call was cut off.
+            verbose: as for `train`.
+
+        Returns:
+            The student. Its metrics.json has the comparison under "distillation".
+
+        Raises:
+            ModelError: this is no run but an export already.
+            ArgumentError, ConfigError, DataError, RunError: as `switch_tf.training.distilling.distill` says.
+        """
+        run, settings = self._run("distilled"), {"share": teacher_share, "temperature": temperature, "alone": alone}
+        return load(calls.distill(run, output, unlabelled, settings, config or {}, data, test, resume, verbose))
 
     def _run(self, verb: str) -> "Trained":
         from switch_tf.runs.opening import Trained

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from switch_tf.config import Config
     from switch_tf.data.examples import Examples, ExampleStream
+    from switch_tf.data.request import DataRequest
     from switch_tf.runs.folder import Run
     from switch_tf.runs.opening import Trained
     from switch_tf.training.autotune import Autotune
@@ -44,12 +45,18 @@ def examples_of(data: Any, text_column: str, label_column: str) -> "Examples | E
 
 
 def measured_on(run: "Trained", data: Any) -> "str | Examples | None":
+    """Data of a run that the caller holds or says the place of."""
+    return labelled(run, data, "measured_on")
+
+
+def labelled(run: "Trained", data: Any, argument: str) -> "str | Examples | None":
+    """The same, as the argument of that name."""
     from switch_tf.data.in_memory import examples_in_memory
 
     if data is None or is_path(data):
         return None if data is None else os.fspath(data)
     columns = {name: run.data.get(name, name.removesuffix("_column")) for name in ("text_column", "label_column")}
-    return examples_in_memory(data, **columns, argument="measured_on")
+    return examples_in_memory(data, **columns, argument=argument)
 
 
 def is_path(value: Any) -> bool:
@@ -60,6 +67,14 @@ def name_of(value: Any) -> str:
     from switch_tf.data.in_memory import describe
 
     return os.fspath(value) if is_path(value) else describe(value)
+
+
+def request_of(data: Any, test: Any, text_column: str, label_column: str) -> "DataRequest":
+    """What a call reads, paths by their names and tables by what they are."""
+    from switch_tf.data.request import DataRequest
+
+    tested = None if test is None else name_of(test)
+    return DataRequest(name_of(data), tested, text_column, label_column)
 
 
 def run_folder(output: StrPath | None, data: str | None, resume: bool) -> Path:
@@ -220,3 +235,76 @@ def report(console: "Console", run: "Run") -> None:
     from switch_tf.runs.folder import read_metrics
 
     print_figures(console, str(run.path), read_metrics(run.path))
+
+
+def prune(
+    trained: "Trained",
+    data: Any,
+    test: Any,
+    output: StrPath | None,
+    columns: dict[str, str],
+    choices: Mapping[str, Any],
+    verbose: int,
+) -> Path:
+    """Prune a run as a call asks for it; where the pruned one is.
+
+    Args:
+        choices: the fields of a `switch_tf.training.pruning.Pruning`.
+    """
+    from switch_tf.reporting.pruning import print_pruning
+    from switch_tf.training.pruning import Pruning
+    from switch_tf.training.pruning import prune as prune_run
+
+    run, wanted = _from_scratch(trained, "pruned"), Pruning(**choices)
+    path = _beside(run, output, "pruned")
+    held = in_memory({"data": data, "test": test}, **columns)
+    with progress_on_stderr(verbose) as (console, progress):
+        print_pruning(console, prune_run(run, request_of(data, test, **columns), wanted, path, progress, held))
+    return path
+
+
+def distill(
+    trained: "Trained",
+    output: StrPath | None,
+    unlabelled: Any,
+    choices: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
+    data: Any,
+    test: Any,
+    resume: bool,
+    verbose: int,
+) -> Path:
+    """Distil a student of a run as a call asks for it; where the student is.
+
+    Args:
+        choices: fields of a `switch_tf.training.distilling.Distillation`.
+        settings: of the student, where they are others than the run's.
+    """
+    from switch_tf.data.in_memory import texts_in_memory
+    from switch_tf.reporting.distillation import print_distillation
+    from switch_tf.training.distilling import Distillation, student_config
+    from switch_tf.training.distilling import distill as distill_run
+
+    run = _from_scratch(trained, "distilled")
+    wanted = Distillation(unlabelled=[] if unlabelled is None else texts_in_memory(unlabelled), **choices)
+    path, config = _beside(run, output, "student"), student_config(run, settings)
+    where = labelled(run, data, "data"), labelled(run, test, "test")
+    with progress_on_stderr(verbose) as (console, progress):
+        print_distillation(console, distill_run(run, wanted, config, path, progress, *where, resume))
+    return path
+
+
+def _beside(run: "Run", output: StrPath | None, ending: str) -> Path:
+    from switch_tf.runs.folder import free_name
+
+    return free_name(run.path.with_name(f"{run.path.name}-{ending}")) if output is None else Path(output)
+
+
+def _from_scratch(trained: "Trained", verb: str) -> "Run":
+    """
+    Raises:
+        RunError: the run was fine-tuned from a checkpoint.
+    """
+    from switch_tf.runs.opening import refuse_fine_tuned
+
+    return refuse_fine_tuned(trained, verb)

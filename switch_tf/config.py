@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from switch_tf.errors import ConfigError
+from switch_tf.expert_map import map_problem
 from switch_tf.presets import PRESETS
 from switch_tf.settings import (
     STRICT,
@@ -49,6 +50,9 @@ class ModelConfig:
     num_heads: Annotated[int, Field(ge=1, le=256)] = setting(4, "attention heads; must divide d_model")
     num_blocks: Annotated[int, Field(ge=1, le=256)] = setting(1, "encoder blocks; one is enough for short reviews")
     num_experts: Annotated[int, Field(ge=0, le=4096)] = setting(4, "experts per Switch layer; 0 is the dense twin")
+    expert_map: list[list[int]] | None = setting(
+        None, "after pruning: of each Switch layer, the number of the weights that each expert has, -1 for none"
+    )
     switch_every: Annotated[int, Field(ge=1)] = setting(
         1, "every n-th block has a Switch layer, the others a dense one (T5 Switch models use 2)"
     )
@@ -109,6 +113,19 @@ class ModelConfig:
             raise ValueError("router = 'top2' needs two experts at least, or none")
         if self.router == "expert_choice" and (self.balance_rate or self.priority == "gate"):
             raise ValueError("router = 'expert_choice' balances by itself: leave out balance_rate and priority")
+        return self
+
+    @model_validator(mode="after")
+    def _expert_maps_fit(self) -> "ModelConfig":
+        if self.expert_map is None:
+            return self
+        layers = self.num_blocks // self.switch_every if self.num_experts else 0
+        if len(self.expert_map) != layers or not layers:
+            raise ValueError(f"expert_map has {len(self.expert_map)} lists. Expected one for each of {layers} layers")
+        for each in self.expert_map:
+            problem = map_problem(each, self.num_experts, self.router)
+            if problem:
+                raise ValueError(f"expert_map = {self.expert_map}: each list {problem}")
         return self
 
     @model_validator(mode="after")
@@ -355,7 +372,7 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 def dense_twin(config: Config) -> Config:
     """The same computation per token with one set of feed-forward weights instead of experts."""
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_experts=0))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_experts=0, expert_map=None))
 
 
 def without_threshold(config: Config) -> Config:

@@ -10,7 +10,7 @@ from conftest import ask
 
 from switch_tf.cli.commands import commands
 
-COMMANDS = ["evaluate", "experts", "export", "generate", "predict", "quickstart", "train", "verify"]
+COMMANDS = ["distill", "evaluate", "experts", "export", "generate", "predict", "prune", "quickstart", "train", "verify"]
 
 
 class TestHelp:

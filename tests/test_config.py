@@ -179,7 +179,8 @@ def test_a_given_byte_length_stays() -> None:
 
 def test_unknown_names_are_refused_with_those_that_exist(tmp_path: Path) -> None:
     assert refused("model.experts=8") == (
-        f"In the settings: there is no setting model.experts (did you mean model.num_experts?). {HELP}"
+        "In the settings: there is no setting model.experts (did you mean model.num_experts or model.expert_map?). "
+        f"{HELP}"
     )
     assert refused("model.x=8") == f"In the settings: there is no setting model.x. {HELP}"
     assert refused("modle.num_experts=8") == (
@@ -355,3 +356,33 @@ def test_a_name_in_two_tables_wants_its_table(monkeypatch: pytest.MonkeyPatch) -
         ConfigError, match=r"'seed' may be train\.seed or other\.seed\. Name the table too, as in config"
     ):
         config_from_call(None, None, {"seed": 1})
+
+
+# --- experts that were pruned
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (["model.expert_map=[]"], "expert_map has 0 lists. Expected one for each of 1 layers"),
+        (["model.expert_map=[[0, 1]]"], "must have a number for each of num_experts = 4 experts"),
+        (["model.expert_map=[[-1, -1, -1, -1]]"], "one of them at least not -1"),
+        (["model.expert_map=[[0, 2, 2, 0]]"], "must have every number from 0 to the highest one"),
+        (["model.expert_map=[[-2, 0, 0, 0]]"], "must have every number from 0 to the highest one"),
+        (["model.expert_map=[[0, -1, -1, -1]]", "model.router=top2"], "must leave two experts"),
+        (["model.expert_map=[[0, 1, 1, -1]]", "model.router=expert_choice"], "has a number twice"),
+        (["model.expert_map=[[0, 1, 2, 3]]", "model.num_blocks=2"], "Expected one for each of 2 layers"),
+        (["model.expert_map=[[0, 1, 2, 3]]", "model.num_experts=0"], "Expected one for each of 0 layers"),
+        (["model.expert_map=[[0, 1, 2, 3.5]]"], "input should be a valid integer"),
+        (["model.expert_map=[[0, 1, 2, true]]"], "input should be a valid integer"),
+    ],
+)
+def test_an_expert_map_that_does_not_fit_is_refused(changes: list[str], problem: str) -> None:
+    assert problem in refused(*changes)
+
+
+def test_an_expert_map_is_kept_and_dense_twins_have_none() -> None:
+    config = load_config(assignments=["model.expert_map=[[0, -1, 1, 0]]"])
+    assert config_from_dict(tomllib.loads(tomli_w.dumps(config_to_dict(config))), "here") == config
+    assert module.dense_twin(config).model.expert_map is None
+    assert "expert_map" not in config_to_dict(load_config())["model"]

@@ -202,7 +202,7 @@ class TestSteps:
 
             def __init__(self, config: Any, *_: Any):
                 self.config = config
-                assert _[-1] == 3 * 4  # 40 examples in batches of 16, four epochs
+                assert _[2] == 3 * 4  # 40 examples in batches of 16, four epochs
 
             def restore(self, path: Path) -> Any:
                 return json.loads(path.read_text())

@@ -13,6 +13,7 @@ from test_fused import CLASSES, LENGTH, NUM_IDS, deep_weights, settings, wide_ta
 from switch_tf.config import load_config
 from switch_tf.export.onnx_file.packed_graph import build_packed_graph
 from switch_tf.models.classifier import SwitchClassifier
+from switch_tf.models.finished import finish
 from switch_tf.models.fused import FusedClassifier, build_classifier, fused_arrays
 from switch_tf.models.packed import can_pack, pack, packed_logits
 from switch_tf.models.weights import named_weights
@@ -43,9 +44,8 @@ def classifier(wide: bool = True, **model: Any) -> SwitchClassifier | FusedClass
             variable.assign(weights[name])
         return deep
     weights |= {name: array for name, array in deep_weights(2).items() if "pairs/" in name}
-    return build_classifier(
-        config, fused_arrays(weights, wide_tables(), np.array([0.5, 2.0])), NUM_IDS, CLASSES, "here"
-    )
+    weights = fused_arrays(finish(weights, config.model), wide_tables(), np.array([0.5, 2.0]))
+    return build_classifier(config, weights, NUM_IDS, CLASSES, "here")
 
 
 MODELS = {
@@ -57,6 +57,11 @@ MODELS = {
     "gelu": {"activation": "gelu"},
     "without a gate": {"scale_by_gate": "false"},
     "nothing dropped": {"drop_tokens": "false"},
+    "routes of words": {"router": "token", "num_experts": 3},
+    "routes of words, without a gate": {"router": "token", "num_blocks": 2, "scale_by_gate": "false"},
+    "two of four experts left": {"num_experts": 4, "expert_map": "[[-1, 1, 0, -1]]"},
+    "experts that share weights": {"num_experts": 4, "num_blocks": 2, "expert_map": "[[0, 0, 0, 0], [0, 1, -1, 1]]"},
+    "words of experts that share weights": {"router": "token", "num_experts": 3, "expert_map": "[[0, 1, 0]]"},
 }
 
 

@@ -389,3 +389,59 @@ def test_tables_route_as_the_router_they_come_from(priority: str) -> None:
     np.testing.assert_allclose(looked_up.gate, learnt.gate, rtol=1e-5)
     assert looked_up.margin.numpy().tolist() == [math.inf] * 5
     assert looked_up.dropped.numpy() > 0
+
+
+# --- experts that were pruned: the map [0, -1, 1] has dropped the second, [0, 1, 0] has the third share the first's
+
+
+def test_top1_without_an_expert_by_hand() -> None:
+    routing = top1(of_probabilities(PROBABILITIES), tf.constant(ALL), 2, expert_map=[0, -1, 1])
+    assert ints(routing.expert) == [[[0], [0], [0], [0]]]  # tokens 2 and 3 take the best of the others
+    assert ints(routing.kept) == [[[1], [1], [0], [0]]]
+    np.testing.assert_allclose(routing.gate, [[[0.6], [0.5], [0.2], [0.3]]], rtol=1e-6)  # not divided by what is left
+    assert ints(routing.tokens_per_expert) == [4, 0, 0]
+    np.testing.assert_allclose(routing.margin, [math.log(5 / 4)], rtol=1e-5)  # of token 1, between what is left
+
+
+def test_top1_of_experts_that_share_weights_by_hand() -> None:
+    logits = of_probabilities([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1]])
+    routing = top1(logits, tf.constant([[True] * 3]), 1, expert_map=[0, 1, 0])
+    assert ints(routing.expert) == [[[0], [0], [1]]]
+    assert ints(routing.position) == [[[0], [1], [0]]]  # one queue for both that share
+    assert ints(routing.kept) == [[[1], [0], [1]]]
+    assert ints(routing.tokens_per_expert) == [1, 1, 1]
+
+
+def test_top2_without_an_expert_and_with_shared_weights_by_hand() -> None:
+    logits = of_probabilities(PROBABILITIES)
+    routing = top2(logits, tf.constant(ALL), 4, normalize=False, expert_map=[0, -1, 1])
+    assert ints(routing.expert) == [[[0, 1]] * 4]
+    np.testing.assert_allclose(routing.gate, [[[0.6, 0.1], [0.5, 0.4], [0.2, 0.1], [0.3, 0.1]]], rtol=1e-6)
+    shared = top2(logits, tf.constant(ALL), 4, normalize=False, expert_map=[0, 0, 1])
+    assert ints(shared.expert) == [[[0, 0], [0, 1], [0, 0], [0, 0]]]
+    assert ints(shared.position) == [[[0, 4], [1, 0], [2, 5], [3, 6]]]  # seconds behind all firsts of the same weights
+    assert ints(shared.kept) == [[[1, 0], [1, 1], [1, 0], [1, 0]]]
+
+
+def test_expert_choice_without_an_expert_by_hand() -> None:
+    routing = expert_choice(
+        of_probabilities(PROBABILITIES), tf.constant(ALL), 2, [0, 1, 1, 2, 2], expert_map=[-1, 1, 0]
+    )
+    assert ints(routing.kept) == [[[1, 0], [1, 0], [0, 1], [0, 1]]]  # the third takes 1, and 0 before 2 and 3
+    np.testing.assert_allclose(routing.gate[0, :, 1], [0.3, 0.1, 0.7, 0.6], rtol=1e-6)
+    assert ints(routing.tokens_per_expert) == [0, 2, 2]
+
+
+def test_routes_of_words_whose_experts_share_weights_by_hand() -> None:
+    routes = TokenRoutes(tf.constant([[0, 2, 1, 0]]), tf.constant([[0.5, 0.6, 0.7, 0.8]]))
+    routing = route_by_tables(routes, tf.constant(ALL), 3, 2, "position", [0, 1, 0])
+    assert ints(routing.expert) == [[[0], [0], [1], [0]]]
+    assert ints(routing.kept) == [[[1], [1], [1], [0]]]
+    assert ints(routing.tokens_per_expert) == [2, 1, 1]
+
+
+def test_tables_name_no_expert_that_is_gone() -> None:
+    random = np.random.default_rng(0)
+    embeddings, router = random.normal(size=[40, 4]), random.normal(size=[4, 3])
+    tables = token_tables(embeddings.astype(np.float32), router.astype(np.float32), expert_map=[0, -1, 1])
+    assert set(tables.expert.tolist()) == {0, 2}

@@ -414,6 +414,34 @@ def test_the_classifiers_layer_takes_every_argument_from_the_settings() -> None:
         "expert_dropout": 0.375,
         "activation": "gelu",
         "initializer_scale": 0.75,
+        "expert_map": None,
         "sequence_length": 12,
         "seed": None,
     }
+
+
+def test_experts_that_share_weights_answer_alike_and_have_the_slots_of_all() -> None:
+    layer = small(num_experts=3, expert_map=(0, -1, 0), capacity_factor=1.0)
+    x = tf.random.stateless_normal([2, 6, 4], [1, 2])
+    layer(x)
+    assert layer.w_in.shape[0] == layer.stored_experts == 1 and layer.router_kernel.shape[1] == 3
+    assert layer.capacity(6, training=False) == 2  # ceil(1.0 x 6 / 3)
+    alone = small(num_experts=3, capacity_factor=1.0)
+    alone(x)
+    first = {"w_in", "b_in", "w_out", "b_out"}
+    for name in first | {"router_kernel"}:
+        value = getattr(layer, name)
+        getattr(alone, name).assign(tf.repeat(value, 3, axis=0) if name in first else value)
+    one, other = layer.route(x, tf.ones([2, 6], tf.bool)), alone.route(x, tf.ones([2, 6], tf.bool))
+    same = (one[1].routing.kept & other[1].routing.kept)[..., 0] & (one[1].routing.gate == other[1].routing.gate)[
+        ..., 0
+    ]
+    assert same.numpy().any()
+    np.testing.assert_allclose(one[0][same], other[0][same], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("expert_map", [[0, 1], [0, 0, 2], [-1, -1, -1], [0, 1, "2"], "012"])
+def test_an_expert_map_that_does_not_fit_is_refused(expert_map: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        SwitchFFN(3, 8, expert_map=expert_map)
+    assert caught.value.argument == "expert_map"

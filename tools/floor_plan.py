@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf.config",),
     ("switch_tf.text",),
     ("switch_tf.locks",),
-    ("switch_tf.files", "switch_tf.checksums", "switch_tf.settings", "switch_tf.presets"),
+    ("switch_tf.files", "switch_tf.checksums", "switch_tf.settings", "switch_tf.presets", "switch_tf.expert_map"),
     ("switch_tf.errors", "switch_tf.version", "switch_tf.datasets", "switch_tf.environment", "switch_tf.timing"),
 )
 WITHOUT_TENSORFLOW = (

@@ -200,7 +200,8 @@ def ask_reference(model: FineTunedClassifier, ids: np.ndarray) -> Reference:
         rows = ids[start : start + _ASKED]
         reports = report(tf.constant(rows)).reports
         ties.append(near_ties(reports, len(rows)))
-        visits.append([each.any(axis=0) for each in find_visited(reports)])
+        experts = [model.model.settings.num_experts] * len(reports)
+        visits.append([each.any(axis=0) for each in find_visited(reports, experts)])
     probabilities = model.probabilities_of_ids(ids)
     names = label_list(model.labels, model.rejection)
     labels = [names[index] for index in label_indexes(probabilities, model.rejection)]

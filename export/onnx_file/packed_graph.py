@@ -13,11 +13,13 @@ import onnx
 import tensorflow as tf
 from onnx import TensorProto, helper
 
+from switch_tf.expert_map import GONE
 from switch_tf.export.onnx_file.graph import Graph, info
 from switch_tf.export.onnx_file.segments import NARROW, Segments, find_segments, sum_narrow, sum_segments
 from switch_tf.layers.dense_ffn import DenseFFN
 from switch_tf.layers.mean_context import MeanContextBlock
 from switch_tf.layers.switch_ffn import SwitchFFN
+from switch_tf.layers.token_routes import TokenTable
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import FusedClassifier
 from switch_tf.models.wide import TINY, WidePath
@@ -34,6 +36,7 @@ class _Texts(NamedTuple):
     tokens: str
     text: str
     in_texts: Segments  # tokens of each text
+    ids: str  # of the tokens
     words: str  # float32 [batch, 1], tokens of each text
     divisor: str  # the same, 1 at least
     batch: str  # int64 [1]
@@ -93,12 +96,12 @@ def _pack(graph: Graph, length: int) -> _Texts:
     previous, this = graph.op("Gather", previous, place), graph.op("Gather", this, place)
     text_of_pair = graph.op("Div", place, graph.scalar(length + 1))
     tokens = _places(graph, this)  # int64 [tokens]
-    text = graph.op("Gather", text_of_pair, tokens)
+    text, ids = (graph.op("Gather", each, tokens) for each in (text_of_pair, this))
     batch = graph.op("Shape", "ids", end=1)
     in_texts = find_segments(graph, text, batch)
     one = graph.constant(np.ones([1, 1], np.float32))
     words = graph.op("Unsqueeze", graph.op("Cast", in_texts.sizes, to=TensorProto.FLOAT), graph.ints(1))  # [batch, 1]
-    return _Texts(previous, this, text_of_pair, tokens, text, in_texts, words, graph.op("Max", words, one), batch)
+    return _Texts(previous, this, text_of_pair, tokens, text, in_texts, ids, words, graph.op("Max", words, one), batch)
 
 
 def _places(graph: Graph, values: str) -> str:
@@ -154,16 +157,16 @@ def _wide(graph: Graph, wide: WidePath, texts: _Texts, rows: str) -> str:
 
 def _deep(graph: Graph, deep: SwitchClassifier, texts: _Texts, rows: str) -> str:
     """float32 [batch, classes]."""
-    x = _row(graph, deep.tokens.embeddings.numpy(), graph.op("Gather", texts.this, texts.tokens))  # [tokens, d_model]
+    x = _row(graph, deep.tokens.embeddings.numpy(), texts.ids)  # [tokens, d_model]
     if deep.pairs is not None:
         known = graph.op("Min", graph.op("Gather", rows, texts.tokens), graph.constant(np.int32(deep.num_pairs)))
         x = graph.op("Add", x, _row(graph, deep.pairs.embeddings.numpy(), known))
     d_model = deep.settings.d_model
-    for block in deep.blocks[:-1]:
+    for block, table in zip(deep.blocks[:-1], deep.routes[:-1], strict=True):
         total = sum_segments(graph, x, texts.in_texts, d_model)  # [batch, d_model]
-        x = graph.op("Add", x, _tokens_of_block(graph, block, x, total, texts))
+        x = graph.op("Add", x, _tokens_of_block(graph, block, table, x, total, texts))
     total = sum_segments(graph, x, texts.in_texts, d_model)  # [batch, d_model]
-    total = graph.op("Add", total, _total_of_block(graph, deep.blocks[-1], x, total, texts))
+    total = graph.op("Add", total, _total_of_block(graph, deep.blocks[-1], deep.routes[-1], x, total, texts))
     kernel, bias = (graph.constant(each.numpy()) for each in (deep.head.kernel, deep.head.bias))
     return graph.op("Gemm", graph.op("Div", total, texts.divisor), kernel, bias)
 
@@ -187,10 +190,29 @@ class _Routed(NamedTuple):
     sizes: str  # int64 [experts]
 
 
-def _route(graph: Graph, layer: SwitchFFN, x: str, texts: _Texts) -> _Routed:
-    experts = layer.num_experts
+def _choose(graph: Graph, layer: SwitchFFN, table: TokenTable | None, x: str, texts: _Texts) -> tuple[str, str]:
+    """Each token's expert among those that have weights, int64 [tokens], and its gate, float32 [tokens, 1]."""
+    if table is not None:
+        expert = graph.op("Cast", _row(graph, table.expert.numpy(), texts.ids), to=TensorProto.INT64)
+        gate = graph.op("Unsqueeze", _row(graph, table.gate.numpy(), texts.ids), graph.ints(1))
+        return _weights_of(graph, layer, expert), gate
     logits = graph.op("MatMul", x, graph.constant(layer.router_kernel.numpy()))  # [tokens, experts]
-    expert = graph.op("ArgMax", logits, axis=1, keepdims=0)  # int64 [tokens]
+    probabilities = graph.op("Softmax", logits, axis=1)
+    if layer.expert_map is not None:  # choices that are gone are never the best
+        left = graph.constant(np.array([number != GONE for number in layer.expert_map]))
+        logits = graph.op("Where", left, logits, graph.constant(np.finfo(np.float32).min))
+        probabilities = graph.op("Where", left, probabilities, graph.constant(np.float32(0)))
+    expert = _weights_of(graph, layer, graph.op("ArgMax", logits, axis=1, keepdims=0))
+    return expert, graph.op("ReduceMax", probabilities, graph.ints(1), keepdims=1)
+
+
+def _weights_of(graph: Graph, layer: SwitchFFN, expert: str) -> str:
+    return expert if layer.expert_map is None else _row(graph, np.array(layer.expert_map, np.int64), expert)
+
+
+def _route(graph: Graph, layer: SwitchFFN, table: TokenTable | None, x: str, texts: _Texts) -> _Routed:
+    experts = layer.stored_experts
+    expert, gate = _choose(graph, layer, table, x, texts)
     number = graph.constant(np.arange(experts)[:, np.newaxis])
     chosen = graph.op("Equal", number, graph.op("Unsqueeze", expert, graph.ints(0)))  # bool [experts, tokens]
     sizes = graph.op("ReduceSum", graph.op("Cast", chosen, to=TensorProto.INT64), graph.ints(1), keepdims=0)
@@ -199,7 +221,6 @@ def _route(graph: Graph, layer: SwitchFFN, x: str, texts: _Texts) -> _Routed:
         for each in graph.ops("Split", graph.op("NonZero", chosen), outputs=2, num_outputs=2, axis=0)
     )
     group = graph.op("Add", graph.op("Mul", expert, texts.batch), graph.op("Gather", texts.text, order))
-    gate = graph.op("ReduceMax", graph.op("Softmax", logits, axis=1), graph.ints(1), keepdims=1)  # [tokens, 1]
     if not layer.scale_by_gate:
         gate = graph.op("Div", gate, gate)
     gate = graph.op("Gather", gate, order)
@@ -214,7 +235,7 @@ def _route(graph: Graph, layer: SwitchFFN, x: str, texts: _Texts) -> _Routed:
 
 def _hidden(graph: Graph, layer: SwitchFFN, x: str, routed: _Routed) -> str:
     """The hidden units of each token's expert, in the order of experts, times its gate: float32 [tokens, d_ff]."""
-    experts = layer.num_experts
+    experts = layer.stored_experts
     parts = graph.ops("Split", graph.op("Gather", x, routed.order), routed.sizes, outputs=experts, axis=0)
     parts = [
         _activated(graph, graph.op("Gemm", part, kernel, bias), layer.activation)
@@ -225,7 +246,9 @@ def _hidden(graph: Graph, layer: SwitchFFN, x: str, routed: _Routed) -> str:
     return graph.op("Mul", graph.op("Concat", *parts, axis=0), routed.gate)
 
 
-def _total_of_block(graph: Graph, block: MeanContextBlock, x: str, total: str, texts: _Texts) -> str:
+def _total_of_block(
+    graph: Graph, block: MeanContextBlock, table: TokenTable | None, x: str, total: str, texts: _Texts
+) -> str:
     """The sum over each text of what the block adds to its tokens: float32 [batch, d_model].
 
     Hidden units are summed before the second product, which is linear: once for each text and expert, not each token.
@@ -238,8 +261,8 @@ def _total_of_block(graph: Graph, block: MeanContextBlock, x: str, total: str, t
         w_out, b_out = (graph.constant(each.numpy()) for each in (layer.w_out.kernel, layer.w_out.bias))
         product = graph.op("MatMul", sum_segments(graph, hidden, texts.in_texts, width), w_out)
         return graph.op("Add", product, graph.op("Mul", texts.words, b_out))
-    experts, d_ff = layer.num_experts, layer.d_ff
-    routed = _route(graph, layer, h, texts)
+    experts, d_ff = layer.stored_experts, layer.d_ff
+    routed = _route(graph, layer, table, h, texts)
     groups = routed.groups
     hidden = sum_segments(graph, _hidden(graph, layer, h, routed), groups, d_ff)  # [experts * batch, d_ff]
     hidden = graph.op("Reshape", hidden, graph.ints(experts, -1, d_ff))
@@ -250,15 +273,17 @@ def _total_of_block(graph: Graph, block: MeanContextBlock, x: str, total: str, t
     return graph.op("ReduceSum", product, graph.ints(0), keepdims=0)
 
 
-def _tokens_of_block(graph: Graph, block: MeanContextBlock, x: str, total: str, texts: _Texts) -> str:
+def _tokens_of_block(
+    graph: Graph, block: MeanContextBlock, table: TokenTable | None, x: str, total: str, texts: _Texts
+) -> str:
     """What the block adds to each token: float32 [tokens, d_model]."""
     h = _normed(graph, block, x, total, texts)
     layer = block.feed_forward
     if isinstance(layer, DenseFFN):
         w_out, b_out = (graph.constant(each.numpy()) for each in (layer.w_out.kernel, layer.w_out.bias))
         return graph.op("Gemm", _dense_hidden(graph, layer, h), w_out, b_out)
-    experts = layer.num_experts
-    routed = _route(graph, layer, h, texts)
+    experts = layer.stored_experts
+    routed = _route(graph, layer, table, h, texts)
     parts = graph.ops("Split", _hidden(graph, layer, h, routed), routed.sizes, outputs=experts, axis=0)
     parts = [
         graph.op("MatMul", part, kernel) for part, kernel in zip(parts, _each(graph, layer.w_out, experts), strict=True)

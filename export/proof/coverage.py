@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from switch_tf.export.proof.reference import Visited, find_visited
+from switch_tf.models.blocks import experts_of_layers
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
 
 if TYPE_CHECKING:
@@ -49,12 +50,13 @@ def texts_that_visit(model: "TextClassifier", visited: Visited, seed: int = 0) -
     import tensorflow as tf
 
     missing = {(layer, int(expert)) for layer, each in enumerate(visited) for expert in np.flatnonzero(~each)}
+    experts = experts_of_layers(model.classifier.settings)
     texts: list[bytes] = []
     for ids in _candidates(len(model.vocabulary), seed):  # [batch, 1 or 2]
         if not missing:
             break
         for layer, expert in sorted(missing):
-            found = find_visited(model.classifier(tf.constant(ids)).reports)[layer][:, expert]  # [batch]
+            found = find_visited(model.classifier(tf.constant(ids)).reports, experts)[layer][:, expert]  # [batch]
             if found.any():
                 row = ids[int(np.argmax(found))] - FIRST_WORD_ID
                 texts.append(" ".join(model.vocabulary[index] for index in row).encode())

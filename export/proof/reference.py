@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from switch_tf.artifacts.base import Answers
+from switch_tf.models.blocks import experts_of_layers
 from switch_tf.runs.rejection import Rejection
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
     function = tf.function(model.classifier.__call__, autograph=False)
     ids_of_any_batch = tf.TensorSpec([None, model.spec.sequence_length], tf.int32)
     report = function.get_concrete_function(ids_of_any_batch)  # one trace for all sizes
+    experts = experts_of_layers(model.classifier.settings)
     ids, probabilities, labels, ties, visits = [], [], [], [], []
     with on_the_cpu():
         for start in range(0, len(texts), batch_size):
@@ -69,7 +71,7 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
             labels += [label.decode() for label in answer["label"].numpy()]
             reports = report(ids[-1]).reports
             ties.append(near_ties(reports, batch=len(text)))
-            visits.append([each.any(axis=0) for each in find_visited(reports)])
+            visits.append([each.any(axis=0) for each in find_visited(reports, experts)])
     answers = Answers(np.concatenate([each.numpy() for each in ids]), np.concatenate(probabilities), labels)
     visited = [np.any(layer, axis=0) for layer in zip(*visits, strict=True)]
     return Reference(answers, np.concatenate(ties), visited, model.labels, model.rejection)
@@ -99,14 +101,18 @@ def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray
     return np.concatenate(parts)
 
 
-def find_visited(reports: Sequence[Any]) -> list[np.ndarray]:
-    """Which experts each text of a batch visits with a token that found room: bool [batch, experts] for each layer."""
+def find_visited(reports: Sequence[Any], experts: Sequence[int]) -> list[np.ndarray]:
+    """Which experts each text of a batch visits with a token that found room: bool [batch, experts] for each layer.
+
+    Args:
+        experts: how many each layer has weights of.
+    """
     import tensorflow as tf
 
     visited = []
-    for report in reports:
+    for report, number in zip(reports, experts, strict=True):
         routing = report.routing
-        chosen = tf.one_hot(routing.expert, len(routing.tokens_per_expert), True, False, dtype=tf.bool)
+        chosen = tf.one_hot(routing.expert, number, True, False, dtype=tf.bool)
         visits = tf.logical_and(chosen, routing.kept[..., tf.newaxis])  # [batch, length, choices, experts]
         visited.append(tf.reduce_any(visits, axis=[1, 2]).numpy())  # [batch, experts]
     return visited

@@ -117,8 +117,8 @@ def interruption(error: BaseException) -> KeyboardInterrupt | None:
 
 
 @contextmanager
-def naming_the_way_on(output: Path) -> Iterator[None]:
-    """Whoever interrupts a training reads how it goes on."""
+def naming_the_way_on(output: Path, way_on: str | None = None) -> Iterator[None]:
+    """Whoever interrupts a training into `output` reads how it goes on: by `train --resume` unless said otherwise."""
     from switch_tf.runs.folder import unfinished
 
     try:
@@ -127,8 +127,8 @@ def naming_the_way_on(output: Path) -> Iterator[None]:
         stop = interruption(error)
         if stop is None or not unfinished(output).is_dir():
             raise
-        command = f"switch-tf train --output {shlex.quote(str(output))} --resume"
-        stop.args = (f"What is done so far is kept: `{command}` goes on.",)
+        way_on = way_on or f"`switch-tf train --output {shlex.quote(str(output))} --resume`"
+        stop.args = (f"What is done so far is kept: {way_on} goes on.",)
         raise stop from None
 
 

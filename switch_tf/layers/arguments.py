@@ -36,6 +36,10 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expert_dropout": (lambda value: _number(value, 0.0, 1.0), "a number from 0 and below 1"),
     "activation": (lambda value: value in ("relu", "gelu"), "'relu' or 'gelu'"),
     "initializer_scale": (lambda value: _number(value, _TINY), "a finite number above 0"),
+    "expert_map": (
+        lambda value: value is None or isinstance(value, list | tuple),
+        "a number for each expert, or None",
+    ),
     "sequence_length": (lambda value: value is None or _integer(value, 1), "an integer of at least 1, or None"),
     "seed": (lambda value: value is None or _integer(value, 0, 2**31), "an integer from 0 and below 2**31, or None"),
 }

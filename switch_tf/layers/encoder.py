@@ -1,5 +1,7 @@
 """The encoder block: attention and a feed-forward layer, each on the residual stream."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -22,6 +24,7 @@ class EncoderBlock(keras.layers.Layer):
         use_switch: bool,
         compute_dtype: str = "float32",
         router: str | None = None,
+        expert_map: Sequence[int] | None = None,
         **kwargs: object,
     ):
         super().__init__(**kwargs)
@@ -31,7 +34,12 @@ class EncoderBlock(keras.layers.Layer):
         self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
         self.feed_forward = (
             ReportingSwitchFFN.from_settings(
-                config, sequence_length, compute_dtype, name="switch_ffn", router=router or config.router
+                config,
+                sequence_length,
+                compute_dtype,
+                name="switch_ffn",
+                router=router or config.router,
+                expert_map=expert_map,
             )
             if use_switch
             else DenseFFN(config, compute_dtype, name="dense_ffn")

@@ -1,5 +1,7 @@
 """A block that tells each token its text by the mean of the text's vectors: linear in the length, no attention."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -25,6 +27,7 @@ class MeanContextBlock(keras.layers.Layer):
         use_switch: bool,
         compute_dtype: str = "float32",
         router: str | None = None,
+        expert_map: Sequence[int] | None = None,
         **kwargs: object,
     ):
         super().__init__(**kwargs)
@@ -34,7 +37,12 @@ class MeanContextBlock(keras.layers.Layer):
         self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
         self.feed_forward = (
             ReportingSwitchFFN.from_settings(
-                config, sequence_length, compute_dtype, name="switch_ffn", router=router or config.router
+                config,
+                sequence_length,
+                compute_dtype,
+                name="switch_ffn",
+                router=router or config.router,
+                expert_map=expert_map,
             )
             if use_switch
             else DenseFFN(config, compute_dtype, name="dense_ffn")

@@ -21,8 +21,11 @@ class ReportingSwitchFFN(SwitchFFN):
     def from_settings(
         cls, settings: ModelConfig, sequence_length: int, compute_dtype: str = "float32", **kwargs: Any
     ) -> Self:
-        """The layer of a model's settings, of which it takes those that are arguments of `SwitchFFN`."""
-        taken = {name: getattr(settings, name) for name in EXPECTED if hasattr(settings, name)}
+        """The layer of a model's settings, of which it takes those that are arguments of `SwitchFFN`.
+
+        The maps of pruned experts are of all layers there, so that its own is given as `expert_map`.
+        """
+        taken = {name: getattr(settings, name) for name in EXPECTED if hasattr(settings, name) and name != "expert_map"}
         given = {"sequence_length": sequence_length, "dtype": dtype_policy(compute_dtype)} | kwargs
         return cls(**(taken | given))
 

@@ -8,6 +8,9 @@
 `xmoe` is `top1` over other logits: `switch_tf.layers.router_scores`. Pure functions over tensors. Every text is a group
 of its own: it fills its experts' slots alone, so no answer depends on the other texts of the batch. Padding is never
 routed, takes no slot and counts in no loss. All shapes but the batch are static.
+
+Where experts were pruned, an expert map (`switch_tf.expert_map`) says whose weights a choice stands for. Choices that
+are gone are never made; probabilities, and so gates, are still those over all of them.
 """
 
 from collections.abc import Sequence
@@ -16,6 +19,7 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
+from switch_tf.expert_map import GONE, stored_experts
 from switch_tf.layers.routing import load_balancing_loss, position_in_expert
 
 Priority = Literal["position", "gate"]
@@ -25,10 +29,11 @@ _NEVER = float("inf")  # a gap where nothing else could have been chosen
 class Routing(NamedTuple):
     """Where each token of a batch goes, whatever the router, and what the router did on the whole.
 
-    A token has `choices` experts, all different: 1 for top-1, 2 for top-2, and for expert choice one for each expert.
+    A token has `choices` experts: 1 for top-1, 2 for top-2, and for expert choice one for each expert. They are all
+    different, but where top-2 chooses two that share their weights.
 
     Attributes:
-        expert: int32 [batch, length, choices]. Meaningless at padding.
+        expert: int32 [batch, length, choices]. Among those that have weights. Meaningless at padding.
         gate: float32 [batch, length, choices]. What the expert's result is multiplied by.
         position: int32 [batch, length, choices]. The slot of the expert; below the capacity, and no other token's of
             the text, where the choice is kept.
@@ -56,7 +61,12 @@ class Routing(NamedTuple):
 
 
 def top1(
-    logits: tf.Tensor, mask: tf.Tensor, capacity: int, bias: tf.Tensor | None = None, priority: Priority = "position"
+    logits: tf.Tensor,
+    mask: tf.Tensor,
+    capacity: int,
+    bias: tf.Tensor | None = None,
+    priority: Priority = "position",
+    expert_map: Sequence[int] | None = None,
 ) -> Routing:
     """Every real token goes to the expert of its highest logit: p = softmax(logits), e = argmax p, gate p_e.
 
@@ -68,8 +78,9 @@ def top1(
         priority: who finds room where more choose an expert than it has slots: the first in the text, or those of the
             highest gate (batch prioritized routing, Riquelme et al. 2021, arXiv 2106.05974, section 4.1; the order is
             that of the text's own tokens here). By gate it is not causal unless there is room for all.
+        expert_map: which weights each choice has; None for its own.
     """
-    return _token_choice(logits, mask, capacity, 1, bias, priority, normalize=False)
+    return _token_choice(logits, mask, capacity, 1, bias, priority, False, expert_map)
 
 
 def top2(
@@ -79,23 +90,30 @@ def top2(
     bias: tf.Tensor | None = None,
     priority: Priority = "position",
     normalize: bool = True,
+    expert_map: Sequence[int] | None = None,
 ) -> Routing:
     """Every real token goes to its two best experts; second choices find room after all first ones.
 
     So it is not causal unless there is room for all: first choices of later tokens take room from earlier second ones.
 
     Args:
-        logits, mask, capacity, bias: as of `top1`; at least two experts.
+        logits, mask, capacity, bias, expert_map: as of `top1`; at least two experts.
         priority: as of `top1`, among first choices and then among second ones; a second choice counts with the gate of
             its token's first.
         normalize: divide both gates by their sum, as GShard and ST-MoE do; else they are the probabilities.
 
     The load-balancing loss is that of the first choices.
     """
-    return _token_choice(logits, mask, capacity, 2, bias, priority, normalize)
+    return _token_choice(logits, mask, capacity, 2, bias, priority, normalize, expert_map)
 
 
-def expert_choice(logits: tf.Tensor, mask: tf.Tensor, capacity: int, rooms: Sequence[int]) -> Routing:
+def expert_choice(
+    logits: tf.Tensor,
+    mask: tf.Tensor,
+    capacity: int,
+    rooms: Sequence[int],
+    expert_map: Sequence[int] | None = None,
+) -> Routing:
     """Every expert takes those of a text's real tokens to which the router gives it the highest probabilities.
 
     S = softmax(logits) over the experts, and each expert takes the k best tokens of its column, k = capacity factor x
@@ -108,22 +126,29 @@ def expert_choice(logits: tf.Tensor, mask: tf.Tensor, capacity: int, rooms: Sequ
         mask: bool [batch, length], True at real tokens.
         capacity: slots of each expert for one text, at least the largest of `rooms`.
         rooms: k for texts of 0, 1, ..., length real tokens.
+        expert_map: as of `top1`; no two share their weights.
     """
-    num_experts = logits.shape[-1]
-    probabilities = tf.nn.softmax(logits)  # [batch, length, experts]
+    probabilities = of_all = tf.nn.softmax(logits)  # [batch, length, experts]
+    if expert_map is not None:
+        left = [list(expert_map).index(number) for number in range(stored_experts(expert_map))]
+        probabilities = tf.gather(of_all, left, axis=-1)
+    num_experts = probabilities.shape[-1]
     number = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)  # [batch]
     room = tf.gather(tf.constant(list(rooms), tf.float32), number)[:, tf.newaxis]  # [batch, 1]
     candidates = tf.tile(mask[..., tf.newaxis], [1, 1, num_experts])  # [batch, length, experts]
     kept, margin = keep_best(probabilities, candidates, room, capacity)
     taken = tf.cast(kept, tf.float32)  # [batch, length, experts]
-    experts = tf.zeros_like(logits, tf.int32) + tf.range(num_experts)  # [batch, length, experts]
-    mean, entropy = _of_probabilities(logits, probabilities, mask)
+    experts = tf.zeros_like(probabilities, tf.int32) + tf.range(num_experts)  # [batch, length, experts]
+    mean, entropy = _of_probabilities(logits, of_all, mask)
+    load = tf.reduce_sum(taken, axis=[0, 1])  # [experts]
+    if expert_map is not None:
+        load = tf.gather(tf.pad(load, [[0, 1]]), [num_experts if each == GONE else each for each in expert_map])
     return Routing(
         expert=experts,
         gate=probabilities,
         position=tf.cast(tf.cumsum(taken, axis=1, exclusive=True), tf.int32),  # [batch, length, experts]
         kept=kept,
-        tokens_per_expert=tf.reduce_sum(taken, axis=[0, 1]),
+        tokens_per_expert=load,
         mean_probability=mean,
         dropped=_dropped(kept, mask),
         auxiliary_loss=tf.zeros([]),
@@ -140,10 +165,13 @@ def _token_choice(
     bias: tf.Tensor | None,
     priority: Priority,
     normalize: bool,
+    expert_map: Sequence[int] | None,
 ) -> Routing:
     num_experts = logits.shape[-1]
     probabilities = tf.nn.softmax(logits)  # [batch, length, experts]
     scores = logits if bias is None else probabilities + bias  # [batch, length, experts]
+    if expert_map is not None:
+        scores = tf.where([number != GONE for number in expert_map], scores, tf.float32.min)
     experts, chosen, gates, left = [], [], [], scores
     for _ in range(choices):
         expert = tf.argmax(left, axis=-1, output_type=tf.int32)  # [batch, length]
@@ -153,30 +181,49 @@ def _token_choice(
         gates.append(tf.reduce_sum(one_hot * probabilities, axis=-1))  # [batch, length]
         left = tf.where(one_hot > 0.0, tf.float32.min, left)
     gate = tf.stack(gates, axis=-1)  # [batch, length, choices]
-    queues, filling = fill(chosen, gates[0], mask, capacity, priority)
+    owners = [weights_of(expert, expert_map) for expert in experts]  # [batch, length]
+    queues, filling = fill(of_weights(chosen, owners, expert_map), gates[0], mask, capacity, priority)
+    load = chosen_load(chosen, mask)  # [choices, experts]
     if normalize:
         gate /= tf.reduce_sum(gate, axis=-1, keepdims=True)
     mean, entropy = _of_probabilities(logits, probabilities, mask)
     return Routing(
-        expert=tf.stack(experts, axis=-1),
+        expert=tf.stack(owners, axis=-1),
         gate=gate,
         position=queues.position,
         kept=queues.kept,
-        tokens_per_expert=tf.add_n(queues.load),
+        tokens_per_expert=tf.add_n(load),
         mean_probability=mean,
         dropped=_dropped(queues.kept, mask),
-        auxiliary_loss=load_balancing_loss(queues.load[0], mean),
+        auxiliary_loss=load_balancing_loss(load[0], mean),
         entropy=entropy,
         margin=tf.minimum(filling, _choice_margin(scores, mask, choices)),
     )
 
 
+def weights_of(expert: tf.Tensor, expert_map: Sequence[int] | None) -> tf.Tensor:
+    """The number of the weights that each choice stands for, int32 of the same shape; `GONE` for none."""
+    return expert if expert_map is None else tf.gather(tf.constant(list(expert_map), tf.int32), expert)
+
+
+def of_weights(
+    chosen: Sequence[tf.Tensor], owners: Sequence[tf.Tensor], expert_map: Sequence[int] | None
+) -> list[tf.Tensor]:
+    """One-hot choices, float32 [batch, length, experts], as those among the experts that have weights."""
+    return list(chosen) if expert_map is None else [tf.one_hot(each, stored_experts(expert_map)) for each in owners]
+
+
+def chosen_load(chosen: Sequence[tf.Tensor], mask: tf.Tensor) -> list[tf.Tensor]:
+    """The real tokens that chose each expert, float32 [experts] for each of the one-hot choices."""
+    real = tf.cast(mask, tf.float32)[..., tf.newaxis]  # [batch, length, 1]
+    return [tf.reduce_sum(one_hot * real, axis=[0, 1]) for one_hot in chosen]
+
+
 class Queues(NamedTuple):
-    """Who found room: int32 and bool [batch, length, choices], and the tokens of each choice, float32 [experts]."""
+    """Who found room: int32 and bool [batch, length, choices]."""
 
     position: tf.Tensor
     kept: tf.Tensor
-    load: list[tf.Tensor]
 
 
 def fill(
@@ -196,10 +243,9 @@ def fill(
     real = tf.cast(mask, tf.float32)[..., tf.newaxis]  # [batch, length, 1]
     taken = tf.zeros_like(chosen[0][:, :1])  # [batch, 1, experts]
     margin = tf.fill(tf.shape(first_gate)[:1], _NEVER)  # [batch]
-    positions, kepts, load = [], [], []
+    positions, kepts = [], []
     for one_hot in chosen:
         asking = one_hot * real  # [batch, length, experts]
-        load.append(tf.reduce_sum(asking, axis=[0, 1]))
         if priority == "gate":
             score = tf.zeros_like(asking) + first_gate[..., tf.newaxis]  # [batch, length, experts]
             best, gap = keep_best(score, asking > 0.0, capacity - taken[:, 0], capacity)
@@ -210,7 +256,7 @@ def fill(
         positions.append(position)
         kepts.append(tf.logical_and(queued, position < capacity))
         taken += tf.reduce_sum(asking, axis=1, keepdims=True)
-    return Queues(tf.stack(positions, axis=-1), tf.stack(kepts, axis=-1), load), margin
+    return Queues(tf.stack(positions, axis=-1), tf.stack(kepts, axis=-1)), margin
 
 
 def keep_best(score: tf.Tensor, candidates: tf.Tensor, room: tf.Tensor, capacity: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.errors import ArgumentError
+from switch_tf.expert_map import map_problem, stored_experts
 from switch_tf.layers import dispatch as dispatching
 from switch_tf.layers import router_scores, routers, routing
 from switch_tf.layers.arguments import EXPECTED
@@ -71,6 +73,8 @@ class SwitchFFN(keras.layers.Layer):
         expert_dropout: share of an expert's hidden units, in training only.
         activation: "relu" or "gelu", the exact one.
         initializer_scale: weights are a truncated normal of standard deviation sqrt(initializer_scale / fan_in).
+        expert_map: which weights each expert has after pruning, a number for each and -1 for none; None for its own.
+            See `switch_tf.expert_map`. Capacity is still counted for `num_experts`.
         sequence_length: the length that capacity is counted for; None for the input's own. It is needed where the
             input's length is unknown, and where batches are cut to their longest example, which would otherwise change
             the capacity. Longer inputs are refused.
@@ -104,6 +108,7 @@ class SwitchFFN(keras.layers.Layer):
         expert_dropout: float = 0.0,
         activation: str = "relu",
         initializer_scale: float = 0.1,
+        expert_map: Sequence[int] | None = None,
         sequence_length: int | None = None,
         seed: int | None = None,
         **kwargs: Any,
@@ -127,6 +132,7 @@ class SwitchFFN(keras.layers.Layer):
         self.expert_dropout = expert_dropout
         self.activation = activation
         self.initializer_scale = initializer_scale
+        self.expert_map = None if expert_map is None else list(expert_map)
         self.sequence_length = sequence_length
         self.seed = seed
         self.supports_masking = True
@@ -138,6 +144,14 @@ class SwitchFFN(keras.layers.Layer):
                 setattr(self, name, value)
             if not accepts(value):
                 raise ArgumentError(f"Received {name}={value!r}. Expected {expected}: change {name}.", argument=name)
+        problem = None if self.expert_map is None else map_problem(self.expert_map, num_experts, router)
+        if problem:
+            raise ArgumentError(f"Received expert_map={expert_map!r}. It {problem}.", argument="expert_map")
+
+    @property
+    def stored_experts(self) -> int:
+        """How many experts have weights: fewer than `num_experts` after pruning."""
+        return self.num_experts if self.expert_map is None else stored_experts(self.expert_map)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {name: getattr(self, name) for name in EXPECTED}
@@ -149,7 +163,7 @@ class SwitchFFN(keras.layers.Layer):
                 f"Received an input of shape {shape}. Expected [batch, length, d_model] of a known d_model: "
                 "put the layer behind an Embedding, or reshape what goes in."
             )
-        experts, d_ff, d_model = self.num_experts, self.d_ff, int(shape[-1])
+        experts, d_ff, d_model = self.stored_experts, self.d_ff, int(shape[-1])
         self._build_router(d_model)
         self._add("w_in", [experts, d_model, d_ff], fan_in=d_model)
         self._add("b_in", [experts, 1, d_ff])
@@ -253,7 +267,7 @@ class SwitchFFN(keras.layers.Layer):
         Returns:
             float32 [batch, length, d_model], zero for padding and dropped tokens, and the router's report.
         """
-        experts, capacity = self.num_experts, self.capacity(self._checked(x.shape[1]), training)
+        experts, capacity = self.stored_experts, self.capacity(self._checked(x.shape[1]), training)
         report = self._choose(x, mask, capacity, training, seed, words)
         routed = report.routing
         gate = routed.gate if self.scale_by_gate else routed.gate / tf.stop_gradient(routed.gate)
@@ -288,7 +302,8 @@ class SwitchFFN(keras.layers.Layer):
     ) -> RouterReport:
         """Each token's experts, whatever the router."""
         if isinstance(words, TokenRoutes):
-            routed = route_by_tables(words, mask, self.num_experts, capacity, self.priority)
+            mask = mask if words.known is None else tf.logical_and(mask, words.known)
+            routed = route_by_tables(words, mask, self.num_experts, capacity, self.priority, self.expert_map)
             return RouterReport(None, routed, routed.auxiliary_loss, tf.zeros([]))
         seen = tf.cast(x, tf.float32)  # [batch, length, d_model]
         if words is not None:
@@ -296,11 +311,12 @@ class SwitchFFN(keras.layers.Layer):
         logits = self._router_logits(seen, training, seed)  # [batch, length, experts]
         if self.router == "expert_choice":
             rooms = [self._room(tokens, training) if self.drop_tokens else tokens for tokens in range(x.shape[1] + 1)]
-            routed = routers.expert_choice(logits, mask, capacity, rooms)
+            routed = routers.expert_choice(logits, mask, capacity, rooms, self.expert_map)
         elif self.router == "top2":
-            routed = routers.top2(logits, mask, capacity, self.router_bias, self.priority, self.normalize_gates)
+            gates = self.normalize_gates
+            routed = routers.top2(logits, mask, capacity, self.router_bias, self.priority, gates, self.expert_map)
         else:
-            routed = routers.top1(logits, mask, capacity, self.router_bias, self.priority)
+            routed = routers.top1(logits, mask, capacity, self.router_bias, self.priority, self.expert_map)
         return RouterReport(logits, routed, routed.auxiliary_loss, routing.router_z_loss(logits, mask))
 
     def _router_logits(self, x: tf.Tensor, training: bool, seed: tf.Tensor | None) -> tf.Tensor:

@@ -6,13 +6,15 @@ integers, which no rounding can change: every runtime routes alike, and there ar
 al. 2021, arXiv 2106.04426, route by the word too, by a hash that is not learned.)
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf.layers.routers import Priority, Routing, fill
+from switch_tf.expert_map import GONE
+from switch_tf.layers.routers import Priority, Routing, chosen_load, fill, of_weights, weights_of
 
 NORM_EPSILON = 1e-4  # of the variance; word vectors begin with entries of a few hundredths
 
@@ -30,10 +32,14 @@ class Words(NamedTuple):
 
 
 class TokenRoutes(NamedTuple):
-    """Each token's expert, int32 [batch, length], and its gate, float32 [batch, length]."""
+    """Each token's expert, int32 [batch, length], and its gate, float32 [batch, length].
+
+    `known` is as of `Words`, bool [batch, length]; None where nothing is left out.
+    """
 
     expert: tf.Tensor
     gate: tf.Tensor
+    known: tf.Tensor | None = None
 
 
 class TokenTables(NamedTuple):
@@ -50,13 +56,19 @@ def token_input(words: tf.Tensor) -> tf.Tensor:
     return centred * tf.math.rsqrt(variance + NORM_EPSILON)
 
 
-def token_tables(embeddings: np.ndarray, router: np.ndarray, bias: np.ndarray | None = None) -> TokenTables:
+def token_tables(
+    embeddings: np.ndarray,
+    router: np.ndarray,
+    bias: np.ndarray | None = None,
+    expert_map: Sequence[int] | None = None,
+) -> TokenTables:
     """What the router says of every word: argmax and softmax of its logits, computed in float64.
 
     Args:
         embeddings: float32 [ids, d_model].
         router: float32 [d_model, experts].
         bias: float32 [experts], added to the probabilities where experts are chosen.
+        expert_map: which experts are gone, and so are never chosen; None for none.
     """
     words = embeddings.astype(np.float64)
     centred = words - words.mean(axis=1, keepdims=True)
@@ -64,7 +76,10 @@ def token_tables(embeddings: np.ndarray, router: np.ndarray, bias: np.ndarray | 
     logits = normed @ router.astype(np.float64)  # [ids, experts]
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    expert = np.argmax(logits if bias is None else probabilities + bias, axis=1)  # [ids]
+    scores = logits if bias is None else probabilities + bias  # [ids, experts]
+    if expert_map is not None:
+        scores = np.where(np.array(expert_map) != GONE, scores, -np.inf)
+    expert = np.argmax(scores, axis=1)  # [ids]
     gate = np.take_along_axis(probabilities, expert[:, np.newaxis], axis=1)[:, 0]
     return TokenTables(expert.astype(expert_dtype(router.shape[1])), gate.astype(np.float32))
 
@@ -93,27 +108,33 @@ class TokenTable(keras.layers.Layer):
 
 
 def route_by_tables(
-    routes: TokenRoutes, mask: tf.Tensor, num_experts: int, capacity: int, priority: Priority
+    routes: TokenRoutes,
+    mask: tf.Tensor,
+    num_experts: int,
+    capacity: int,
+    priority: Priority,
+    expert_map: Sequence[int] | None = None,
 ) -> Routing:
     """`top1` where experts and gates have been looked up.
 
     Args:
         routes: of the tokens.
         mask: bool [batch, length], True at real tokens.
-        capacity, priority: as of `top1`.
+        capacity, priority, expert_map: as of `top1`; tokens of an expert that is gone find no slot.
 
     Returns:
         The same as `top1` gives, without what only training asks for: the losses and the entropy are 0, and
         `mean_probability` too. The margin is infinite: what is compared are table entries, which are equal everywhere.
     """
-    queues, _ = fill([tf.one_hot(routes.expert, num_experts)], routes.gate, mask, capacity, priority)
+    chosen, owner = [tf.one_hot(routes.expert, num_experts)], weights_of(routes.expert, expert_map)
+    queues, _ = fill(of_weights(chosen, [owner], expert_map), routes.gate, mask, capacity, priority)
     unserved = tf.logical_and(mask, tf.logical_not(queues.kept[..., 0]))  # [batch, length]
     return Routing(
-        expert=routes.expert[..., tf.newaxis],
+        expert=owner[..., tf.newaxis],
         gate=routes.gate[..., tf.newaxis],
         position=queues.position,
         kept=queues.kept,
-        tokens_per_expert=queues.load[0],
+        tokens_per_expert=chosen_load(chosen, mask)[0],
         mean_probability=tf.zeros([num_experts]),
         dropped=tf.reduce_sum(tf.cast(unserved, tf.float32)),
         auxiliary_loss=tf.zeros([]),

@@ -14,12 +14,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf.config import Config, ModelConfig
+from switch_tf.config import Config
 from switch_tf.layers.common import dropout, masked_pool
 from switch_tf.layers.encoder import EncoderBlock
 from switch_tf.layers.mean_context import MeanContextBlock
 from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
 from switch_tf.layers.token_routes import TokenRoutes, TokenTable, Words
+from switch_tf.models.blocks import has_switch, map_of_block
 from switch_tf.models.finished import ROUTERS
 from switch_tf.models.weights import named_weights
 from switch_tf.runs.rejection import Rejection
@@ -88,6 +89,7 @@ class SwitchClassifier(keras.Model):
                 use_switch=has_switch(model, i),
                 compute_dtype=compute_dtype,
                 router=router,
+                expert_map=map_of_block(model, i),
                 name=f"block_{i}",
             )
             for i in range(model.num_blocks)
@@ -182,8 +184,3 @@ class SwitchClassifier(keras.Model):
             return ids
         drawn = tf.random.stateless_uniform(tf.shape(ids), tf.random.fold_in(seed, 3))  # [batch, length]
         return tf.where(drawn < share, PADDING_ID, ids)
-
-
-def has_switch(settings: ModelConfig, block: int) -> bool:
-    """Whether a block, counted from 0, has a Switch layer."""
-    return settings.num_experts > 0 and (block + 1) % settings.switch_every == 0

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from switch_tf.config import ModelConfig
+from switch_tf.errors import RunError
+from switch_tf.expert_map import GONE
 from switch_tf.layers.router_scores import scaled_directions
 from switch_tf.layers.token_routes import TokenTables, token_tables
+from switch_tf.models.blocks import map_of_block
 from switch_tf.models.weights import EMBEDDINGS
 
 ROUTERS = {"token": "table", "xmoe": "cosine"}  # what routers are in a finished model, where that is something else
@@ -31,7 +34,7 @@ def finish(weights: Mapping[str, np.ndarray], settings: ModelConfig) -> dict[str
             continue
         block = name.removeprefix(_BLOCK).removesuffix(_ROUTER)
         router, bias = finished.pop(name), finished.pop(f"{_BLOCK}{block}{_BIAS}", None)
-        tables = token_tables(weights[EMBEDDINGS], router, bias)
+        tables = token_tables(weights[EMBEDDINGS], router, bias, map_of_block(settings, int(block)))
         finished |= {f"{_ROUTES}{block}/{field}": array for field, array in tables._asdict().items()}
     return finished
 
@@ -46,6 +49,19 @@ def tables_of(weights: Mapping[str, np.ndarray]) -> dict[int, TokenTables]:
     return {
         block: TokenTables(weights[f"{_ROUTES}{block}/expert"], weights[f"{_ROUTES}{block}/gate"]) for block in blocks
     }
+
+
+def refuse_routes(weights: Mapping[str, np.ndarray], settings: ModelConfig, source: str) -> None:
+    """
+    Raises:
+        RunError: a table of routes names an expert that there is not, or one that is gone.
+    """
+    for block, tables in tables_of(weights).items():
+        left = map_of_block(settings, block) or range(settings.num_experts)
+        known = np.flatnonzero(np.array(left) != GONE)
+        if not np.isin(tables.expert, known).all():
+            unfit = f"{source} has tables of routes to experts that block {block} has not"
+            raise RunError(f"{unfit}. Restore it, or train again.")
 
 
 def cut_tables(weights: Mapping[str, np.ndarray], num_ids: int) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.files import read_shapes, read_tensors
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
-from switch_tf.models.finished import cut_tables
+from switch_tf.models.finished import cut_tables, refuse_routes
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, Stored, assign_weights, creating_only, refuse_others
 from switch_tf.models.wide import WidePath, WideTables
 
@@ -77,6 +77,23 @@ def fused_arrays(deep: Mapping[str, np.ndarray], wide: WideTables, scales: np.nd
 def deep_arrays(weights: Mapping[str, _Kept]) -> dict[str, _Kept]:
     """Those of a run's weights that a `SwitchClassifier` has."""
     return {name: array for name, array in weights.items() if not name.startswith(_WIDE) and name != SCALES}
+
+
+def deep_pairs(weights: Mapping[str, np.ndarray], source: str) -> np.ndarray:
+    """The words of the pairs that a deep path has vectors of, in the order of their rows: int32 [pairs, 2].
+
+    Args:
+        weights: of a run.
+        source: where they come from, for the message.
+
+    Raises:
+        RunError: they are damaged.
+    """
+    if PAIR_EMBEDDINGS not in weights:
+        return np.zeros([0, 2], np.int32)
+    arrays = {name.removeprefix(_WIDE): array for name, array in weights.items() if name.startswith(_WIDE)}
+    pairs = WideTables.from_arrays(arrays, source).index.pairs
+    return pairs[: len(weights[PAIR_EMBEDDINGS]) - 1].astype(np.int32)
 
 
 def build_classifier(
@@ -144,6 +161,7 @@ def _filled(
     num_pairs = max(len(deep.get(PAIR_EMBEDDINGS, [])) - 1, 0)
     if num_pairs > (0 if tables is None else tables.index.num_pairs):
         raise RunError(f"{source} has {num_pairs} vectors of pairs that it cannot find. Restore it, or train again.")
+    refuse_routes(deep, classifier.settings, source)
     assign_weights(classifier, deep, source)
     return classifier if tables is None else FusedClassifier(classifier, tables, weights[SCALES])
 

@@ -18,13 +18,17 @@ refuse tensors of no elements.
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from switch_tf.expert_map import GONE
 from switch_tf.layers.common import activation
 from switch_tf.layers.dense_ffn import DenseFFN
 from switch_tf.layers.mean_context import MeanContextBlock
+from switch_tf.layers.routers import weights_of
 from switch_tf.layers.switch_ffn import SwitchFFN
+from switch_tf.layers.token_routes import TokenRoutes
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import FusedClassifier
 from switch_tf.models.wide import WidePath
@@ -56,9 +60,13 @@ class Packed(NamedTuple):
 
 
 def can_pack(classifier: SwitchClassifier | FusedClassifier) -> bool:
-    """Whether `packed_logits` knows all its layers: blocks of a mean context, top-1 routing, a mean."""
+    """Whether `packed_logits` knows all its layers: blocks of a mean context, one expert a token, a mean.
+
+    Experts are those that a linear router likes best, without a bias, or those that tables say.
+    """
     settings = classifier.settings
-    routed = settings.router == "top1" and settings.priority == "position" and settings.balance_rate == 0.0
+    by_router = settings.router == "top1" and settings.balance_rate == 0.0
+    routed = (by_router or settings.router == "token") and settings.priority == "position"
     layers = settings.context == "mean" and settings.pooling == "mean" and settings.dispatch == "gather"
     return layers and (routed or settings.num_experts == 0)
 
@@ -108,14 +116,16 @@ def _wide_logits(wide: WidePath, packed: Packed, rows: tf.Tensor) -> tf.Tensor:
 
 def _deep_logits(deep: SwitchClassifier, packed: Packed, rows: tf.Tensor | None) -> tf.Tensor:
     """float32 [batch, classes]; the last block adds to the sums over texts alone, which are all that the head reads."""
-    x = tf.gather(deep.tokens.embeddings, tf.gather(packed.this, packed.tokens))  # [tokens, d_model]
+    ids = tf.gather(packed.this, packed.tokens)  # [tokens]
+    x = tf.gather(deep.tokens.embeddings, ids)  # [tokens, d_model]
     if deep.pairs is not None:
         x += tf.gather(deep.pairs.embeddings, tf.minimum(tf.gather(rows, packed.tokens), deep.num_pairs))
     x *= packed.real
-    for block in deep.blocks[:-1]:
-        x += _of_tokens(block.feed_forward, _normed(block, x, _sum(x, packed), packed), packed)
+    routes = [None if table is None else table(ids) for table in deep.routes]
+    for block, given in zip(deep.blocks[:-1], routes[:-1], strict=True):
+        x += _of_tokens(block.feed_forward, _normed(block, x, _sum(x, packed), packed), packed, given)
     total = _sum(x, packed)  # [batch, d_model]
-    total += _of_texts(deep.blocks[-1].feed_forward, _normed(deep.blocks[-1], x, total, packed), packed)
+    total += _of_texts(deep.blocks[-1].feed_forward, _normed(deep.blocks[-1], x, total, packed), packed, routes[-1])
     return deep.head(total / packed.divisor)  # [batch, classes]
 
 
@@ -150,15 +160,28 @@ class _Routed(NamedTuple):
     slot: tf.Tensor
 
 
-def _route(layer: SwitchFFN, x: tf.Tensor, packed: Packed) -> _Routed:
-    """As `switch_tf.layers.routing.route`, without a report.
+def _choose(layer: SwitchFFN, x: tf.Tensor, routes: TokenRoutes | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """The expert of each token among those that have weights, int32 [tokens], and its gate, float32 [tokens, 1]."""
+    if routes is not None:
+        return weights_of(routes.expert, layer.expert_map), routes.gate[:, tf.newaxis]
+    logits = tf.matmul(x, layer.router_kernel)  # [tokens, experts]
+    probabilities = tf.nn.softmax(logits)  # [tokens, experts]
+    if layer.expert_map is not None:  # choices that are gone are never the best
+        left = np.array([number != GONE for number in layer.expert_map])
+        logits, probabilities = tf.where(left, logits, tf.float32.min), tf.where(left, probabilities, 0.0)
+    best = tf.argmax(logits, axis=-1, output_type=tf.int32)  # [tokens]
+    return weights_of(best, layer.expert_map), tf.reduce_max(probabilities, axis=-1, keepdims=True)
+
+
+def _route(layer: SwitchFFN, x: tf.Tensor, packed: Packed, routes: TokenRoutes | None) -> _Routed:
+    """As the routers of `switch_tf.layers`, without a report.
 
     An expert has as many slots as the busiest of the batch needs. Which tokens find one is decided within each text all
     the same, by the capacity that the full length gives.
     """
-    experts = layer.num_experts
-    logits = tf.matmul(x, layer.router_kernel)  # [tokens, experts]
-    chosen = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.range(experts)[:, tf.newaxis])
+    experts = layer.stored_experts
+    expert_of_token, gate = _choose(layer, x, routes)
+    chosen = tf.equal(expert_of_token, tf.range(experts)[:, tf.newaxis])  # [experts, tokens]
     sizes = tf.reduce_sum(tf.cast(chosen, tf.int32), axis=1)  # [experts]
     tokens = tf.shape(x)[0]
     cell = _places(tf.reshape(chosen, [-1]))  # [tokens], of [experts, tokens]
@@ -172,7 +195,7 @@ def _route(layer: SwitchFFN, x: tf.Tensor, packed: Packed) -> _Routed:
     source = tf.minimum(first[:, tf.newaxis] + slots, tokens - 1)  # [experts, slots]
     slot = place + tf.gather(tf.range(experts) * tf.shape(slots)[0] - first, expert)  # [tokens]
 
-    gate = tf.reduce_max(tf.nn.softmax(logits), axis=-1, keepdims=True) if layer.scale_by_gate else x[:, :1] * 0 + 1
+    gate = gate if layer.scale_by_gate else tf.ones_like(gate)  # [tokens, 1]
     gate = tf.gather(gate * packed.real, order)  # [tokens, 1]
     capacity, length = layer.full_capacity()
     if capacity < length:
@@ -190,31 +213,32 @@ def _hidden(layer: SwitchFFN, x: tf.Tensor, routed: _Routed) -> tf.Tensor:
     return activation(layer.activation)(tf.matmul(placed, layer.w_in) + layer.b_in)
 
 
-def _of_tokens(layer: SwitchFFN | DenseFFN, x: tf.Tensor, packed: Packed) -> tf.Tensor:
+def _of_tokens(layer: SwitchFFN | DenseFFN, x: tf.Tensor, packed: Packed, routes: TokenRoutes | None) -> tf.Tensor:
     """What the layer makes of each token: float32 [tokens, d_model] to the same."""
     if isinstance(layer, DenseFFN):
         return layer.of_rows(x) * packed.real
-    routed = _route(layer, x, packed)
+    routed = _route(layer, x, packed, routes)
     y = tf.matmul(_hidden(layer, x, routed), layer.w_out) + layer.b_out  # [experts, slots, d_model]
     y = tf.gather(tf.reshape(y, [-1, y.shape[-1]]), routed.slot) * routed.gate  # [tokens, d_model], by expert
     return tf.scatter_nd(routed.order[:, tf.newaxis], y, tf.shape(x))  # [tokens, d_model], by text
 
 
-def _of_texts(layer: SwitchFFN | DenseFFN, x: tf.Tensor, packed: Packed) -> tf.Tensor:
+def _of_texts(layer: SwitchFFN | DenseFFN, x: tf.Tensor, packed: Packed, routes: TokenRoutes | None) -> tf.Tensor:
     """The sums of that over the tokens of each text: float32 [tokens, d_model] -> [batch, d_model].
 
     Hidden units are summed before the second product, which is linear: it is taken once for each text and expert.
     """
     if isinstance(layer, DenseFFN):
         return _sum(layer.of_rows(x) * packed.real, packed)
-    routed = _route(layer, x, packed)
+    routed = _route(layer, x, packed, routes)
     hidden = tf.reshape(_hidden(layer, x, routed), [-1, layer.d_ff])  # [experts * slots, d_ff]
     hidden = tf.gather(hidden, routed.slot) * routed.gate  # [tokens, d_ff]
-    groups = layer.num_experts * packed.batch
+    experts = layer.stored_experts
+    groups = experts * packed.batch
     hidden = tf.math.unsorted_segment_sum(hidden, routed.group, groups)  # [experts * batch, d_ff]
     gates = tf.math.unsorted_segment_sum(routed.gate, routed.group, groups)  # [experts * batch, 1]
     hidden, gates = (
-        tf.reshape(each, [layer.num_experts, -1, each.shape[-1]]) for each in (hidden, gates)
+        tf.reshape(each, [experts, -1, each.shape[-1]]) for each in (hidden, gates)
     )  # [experts, batch, d_ff] and [experts, batch, 1]
     return tf.reduce_sum(tf.matmul(hidden, layer.w_out) + gates * layer.b_out, axis=0)
 

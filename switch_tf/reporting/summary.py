@@ -3,6 +3,8 @@
 from typing import Any
 
 from switch_tf import files
+from switch_tf.config import ModelConfig
+from switch_tf.expert_map import stored_experts
 from switch_tf.reporting.comparison import heading, remarks
 from switch_tf.reporting.comparison import rows as comparison_rows
 from switch_tf.runs.folder import Run
@@ -11,7 +13,7 @@ from switch_tf.runs.folder import Run
 def write_summary(run: Run, metrics: dict[str, Any]) -> None:
     """RUN/summary.md: what was trained on what, and how good it came out."""
     data, training, model = run.data, metrics["training"], run.config.model
-    experts = f"{model.num_experts} experts" if model.num_experts else "no experts (dense twin)"
+    experts = _experts(model)
     splits: dict[str, Any] = {name: metrics[name] for name in ("validation", "test") if name in metrics}
     rows = [_row(name, each["n"], each, ("accuracy", "macro_f1", "log_loss")) for name, each in splits.items()]
     labels = [
@@ -25,9 +27,7 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
         f"{len(run.vocabulary)} words, {run.config.text.sequence_length} tokens a text, "
         f"{training['parameters']:,} parameters.",
         "",
-        f"Trained on {data['training_examples']:,} texts in {training['seconds']:.0f} s "
-        f"({training['tokens_per_second']:,} tokens/s); "
-        f"epoch {training['best_epoch']} of {training['epochs']} was best on validation.",
+        _origin(data, training),
         "",
         "| split | texts | accuracy | macro-F1 | log loss |",
         "|---|---|---|---|---|",
@@ -42,6 +42,26 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
         "![loss, accuracy and dropped tokens by epoch](history.png)",
     ]
     files.write_text(run.path / "summary.md", "\n".join(lines) + "\n")
+
+
+def _experts(model: ModelConfig) -> str:
+    if not model.num_experts:
+        return "no experts (dense twin)"
+    if model.expert_map is None:
+        return f"{model.num_experts} experts"
+    left = ", ".join(str(stored_experts(each)) for each in model.expert_map)
+    return f"{left} of {model.num_experts} experts"
+
+
+def _origin(data: dict[str, Any], training: dict[str, Any]) -> str:
+    """How the weights came about."""
+    if "pruned" in data:
+        return f"{data['pruned']['from']} without some of its experts; metrics.json has what that changed."
+    return (
+        f"Trained on {data['training_examples']:,} texts in {training['seconds']:.0f} s "
+        f"({training['tokens_per_second']:,} tokens/s); "
+        f"epoch {training['best_epoch']} of {training['epochs']} was best on validation."
+    )
 
 
 def _rejection(splits: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ over pairs: a finished model only gathers.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ import tensorflow as tf
 from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.errors import ConfigError, RunError
-from switch_tf.layers.token_routes import Words
+from switch_tf.layers.token_routes import TokenRoutes, Words
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.finished import finish
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, named_weights
+from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.lazy_adam import LazyAdam, RowGradient
 from switch_tf.training.sampling import KnownPairs, Sample, sample, scale_grams
-from switch_tf.training.steps import Encoded, StepResult, losses, step_result
-from switch_tf.training.trainer import Trainer, logits_in_batches
+from switch_tf.training.steps import Encoded, StepResult, Taught, losses, step_result, taught_specs
+from switch_tf.training.trainer import Start, Trainer, begin_with, logits_in_batches
 
 _INITIAL = 0.05  # entries of new tables are uniform in plus or minus this
 
@@ -37,6 +38,7 @@ class ComposedTrainer(Trainer):
     Args:
         ids: int32 [n, length], the training texts, which say what pairs there are.
         grams: from `switch_tf.text.ngrams.word_grams`; used if `config.model.character_grams`.
+        start: what to begin with; vectors of words and pairs are folded there, so that letters begin at zero.
 
     Raises:
         ConfigError: settings that only models with attention have.
@@ -50,14 +52,19 @@ class ComposedTrainer(Trainer):
         num_classes: int,
         total_steps: int,
         grams: scipy.sparse.csr_matrix | None = None,
+        start: Start | None = None,
     ):
         if config.train.jit_compile or config.train.weight_decay or config.train.mixed_precision:
             excluded = "jit_compile, weight_decay and mixed_precision"
             raise ConfigError(f"train.{excluded} are for model.context = 'attention'. Leave them at their defaults.")
         self.config = config
+        self.num_classes = num_classes
+        self.finished = start is not None and start.finished
         self.known = KnownPairs(ids, num_ids, config.model.pair_min_count)
+        if start is not None and start.pairs is not None:
+            self.known = KnownPairs.given(start.pairs, num_ids)
         self.num_pairs = len(self.known.pairs)
-        self.model = SwitchClassifier(config, num_ids, num_classes, num_pairs=self.num_pairs)
+        self.model = SwitchClassifier(config, num_ids, num_classes, num_pairs=self.num_pairs, finished=self.finished)
         self.model.initialize()
         if grams is None or not config.model.character_grams:
             grams = scipy.sparse.csr_matrix((num_ids, 0), dtype=np.float32)
@@ -68,10 +75,13 @@ class ComposedTrainer(Trainer):
             tf.Variable(random.uniform(-_INITIAL, _INITIAL, [rows, config.model.d_model]).astype(np.float32))
             for rows in (num_ids, self.grams.shape[1], self.num_pairs)
         ]
+        if start is not None:
+            self._begin_with(start.weights)
         folded = (EMBEDDINGS, PAIR_EMBEDDINGS)
         learned = {name: variable for name, variable in named_weights(self.model).items() if name not in folded}
         self.variables = [variable for variable in learned.values() if variable.trainable]
-        self.biases = [variable for variable in learned.values() if not variable.trainable]  # that even loads out
+        # That even loads out; and tables of routes, which stay.
+        self.biases = [variable for variable in learned.values() if not variable.trainable]
         self.optimizer = LazyAdam(self.variables, self.tables, config.train, total_steps)
         self._steps: dict[int, Any] = {}
         texts = tf.TensorSpec([None, config.text.sequence_length], tf.int32)
@@ -98,15 +108,16 @@ class ComposedTrainer(Trainer):
             (model.token_dropout, model.pair_dropout),
             [settings.seed, epoch, number],
         )
-        step = self._step_of(drawn.words.shape[1])
-        result: StepResult = step(Sample(*(tf.constant(array) for array in drawn)), tf.constant(number))
+        taught = data.taught_of(rows, settings.batch_size)
+        step = self._step_of(drawn.words.shape[1], bool(taught))
+        result: StepResult = step(Sample(*(tf.constant(array) for array in drawn)), tf.constant(number), *taught)
         return result
 
     def weights(self) -> dict[str, np.ndarray]:
         """Of the finished model, tables folded."""
         self._fold()
         learned = {name: variable.numpy() for name, variable in named_weights(self.model).items()}
-        return finish(learned, self.config.model)
+        return learned if self.finished else finish(learned, self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
         tensors = {f"variable/{i}": variable.numpy() for i, variable in enumerate(self._state())}
@@ -130,6 +141,14 @@ class ComposedTrainer(Trainer):
     def _state(self) -> list[tf.Variable]:
         return [*self.variables, *self.biases, *self.tables, *self.optimizer.moments]
 
+    def _begin_with(self, weights: Mapping[str, np.ndarray]) -> None:
+        taken = begin_with(self.model, weights)
+        if EMBEDDINGS in taken:
+            self.tables[0].assign(weights[EMBEDDINGS])
+            self.tables[1].assign(np.zeros(self.tables[1].shape, np.float32))
+        if PAIR_EMBEDDINGS in taken:
+            self.tables[2].assign(weights[PAIR_EMBEDDINGS][:-1])
+
     def _fold(self) -> None:
         """Give the model the sums that its tables are."""
         words, grams, pairs = (table.numpy() for table in self.tables)
@@ -138,7 +157,7 @@ class ComposedTrainer(Trainer):
         if self.num_pairs:
             weights[PAIR_EMBEDDINGS].assign(np.pad(pairs, [[0, 1], [0, 0]]))
 
-    def _step_of(self, length: int) -> Any:
+    def _step_of(self, length: int, taught: bool) -> Any:
         """The compiled step for texts of `length` tokens: one trace a length, however many rows a batch needs."""
         if length not in self._steps:
             batch = self.config.train.batch_size
@@ -157,11 +176,12 @@ class ComposedTrainer(Trainer):
             )
             step = tf.function(self._update, autograph=False)
             # Asked as what was traced: TensorFlow counts the traces of a function that is called, and warns.
-            self._steps[length] = step.get_concrete_function(signature, tf.TensorSpec([], tf.int32))
+            soft = taught_specs(batch, self.num_classes) if taught else ()
+            self._steps[length] = step.get_concrete_function(signature, tf.TensorSpec([], tf.int32), *soft)
         return self._steps[length]
 
-    def _update(self, batch: Sample, number: tf.Tensor) -> StepResult:
-        """One update; `batch` holds tensors."""
+    def _update(self, batch: Sample, number: tf.Tensor, *taught: tf.Tensor) -> StepResult:
+        """One update; `batch` holds tensors, and `taught` those of a `Taught` where there is a teacher."""
         rows = [batch.word_ids, batch.gram_rows, batch.pair_rows]
         vectors = [tf.gather(table, each) for table, each in zip(self.tables, rows, strict=True)]
         mask = tf.logical_or(batch.words > 0, batch.pairs > 0)  # [batch, length]
@@ -169,13 +189,22 @@ class ComposedTrainer(Trainer):
             tape.watch(vectors)
             words, pairs = compose(vectors[0], vectors[1], vectors[2], batch)  # [batch, length, d_model] each
             seed = tf.stack([self.config.train.seed, number])
-            output = self.model.classify(words + pairs, mask, True, seed, Words(words, batch.words > 0))
-            loss, cross_entropy = losses(output, batch.labels, batch.weights, self.config)
+            known = batch.words > 0  # [batch, length]
+            routes = self._routes(batch, known)
+            output = self.model.classify(words + pairs, mask, True, seed, Words(words, known), routes)
+            loss, cross_entropy = losses(
+                output, batch.labels, batch.weights, self.config, Taught(*taught) if taught else None
+            )
         of_vectors, of_weights = tape.gradient(loss, [vectors, self.variables])
         moved = [RowGradient(each, tf.convert_to_tensor(g)) for each, g in zip(rows, of_vectors, strict=True)]
         self.optimizer.apply(of_weights, moved, number)
         self.model.balance(output.reports)
         return step_result(output, cross_entropy, batch.labels, batch.weights, mask)
+
+    def _routes(self, batch: Sample, known: tf.Tensor) -> list[TokenRoutes | None]:
+        """Of a finished model, what its tables say of each token; None for a block without."""
+        ids = tf.gather(tf.concat([[PADDING_ID], batch.word_ids], axis=0), batch.words)  # [batch, length]
+        return [None if table is None else table(ids)._replace(known=known) for table in self.model.routes]
 
 
 def compose(words: tf.Tensor, grams: tf.Tensor, pairs: tf.Tensor, batch: Sample) -> tuple[tf.Tensor, tf.Tensor]:

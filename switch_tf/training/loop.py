@@ -19,7 +19,7 @@ from switch_tf.errors import RunError
 from switch_tf.runs.folder import WEIGHTS
 from switch_tf.training.composed import ComposedTrainer
 from switch_tf.training.steps import Encoded, Totals
-from switch_tf.training.trainer import Trainer
+from switch_tf.training.trainer import Start, Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
 _MEASURED = 2000  # training texts, on which the figures of an epoch are measured
@@ -46,6 +46,8 @@ def fit(
     folder: Path,
     progress: Progress,
     grams: scipy.sparse.csr_matrix | None = None,
+    start: Start | None = None,
+    lessons: Encoded | None = None,
 ) -> list[dict[str, Any]]:
     """Train, or go on from `folder`'s checkpoint, until the last epoch or until validation stops improving.
 
@@ -55,6 +57,8 @@ def fit(
 
     Args:
         grams: of `switch_tf.text.ngrams.word_grams`, needed for `model.character_grams`.
+        start: what to begin with; None for random weights.
+        lessons: what is learnt in place of `training`, which still says what is known and what is measured.
 
     Raises:
         ConfigError: settings that exclude each other.
@@ -64,13 +68,14 @@ def fit(
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings.seed)
-    steps = -(-len(training.ids) // settings.batch_size)
+    lessons = training if lessons is None else lessons
+    steps = -(-len(lessons.ids) // settings.batch_size)
     total_steps = steps * settings.epochs
     trainer: Trainer
     if config.model.context == "mean":
-        trainer = ComposedTrainer(config, training.ids, num_ids, num_classes, total_steps, grams)
+        trainer = ComposedTrainer(config, training.ids, num_ids, num_classes, total_steps, grams, start)
     else:
-        trainer = Trainer(config, num_ids, num_classes, total_steps)
+        trainer = Trainer(config, num_ids, num_classes, total_steps, start)
     seen = measured_sample(training, settings.seed)
     history = trainer.restore(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else []
 
@@ -78,7 +83,7 @@ def fit(
         if best_epoch(history, settings.select_by) < len(history) - settings.patience:
             break
         progress.start_epoch(epoch + 1, settings.epochs, steps)
-        totals, seconds = _run_epoch(trainer, training, epoch, progress)
+        totals, seconds = _run_epoch(trainer, lessons, epoch, progress)
         loss, accuracy, macro_f1 = trainer.evaluate(validation)
         _refuse_lost(totals.summary()["loss"], loss, epoch, folder)
         training_loss, training_accuracy, _ = trainer.evaluate(seen)

@@ -53,6 +53,14 @@ class KnownPairs:
         self.codes = codes[counts >= min_count] if min_count else codes[:0]
         self.pairs = np.stack([self.codes // num_ids, self.codes % num_ids], axis=1).astype(np.int32)
 
+    @classmethod
+    def given(cls, pairs: np.ndarray, num_ids: int) -> "KnownPairs":
+        """Those that another training has found, int [pairs, 2], in its order."""
+        known = cls(np.zeros([0, 1], np.int32), num_ids, 0)
+        known.pairs = pairs.astype(np.int32)
+        known.codes = pairs[:, 0].astype(np.int64) * num_ids + pairs[:, 1]
+        return known
+
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """The row of each token and the one before it, the number of pairs if unknown: int32 [n, length] to the same.
 

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,11 +12,7 @@ import numpy as np
 
 from switch_tf import files
 from switch_tf.config import Config, config_from_dict, without_threshold
-from switch_tf.data.examples import (
-    Examples,
-    encode_labels,
-    join,
-)
+from switch_tf.data.examples import Examples, encode_labels, join
 from switch_tf.data.request import DataRequest, request_of
 from switch_tf.data.spill import empty_array
 from switch_tf.data.survey import survey
@@ -48,8 +44,24 @@ if TYPE_CHECKING:
     from switch_tf.training.fusing import Fusion
     from switch_tf.training.loop import Progress
     from switch_tf.training.steps import Encoded
+    from switch_tf.training.trainer import Start
 
 _TEXT_BATCH = 1024
+
+
+class Teaching(NamedTuple):
+    """What a training by a teacher has beside the labelled texts; `switch_tf.training.distilling` makes it.
+
+    Attributes:
+        description: of the teacher and the way of teaching, kept in data.json; equal where a training is gone on with.
+        lessons: of the run in training and its training texts, also encoded, what the deep path learns from, and what
+            it begins with.
+        figures: of the run and its metrics, what is kept beside these, as "distillation".
+    """
+
+    description: dict[str, Any]
+    lessons: "Callable[[Run, Examples, Encoded], tuple[Encoded, Start]]"
+    figures: Callable[[Run, dict[str, Any]], dict[str, Any]]
 
 
 def train(
@@ -61,6 +73,7 @@ def train(
     in_memory: Mapping[str, Examples] = NOTHING,
     tell: Callable[[dict[str, Any]], None] | None = None,
     tune: "Callable[[Prepared, Config], tuple[Config, dict[str, Any]]] | None" = None,
+    teaching: Teaching | None = None,
 ) -> Run:
     """Train a classifier and leave it in the folder `output`, which must not exist yet.
 
@@ -71,6 +84,7 @@ def train(
         tell: told before the first step what `switch_tf.data.survey.survey` says of the data.
         tune: finds better settings than `config` on the data, as `switch_tf.training.autotune.tuner` makes it; the
             record that it returns beside them is kept in data.json, as "autotune".
+        teaching: a teacher that the deep path learns from too.
 
     Raises:
         DataError: the data cannot be used.
@@ -87,6 +101,8 @@ def train(
         with timed(f"Reading and splitting {request.data}"):
             prepared = prepare(request, config, in_memory)
             description = describe_data(request, prepared, in_memory)
+        if teaching is not None:
+            description["distilled"] = teaching.description
         if tune is not None:
             config, description["autotune"] = tune(prepared, config)
         vocabulary = _check_same(folder, config, description) if resume else None
@@ -101,11 +117,17 @@ def train(
         if tell is not None:
             tell(description["survey"])
         going = Run(folder, config, prepared.labels, vocabulary, description)
-        return _train(going, prepared, progress, output, started, None if resume else cpu_started)
+        return _train(going, prepared, progress, output, started, None if resume else cpu_started, teaching)
 
 
 def _train(
-    going: Run, prepared: Prepared, progress: "Progress", output: Path, started: float, cpu_started: float | None
+    going: Run,
+    prepared: Prepared,
+    progress: "Progress",
+    output: Path,
+    started: float,
+    cpu_started: float | None,
+    teaching: Teaching | None,
 ) -> Run:
     """Fit and measure, and give the folder its name."""
     import tensorflow as tf
@@ -113,7 +135,7 @@ def _train(
     from switch_tf.training.loop import CHECKPOINT
 
     try:
-        fitted = _fit(going, prepared, progress)
+        fitted = _fit(going, prepared, progress, teaching)
         with timed("Choosing the reject threshold"):
             rejection = choose_threshold(going, prepared.validation, fitted.fusion)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
@@ -127,6 +149,8 @@ def _train(
         metrics = _measure(going, prepared, fitted, round(seconds, 1), cpu_seconds)
     with timed("Measuring what it is compared with"):
         metrics["comparison"] = _compare(going, prepared, fitted, metrics, progress)
+    if teaching is not None:
+        metrics["distillation"] = teaching.figures(going, metrics)
     files.write_json(going.path / run.METRICS, metrics)
     write_summary(going, metrics)
     run.write_manifest(going.path)
@@ -160,16 +184,22 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
 
 def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "Encoded":
     """Token ids and label indices of all examples."""
-    import tensorflow as tf
-
     from switch_tf.training.steps import Encoded
 
+    ids = token_ids(examples.text_batches(_TEXT_BATCH), len(examples), front_end)
+    return Encoded(ids, encode_labels(examples, labels))
+
+
+def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText") -> np.ndarray:
+    """int32 [count, length] of so many texts, given some at a time, each batch an array of str."""
+    import tensorflow as tf
+
     tokenize = tf.function(front_end.__call__, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.string))
-    ids, start = empty_array((len(examples), front_end.length), np.int32), 0
-    for texts in examples.text_batches(_TEXT_BATCH):
+    ids, start = empty_array((count, front_end.length), np.int32), 0
+    for texts in batches:
         ids[start : start + len(texts)] = tokenize(tf.constant(texts, tf.string)).numpy()
         start += len(texts)
-    return Encoded(ids, encode_labels(examples, labels))
+    return ids
 
 
 def _start(folder: Path, config: Config, prepared: Prepared, description: dict[str, Any]) -> list[str]:
@@ -217,7 +247,7 @@ class _Fitted(NamedTuple):
     validation: "Encoded"
 
 
-def _fit(started: Run, prepared: Prepared, progress: "Progress") -> _Fitted:
+def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teaching | None) -> _Fitted:
     """Train in the folder of `started`."""
     from switch_tf.text.from_strings import KerasText
     from switch_tf.training.fusing import add_wide_path, grams_of
@@ -233,8 +263,11 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress") -> _Fitted:
         training = training._replace(weights=balanced_weights(training.labels, len(started.labels)))
     unseen = with_unknown(validation, training)
     grams = grams_of(config, started.vocabulary)
+    lessons, start = (None, None) if teaching is None else teaching.lessons(started, prepared.training, training)
     with timed("Training"):
-        history = fit(training, unseen, num_ids, len(started.labels), config, started.path, progress, grams)
+        history = fit(
+            training, unseen, num_ids, len(started.labels), config, started.path, progress, grams, start, lessons
+        )
     if not config.wide.enabled or grams is None:
         return _Fitted(history, None, training, unseen)
     progress.stage("Fitting the wide path")
@@ -250,6 +283,9 @@ def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> li
         raise RunError(f"{folder} was started with other settings. Resume without settings: they are kept there.")
     run.check_manifest(folder, run.SETTINGS)
     started_with = files.read_json(folder / run.DATA)
+    if started_with.get("distilled") != description.get("distilled"):
+        other = "by a teacher, or by another one: resume it by the same distillation"
+        raise RunError(f"{folder} was started {other}, or remove it first.", "resume")
     for key in ("fingerprint", "test_fingerprint"):
         if started_with.get(key) != description[key]:
             raise DataError(f"{folder} was started on other data: {key} differs. Restore the data, or start again.")

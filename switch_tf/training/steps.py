@@ -10,12 +10,27 @@ from switch_tf.config import Config
 from switch_tf.models.classifier import ClassifierOutput
 
 
+class Taught(NamedTuple):
+    """What a teacher answers, to be learnt beside the labels: soft targets (Hinton et al. 2015, arXiv 1503.02531).
+
+    Attributes:
+        probabilities: float32 [n, classes], of its logits over the temperature.
+        share: float32 [n]. Of the teacher in an example's loss, 0 to 1; the rest is the label's.
+        temperature: float32 []. What the student's logits are divided by where it learns these.
+    """
+
+    probabilities: Any
+    share: Any
+    temperature: Any
+
+
 class Encoded(NamedTuple):
     """Token ids, int32 [n, length], padded with 0 at the end, label indices, int32 [n], and weights, float32 [n]."""
 
     ids: np.ndarray
     labels: np.ndarray
     weights: np.ndarray | None = None  # of examples in the loss, above 0; None: all 1
+    taught: Taught | None = None  # None: the labels alone
 
     def weights_of(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
         """Those of `rows`, float32 [batch_size], and 0 for what fills up the batch."""
@@ -23,6 +38,15 @@ class Encoded(NamedTuple):
         if self.weights is not None:
             weights[: rows.size] = self.weights[rows]
         return weights
+
+    def taught_of(self, rows: np.ndarray, batch_size: int) -> tuple[tf.Tensor, ...]:
+        """What a teacher says of `rows`, with zeros for what fills up the batch, as tensors; empty without one."""
+        if self.taught is None:
+            return ()
+        missing = (0, batch_size - rows.size)
+        probabilities = np.pad(self.taught.probabilities[rows], [missing, (0, 0)])
+        each = Taught(probabilities, np.pad(self.taught.share[rows], missing), np.float32(self.taught.temperature))
+        return tuple(tf.constant(array, tf.float32) for array in each)
 
 
 class StepResult(NamedTuple):
@@ -98,23 +122,39 @@ class Totals:
 
 
 def losses(
-    output: ClassifierOutput, labels: tf.Tensor, weights: tf.Tensor, config: Config
+    output: ClassifierOutput, labels: tf.Tensor, weights: tf.Tensor, config: Config, taught: Taught | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What is minimised, and the cross-entropy in it, both float32 [].
 
     Args:
         labels: int32 [batch].
         weights: float32 [batch], above 0 for examples, 1 on average, and 0 for rows that fill up the batch.
+        taught: what a teacher says of the batch: with its share s, temperature T and probabilities q the cross-entropy
+            of an example is (1 - s) H(label, p) + s T^2 H(q, softmax(logits / T)), where T^2 keeps the gradients of
+            both alike (arXiv 1503.02531, section 2).
     """
     model, smoothing = config.model, config.train.label_smoothing
     num_classes = output.logits.shape[-1]
     targets = tf.one_hot(labels, num_classes) * (1.0 - smoothing) + smoothing / num_classes  # [batch, classes]
     each = tf.nn.softmax_cross_entropy_with_logits(targets, output.logits)  # [batch]
+    if taught is not None:
+        cooled = output.logits / taught.temperature  # [batch, classes]
+        soft = tf.nn.softmax_cross_entropy_with_logits(taught.probabilities, cooled)  # [batch]
+        each = (1.0 - taught.share) * each + taught.share * tf.square(taught.temperature) * soft
     cross_entropy = tf.reduce_sum(each * weights) / tf.reduce_sum(tf.cast(weights > 0.0, tf.float32))
     loss = cross_entropy
     for report in output.reports:
         loss += model.auxiliary_loss_weight * report.auxiliary_loss + model.z_loss_weight * report.z_loss
     return loss, cross_entropy
+
+
+def taught_specs(batch_size: int, num_classes: int) -> Taught:
+    """The tensors that `Encoded.taught_of` gives."""
+    return Taught(
+        tf.TensorSpec([batch_size, num_classes], tf.float32),
+        tf.TensorSpec([batch_size], tf.float32),
+        tf.TensorSpec([], tf.float32),
+    )
 
 
 def step_result(

@@ -1,9 +1,9 @@
 """What the training loop turns: a model, its optimizer and the compiled step, saved and restored as one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,24 +15,43 @@ from switch_tf.models.finished import finish
 from switch_tf.models.weights import assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.optimizer import make_optimizer, restore_state, save_state
-from switch_tf.training.steps import Encoded, StepResult, losses, padded_length, step_result
+from switch_tf.training.steps import Encoded, StepResult, Taught, losses, padded_length, step_result
 
 _EVALUATION_BATCH = 256
+
+
+class Start(NamedTuple):
+    """What a training begins with, where that is not random.
+
+    Attributes:
+        weights: of a finished model, those with the names and shapes of the model in training; it need not have all.
+        finished: True for a finished model that goes on learning: routes that are tables stay, what else routers were
+            made of learns.
+        pairs: int32 [pairs, 2], the words of those that have a vector, in the order of their rows; None for those that
+            are frequent in the training texts.
+    """
+
+    weights: Mapping[str, np.ndarray]
+    finished: bool = False
+    pairs: np.ndarray | None = None
 
 
 class Trainer:
     """The model, its optimizer and the compiled step."""
 
-    def __init__(self, config: Config, num_ids: int, num_classes: int, total_steps: int):
+    def __init__(self, config: Config, num_ids: int, num_classes: int, total_steps: int, start: Start | None = None):
         self.config = config
         self.num_classes = num_classes
+        self.finished = start is not None and start.finished
         compute_dtype = "bfloat16" if config.train.mixed_precision else "float32"
-        self.model = SwitchClassifier(config, num_ids, num_classes, compute_dtype)
+        self.model = SwitchClassifier(config, num_ids, num_classes, compute_dtype, finished=self.finished)
         self.model.initialize()
         self.float_model = self.model
         if config.train.mixed_precision:  # validation computes as the finished model will
-            self.float_model = SwitchClassifier(config, num_ids, num_classes)
+            self.float_model = SwitchClassifier(config, num_ids, num_classes, finished=self.finished)
             self.float_model.initialize()
+        if start is not None:
+            begin_with(self.model, start.weights)
         self.variables = self.model.trainable_variables
         self.optimizer = make_optimizer(config, total_steps)
         self.optimizer.build(self.variables)
@@ -46,16 +65,19 @@ class Trainer:
         ids_of_any_batch = tf.TensorSpec([None, self.config.text.sequence_length], tf.int32)
         return logits.get_concrete_function(ids_of_any_batch)
 
-    def step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
+    def step(
+        self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor, *taught: tf.Tensor
+    ) -> StepResult:
         """One update, as `_step` has it, traced once for each length that batches have."""
         length = ids.shape[1]
         if length not in self._steps:
-            self._steps[length] = self._compiled.get_concrete_function(ids, labels, weights, number)
-        return self._steps[length](ids, labels, weights, number)
+            self._steps[length] = self._compiled.get_concrete_function(ids, labels, weights, number, *taught)
+        return self._steps[length](ids, labels, weights, number, *taught)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Of the finished model."""
-        return finish(self._learned(), self.config.model)
+        learned = self._learned()
+        return learned if self.finished else finish(learned, self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
         save_state(path, self.model, [self.optimizer], history)
@@ -71,8 +93,9 @@ class Trainer:
             number: of the step, counted from the start of training.
         """
         del epoch
-        batch = _padded(data, rows, self.config.train.batch_size)
-        return self.step(*batch, tf.constant(number))
+        batch_size = self.config.train.batch_size
+        batch = _padded(data, rows, batch_size)
+        return self.step(*batch, tf.constant(number), *data.taught_of(rows, batch_size))
 
     def evaluate(self, data: Encoded) -> tuple[float, float, float]:
         """Mean cross-entropy in nats, accuracy and macro-F1 over the labels that occur or are answered."""
@@ -90,12 +113,17 @@ class Trainer:
     def _learned(self) -> dict[str, np.ndarray]:
         return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
 
-    def _step(self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor) -> StepResult:
-        """One update; `weights` is above 0 for examples, 1 on average, and 0 for rows that fill up the batch."""
+    def _step(
+        self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor, *taught: tf.Tensor
+    ) -> StepResult:
+        """One update; `weights` is above 0 for examples, 1 on average, and 0 for rows that fill up the batch.
+
+        taught: of a `Taught`, where there is a teacher.
+        """
         settings = self.config.train
         with tf.GradientTape() as tape:
             output = self.model(ids, training=True, seed=tf.stack([settings.seed, number]))
-            loss, cross_entropy = losses(output, labels, weights, self.config)
+            loss, cross_entropy = losses(output, labels, weights, self.config, Taught(*taught) if taught else None)
         gradients = tape.gradient(loss, self.variables)
         if settings.gradient_clip_norm > 0.0:
             gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip_norm)
@@ -103,6 +131,16 @@ class Trainer:
         self.model.balance(output.reports)
 
         return step_result(output, cross_entropy, labels, weights, ids != PADDING_ID)
+
+
+def begin_with(model: SwitchClassifier, weights: Mapping[str, np.ndarray]) -> list[str]:
+    """Give an initialized model those of the weights that have the name and shape of one of its own; their names."""
+    taken = []
+    for name, variable in named_weights(model).items():
+        if name in weights and weights[name].shape == tuple(variable.shape):
+            variable.assign(weights[name])
+            taken.append(name)
+    return taken
 
 
 def _macro_f1(expected: np.ndarray, answered: np.ndarray) -> float:
