@@ -196,6 +196,10 @@ def test_other_data_and_settings_are_refused(teacher: Run, data_folder: Path, tm
     with pytest.raises(DataError, match=r"is not what .* was trained on\. Say where that is") as caught:
         distill(teacher, Distillation(), student_config(teacher), tmp_path / "new", Quiet(), data=other)
     assert caught.value.argument == "data"
+    training = str(data_folder / "made.tsv")
+    with pytest.raises(DataError, match="is not what there was to measure") as caught:
+        distill(teacher, Distillation(), student_config(teacher), tmp_path / "new", Quiet(), test=training)
+    assert caught.value.argument == "test"
     with pytest.raises(ConfigError, match=r"there is no setting model\.width"):
         student_config(teacher, ["model.width=8"])
     held = Run(teacher.path, teacher.config, teacher.labels, teacher.vocabulary, teacher.data | {"in_memory": ["data"]})

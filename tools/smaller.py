@@ -30,7 +30,6 @@ PRUNED = {
 _DEEP_ALONE = ["wide.enabled=false", "model.pair_min_count=0"]
 STUDENTS = {
     "both paths, width 8": ["model.d_model=8"],
-    "deep path alone, width 32": ["model.d_model=32", *_DEEP_ALONE],
     "deep path alone, width 8": ["model.d_model=8", *_DEEP_ALONE],
 }
 
@@ -122,7 +121,7 @@ def ask(*words: str) -> Any:
 def pruning_table(measured: dict[str, dict[str, Any]]) -> str:
     """Accuracy on test texts, what found no expert, and bytes, the mean over seeds, by set and way of pruning."""
     lines = [
-        "| set | pruned | accuracy before | after pruning | after learning on | tokens without an expert "
+        "| set | what is kept | accuracy before | pruned | after learning on | tokens without an expert "
         "| bytes before | after |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -145,8 +144,8 @@ def pruning_table(measured: dict[str, dict[str, Any]]) -> str:
 def distillation_table(measured: dict[str, dict[str, Any]]) -> str:
     """Accuracy on test texts, the mean over seeds, by set and student, and how much of the teacher's gain is kept."""
     lines = [
-        "| set | student | bytes: teacher, student | teacher | student alone | taught | taught on more texts "
-        "| of the gain, kept | kept with more texts |",
+        "| set | student | bytes: teacher, student | teacher | alone | taught | with more texts | gain kept "
+        "| with more texts |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in of_sets(measured).items():

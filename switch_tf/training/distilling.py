@@ -19,7 +19,7 @@ import numpy as np
 from switch_tf import checksums, files
 from switch_tf.config import Config, config_from_dict, config_to_dict, dense_twin
 from switch_tf.data.examples import Examples, fingerprint, label_names
-from switch_tf.data.request import DataRequest, read_data, request_of
+from switch_tf.data.request import DataRequest, read_data, read_test, request_of
 from switch_tf.errors import ArgumentError, DataError
 from switch_tf.locks import scratch
 from switch_tf.measuring.fusion import softmax
@@ -152,11 +152,15 @@ def _request(
 def _refuse_other_data(run: Run, request: DataRequest, in_memory: Mapping[str, Examples]) -> None:
     """
     Raises:
-        DataError: the labelled texts are not those that the run was trained on.
+        DataError: the labelled texts are not those that the run was trained and tested on.
     """
     examples = in_memory["data"] if "data" in in_memory else read_data(request)
     if fingerprint(examples) != run.data["fingerprint"]:
         raise DataError(f"{examples.source} is not what {run.path} was trained on. Say where that is.", "data")
+    test = in_memory["test"] if "test" in in_memory else read_test(request)
+    if (None if test is None else fingerprint(test)) != run.data["test_fingerprint"]:
+        name = "There are no test texts" if test is None else f"{test.source} is not what there was"
+        raise DataError(f"{name} to measure {run.path} on. Say where those are.", "test")
     if label_names(examples) != run.labels:  # a pruned run may have been given texts of some labels alone
         raise DataError(f"{examples.source} lacks labels that {run.path} knows. Distil the run it was pruned from.")
 
