@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import made_up_rows, write_tsv
+
 from switch_tf.data.examples import read_examples
 from switch_tf.data.streams import open_lines
 
