@@ -41,7 +41,9 @@ def test_tables_have_a_row_for_each_way_that_was_measured() -> None:
     taught = {"teacher": model, "student_alone": model, "student": model, "student_of_more": model}
     first: dict[str, Any] = {f"pruned, {next(iter(PRUNED))}": pruned, f"student, {next(iter(STUDENTS))}": taught}
     table = pruning_table({"made/0": first, "made/1": first}).splitlines()
-    assert table[2:] == [f"| made | {next(iter(PRUNED))} | 0.500 | 0.250 |  | 25.0% | 1,000 | 500 |"]
+    assert table[2:] == [f"| made | {next(iter(PRUNED))} | 2 | 0.500 | 0.250 |  | 25.0% | 1,000 | 500 |"]
     table = distillation_table({"made/0": first}).splitlines()
-    assert len(table) == 3 and table[2].endswith("| 1,000, 1,000 | 0.500 | 0.500 | 0.500 | 0.500 | no gain | no gain |")
+    assert len(table) == 3 and table[2].endswith(
+        "| 1 | 1,000, 1,000 | 0.500 | 0.500 | 0.500 | 0.500 | no gain | no gain |"
+    )
     assert all(line.count("|") == table[0].count("|") for line in table)

@@ -121,9 +121,9 @@ def ask(*words: str) -> Any:
 def pruning_table(measured: dict[str, dict[str, Any]]) -> str:
     """Accuracy on test texts, what found no expert, and bytes, the mean over seeds, by set and way of pruning."""
     lines = [
-        "| set | what is kept | accuracy before | pruned | after learning on | tokens without an expert "
+        "| set | what is kept | seeds | accuracy before | pruned | after learning on | tokens without an expert "
         "| bytes before | after |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in of_sets(measured).items():
         for way in PRUNED:
@@ -137,16 +137,16 @@ def pruning_table(measured: dict[str, dict[str, Any]]) -> str:
             dropped = [one.get("fine_tuned", one["pruned"])["dropped_share"] for one in each]
             sizes = [f"{each[0][step]['bytes']:,}" for step in ("before", "pruned")]
             lost = f"{sum(dropped) / len(dropped):.1%}"
-            lines.append(f"| {name} | {way} | {' | '.join([*accuracies, lost, *sizes])} |")
+            lines.append(f"| {name} | {way} | {len(each)} | {' | '.join([*accuracies, lost, *sizes])} |")
     return "\n".join(lines)
 
 
 def distillation_table(measured: dict[str, dict[str, Any]]) -> str:
     """Accuracy on test texts, the mean over seeds, by set and student, and how much of the teacher's gain is kept."""
     lines = [
-        "| set | student | bytes: teacher, student | teacher | alone | taught | with more texts | gain kept "
+        "| set | student | seeds | bytes: teacher, student | teacher | alone | taught | with more texts | gain kept "
         "| with more texts |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in of_sets(measured).items():
         for student in STUDENTS:
@@ -157,7 +157,7 @@ def distillation_table(measured: dict[str, dict[str, Any]]) -> str:
             figures = {key: [one[key]["accuracy"] for one in each] for key in names}
             sizes = f"{each[0]['teacher']['bytes']:,}, {each[0]['student']['bytes']:,}"
             kept = [kept_of_gain(figures, key) for key in ("student", "student_of_more")]
-            cells = [student, sizes, *(spread(values) for values in figures.values()), *kept]
+            cells = [student, str(len(each)), sizes, *(spread(values) for values in figures.values()), *kept]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
