@@ -30,7 +30,7 @@ def model(trained_run: Path, trained_proof: Any, tmp_path_factory: pytest.TempPa
 
 
 def test_a_model_that_is_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"is no \.onnx or \.tflite file, which Spark needs"):
+    with pytest.raises(ArgumentError, match=r"Spark needs an \.onnx or \.tflite file that answers by itself"):
         score_with_spark(tmp_path, "a", "b", "local", lambda: pytest.fail("not asked for"))
 
 

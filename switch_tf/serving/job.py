@@ -143,11 +143,13 @@ def open_input(source: str, output: str, options: ScoringOptions) -> Input:
 
 def _work_for(model: Path, there: Input, options: ScoringOptions, loaded: "Predictor") -> Work:
     added = beside(there.tables.schema.names, loaded.labels, loaded.rejection, options.all_probabilities)
-    is_file = model.is_file()
+    from switch_tf.artifacts.fine_tuned_export import artifact_folder, is_artifact
+
+    takes_threads = model.is_file() or is_artifact(artifact_folder(model))
     return Work(
         model=model,
         digest=digest_of(model),
-        threads=(options.threads or 1) if is_file else None,
+        threads=(options.threads or 1) if takes_threads else None,
         provider=options.provider,
         texts=tuple(there.tables.texts),
         added=added,

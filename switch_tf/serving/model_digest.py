@@ -16,6 +16,9 @@ def digest_of(path: Path) -> str:
     Raises:
         ModelError: it cannot be read.
     """
+    from switch_tf.artifacts.fine_tuned_export import artifact_folder
+
+    path = artifact_folder(path)  # a tokenizer stands beside the file
     try:
         if path.is_file():
             return str(checksums.describe(path)["sha256"])

@@ -47,13 +47,16 @@ def score_with_spark(
         output, rows and seconds.
 
     Raises:
-        ArgumentError: the model is no file.
+        ArgumentError: the model is no file, or needs others beside it.
         DataError: the input has no such column of strings.
         RunError: Spark is not installed, or fails.
     """
+    from switch_tf.artifacts.fine_tuned_export import artifact_folder
+
     started = time.monotonic()
-    if model.suffix not in _FILES or not model.is_file():
-        raise ArgumentError(f"{model} is no .onnx or .tflite file, which Spark needs. Export one.", "engine")
+    if model.suffix not in _FILES or not model.is_file() or artifact_folder(model) != model:
+        expected = "Spark needs an .onnx or .tflite file that answers by itself: export one"
+        raise ArgumentError(f"Received {model}. {expected}, or leave the engine out.", "engine")
     session = _session(master)
     from pyspark.errors import PySparkException
 
