@@ -55,7 +55,6 @@ class TestArtifacts:
         assert names == [
             "onnx",
             "onnx-batch3",
-            "onnx-float16",
             "onnx-int8",
             "saved_model",
             "saved_model-text",

@@ -17,7 +17,8 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from switch_tf.artifacts.fine_tuned_export import ONNX_FILE, SIGNATURE, TFLITE_FILE, TOKENIZE
+from switch_tf.artifacts.fine_tuned_export import SIGNATURE, TOKENIZE
+from switch_tf.artifacts.fine_tuned_folder import ONNX_FILE, TFLITE_FILE
 from switch_tf.errors import ExportError
 from switch_tf.export.functions import save_functions
 from switch_tf.export.onnx_file.conversion import refuse_invalid

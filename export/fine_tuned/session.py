@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from switch_tf import checksums, files
-from switch_tf.artifacts.fine_tuned_export import KIND, FineTunedArtifact, artifact_folder, is_artifact
+from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
+from switch_tf.artifacts.fine_tuned_folder import KIND, MANIFEST, artifact_folder, is_artifact
 from switch_tf.data.examples import Examples
 from switch_tf.errors import ArgumentError, ModelError, RunError
 from switch_tf.export.exported import Exported, Tell
@@ -19,7 +20,7 @@ from switch_tf.locks import locked
 from switch_tf.models.huggingface import read_settings
 from switch_tf.models.tokenizer import load_pieces
 from switch_tf.runs.fine_tuned import CONFIG, PIECES, TOKENIZER, FineTunedRun
-from switch_tf.runs.folder import LABELS, MANIFEST, REJECT
+from switch_tf.runs.folder import LABELS, REJECT
 
 if TYPE_CHECKING:
     from switch_tf.export.fine_tuned.proof import FineTunedProof

@@ -13,17 +13,14 @@ import numpy as np
 
 from switch_tf import checksums, files
 from switch_tf.artifacts.base import as_text, ask_in_batches, checked_probabilities, checked_rejection
+from switch_tf.artifacts.fine_tuned_folder import FILES, MANIFEST, ONNX_FILE, SAVED_MODEL_FILE, TFLITE_FILE
 from switch_tf.errors import ExportError, ModelError, RunError
 from switch_tf.models.huggingface import read_settings
 from switch_tf.models.tokenizer import encode_texts, load_pieces
 from switch_tf.runs.fine_tuned import CONFIG, PIECES
-from switch_tf.runs.folder import LABELS, MANIFEST, REJECT
+from switch_tf.runs.folder import LABELS, REJECT
 
-KIND = "fine_tuned_classifier"  # in the manifest of such a folder
 SIGNATURE, TOKENIZE = "ids", "tokenize"
-TFLITE_FILE, ONNX_FILE = "model.tflite", "model.onnx"
-_SAVED_MODEL_FILE = "saved_model.pb"
-_FILES = (_SAVED_MODEL_FILE, TFLITE_FILE, ONNX_FILE)
 _BATCH = 16
 _LONGEST = 4096
 Ask = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # ids to probabilities, and indices of labels
@@ -55,7 +52,7 @@ class FineTunedArtifact:
         """
         self.path = path
         manifest = _read_manifest(path)
-        file = next(name for name in _FILES if name in manifest["files"])
+        file = next(name for name in FILES if name in manifest["files"])
         problem = checksums.difference(path, manifest["files"], required=(CONFIG, PIECES, LABELS, file))
         if problem:
             raise ModelError(f"{path} is damaged or was changed by hand: {problem}. Export it again.")
@@ -107,30 +104,14 @@ class FineTunedArtifact:
         return encode_texts(self._pieces, [as_text(text) for text in texts], self.length, self._settings)
 
 
-def artifact_folder(path: Path) -> Path:
-    """The folder that holds a file of such an export; any other path is its own."""
-    return path.parent if path.name in (TFLITE_FILE, ONNX_FILE) and is_artifact(path.parent) else path
-
-
-def is_artifact(path: Path) -> bool:
-    """Whether an export of a fine-tuned run stands in the folder."""
-    if not any((path / name).is_file() for name in _FILES) or not (path / MANIFEST).is_file():
-        return False
-    try:
-        manifest = files.read_json(path / MANIFEST)
-    except RunError:
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == KIND
-
-
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = files.read_json(path / MANIFEST)
     except RunError as error:
         raise ModelError(f"{path / MANIFEST} cannot be read as JSON. Export it again.") from error
     described = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(described, dict) or not any(name in described for name in _FILES):
-        raise ModelError(f"{path / MANIFEST} does not describe {' or '.join(_FILES)}. Export it again.")
+    if not isinstance(described, dict) or not any(name in described for name in FILES):
+        raise ModelError(f"{path / MANIFEST} does not describe {' or '.join(FILES)}. Export it again.")
     return dict(manifest)
 
 
@@ -228,4 +209,4 @@ def _open_onnx(path: Path, threads: int | None, door: str) -> _Opened:
     return "ONNX Runtime, CPUExecutionProvider", ask, shapes["probabilities"][-1], None
 
 
-_OPENERS = {_SAVED_MODEL_FILE: _open_saved_model, TFLITE_FILE: _open_tflite, ONNX_FILE: _open_onnx}
+_OPENERS = {SAVED_MODEL_FILE: _open_saved_model, TFLITE_FILE: _open_tflite, ONNX_FILE: _open_onnx}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from switch_tf.artifacts.fine_tuned_export import is_artifact
+from switch_tf.artifacts.fine_tuned_folder import is_artifact
 from switch_tf.data.in_memory import texts_in_memory
 from switch_tf.errors import ArgumentError, DataError, ModelError
 from switch_tf.models.generation import GenerationSettings, generate

@@ -34,7 +34,7 @@ def load_predictor(
         RunError: a run folder is unfinished or damaged.
         ModelError: there is no model, or one that is not ours.
     """
-    from switch_tf.artifacts.fine_tuned_export import artifact_folder, is_artifact
+    from switch_tf.artifacts.fine_tuned_folder import artifact_folder, is_artifact
 
     path = artifact_folder(path)
     if path.suffix == ".onnx" and path.is_file():
@@ -81,8 +81,9 @@ def load_predictor(
 
 def _open_fine_tuned_export(path: Path, threads: int | None) -> "Predictor":
     from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
+    from switch_tf.artifacts.fine_tuned_folder import SAVED_MODEL_FILE
 
-    if threads is not None and (path / "saved_model.pb").is_file():
+    if threads is not None and (path / SAVED_MODEL_FILE).is_file():
         problem = f"{path} holds no .onnx or .tflite file: threads is for those alone"
         raise ArgumentError(f"{problem}. Leave it out.", "threads")
     return FineTunedArtifact(path, threads)
@@ -95,7 +96,9 @@ def load_generator(path: Path, threads: int | None = None, provider: "Provider" 
         ArgumentError: `threads` or `provider`, which are for files, with one.
         ModelError: it is damaged or not supported.
     """
-    from switch_tf.artifacts.fine_tuned_export import is_artifact
+    if not path.is_dir():
+        return None
+    from switch_tf.artifacts.fine_tuned_folder import is_artifact
     from switch_tf.models.huggingface import is_huggingface
     from switch_tf.runs.fine_tuned import is_fine_tuned
 

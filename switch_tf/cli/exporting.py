@@ -138,7 +138,7 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
 
 def _refuse_checkpoint(run: Path | None) -> None:
     """What writes texts is exported by another task."""
-    from switch_tf.artifacts.fine_tuned_export import is_artifact
+    from switch_tf.artifacts.fine_tuned_folder import is_artifact
     from switch_tf.models.huggingface import is_huggingface
     from switch_tf.runs.fine_tuned import is_fine_tuned
 
