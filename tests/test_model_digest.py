@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from switch_tf.artifacts.fine_tuned_export import KIND
+from switch_tf.artifacts.fine_tuned_folder import KIND
 from switch_tf.errors import ModelError
 from switch_tf.serving.model_digest import digest_of
 

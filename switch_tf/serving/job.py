@@ -143,7 +143,7 @@ def open_input(source: str, output: str, options: ScoringOptions) -> Input:
 
 def _work_for(model: Path, there: Input, options: ScoringOptions, loaded: "Predictor") -> Work:
     added = beside(there.tables.schema.names, loaded.labels, loaded.rejection, options.all_probabilities)
-    from switch_tf.artifacts.fine_tuned_export import artifact_folder, is_artifact
+    from switch_tf.artifacts.fine_tuned_folder import artifact_folder, is_artifact
 
     takes_threads = model.is_file() or is_artifact(artifact_folder(model))
     return Work(

@@ -16,7 +16,7 @@ def digest_of(path: Path) -> str:
     Raises:
         ModelError: it cannot be read.
     """
-    from switch_tf.artifacts.fine_tuned_export import artifact_folder
+    from switch_tf.artifacts.fine_tuned_folder import artifact_folder
 
     path = artifact_folder(path)  # a tokenizer stands beside the file
     try:

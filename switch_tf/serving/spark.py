@@ -51,7 +51,7 @@ def score_with_spark(
         DataError: the input has no such column of strings.
         RunError: Spark is not installed, or fails.
     """
-    from switch_tf.artifacts.fine_tuned_export import artifact_folder
+    from switch_tf.artifacts.fine_tuned_folder import artifact_folder
 
     started = time.monotonic()
     if model.suffix not in _FILES or not model.is_file() or artifact_folder(model) != model:
