@@ -6,6 +6,7 @@ bytes and the help read it from there. Heavy imports stand inside the methods, s
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,9 +81,18 @@ class Format(ABC):
             ModelError: it is no artifact of this format, or one of another run.
         """
 
-    def reads_bytes(self, options: ExportOptions) -> bool:
+    def inputs_of(self, run: "Run", options: ExportOptions) -> Door:
+        """What an artifact of a run takes: what is asked for, or else the default.
+
+        Raises:
+            ArgumentError: none of this format can.
+        """
+        del run
+        return options.inputs or self.inputs[0]
+
+    def reads_bytes(self, run: "Run", options: ExportOptions) -> bool:
         """Whether what is asked for has a bytes input, which cuts long texts."""
-        return (options.inputs or self.inputs[0]) == "bytes"
+        return self.inputs_of(run, options) == "bytes"
 
     def shrunk(self, path: Path, whole: int) -> "Shrunk":
         """What an artifact says it may lack: nothing, unless it says otherwise; `whole` is the run's words."""
@@ -138,7 +148,8 @@ class FileFormat(Format):
         """
 
     def output(self, run: "Run", options: ExportOptions) -> Path:
-        name = options.file_name(self.suffix, options.inputs or self.inputs[0], self.inputs[0])
+        default = self.inputs_of(run, replace(options, inputs=None))
+        name = options.file_name(self.suffix, self.inputs_of(run, options), default)
         return run.path / "export" / name
 
     def check_output(self, path: Path) -> None:

@@ -42,7 +42,7 @@ def export_run(run: Trained, options: ExportOptions, tell: Tell = lambda message
     if options.dispatch == run.config.model.dispatch:
         options = replace(options, dispatch=None)
     outputs = [options.output or each.output(run, options) for each in formats]
-    if any(each.reads_bytes(options) for each in formats):
+    if any(each.reads_bytes(run, options) for each in formats):
         refuse_truncation(run, load_exported(run), options.allow_truncation)
     fit = None
     if options.max_size is not None:

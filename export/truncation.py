@@ -1,6 +1,5 @@
 """Is the byte limit of the bytes input fair? How many texts it changes, and a refusal where those are too many."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from switch_tf.errors import ExportError
@@ -9,8 +8,6 @@ from switch_tf.runs.held_out import read_held_out
 from switch_tf.text.byte_codes import changed_share
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from switch_tf.models.text_classifier import TextClassifier
 
 CHANGED_SHARE_BOUND = 0.01  # of texts that the bytes input may read otherwise than as a whole
@@ -24,13 +21,7 @@ def changed_shares(run: Run, model: "TextClassifier") -> dict[str, float]:
     measured = read_metrics(run.path).get("changed_by_byte_length")
     if isinstance(measured, dict) and all(isinstance(share, float) for share in measured.values()):
         return measured
-
-    def tokenize(texts: Sequence[bytes]) -> "np.ndarray":
-        import tensorflow as tf
-
-        return model.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
-
-    return {"held-out sample": changed_share(run.config.text, tokenize, read_held_out(run))}
+    return {"held-out sample": changed_share(run.config.text, model.whole_ids, read_held_out(run))}
 
 
 def refuse_truncation(run: Run, model: "TextClassifier", allowed: bool) -> None:

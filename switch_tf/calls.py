@@ -115,7 +115,8 @@ def settle(
     from switch_tf.config import config_from_call
     from switch_tf.training.auto import choose, examples_of, measure, tables_of
 
-    choices = choose(measure(examples_of(held, data, **columns)))
+    asked = config_from_call("auto", config, settings)
+    choices = choose(measure(examples_of(held, data, **columns), asked.text))
     return config_from_call("auto", config, settings, tables_of(choices))
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import made_up_rows, write_tsv
@@ -13,9 +14,9 @@ from switch_tf.errors import ConfigError, DataError
 from switch_tf.training.auto import DataSize, auto_config, choose, measure
 
 
-def chosen(**changes: int) -> dict[str, object]:
-    size = {"texts": 10_003, "classes": 77, "length": 47, "words": 2416, **changes}
-    return {choice.key: choice.value for choice in choose(DataSize(**size))}
+def chosen(**changes: Any) -> dict[str, object]:
+    size = DataSize(texts=10_003, classes=77, length=47, words=2416)
+    return {choice.key: choice.value for choice in choose(size._replace(**changes))}
 
 
 def test_many_classes_and_short_texts() -> None:
@@ -111,3 +112,11 @@ def test_bad_settings_are_refused_before_data_is_read() -> None:
         auto_config(DataRequest("none.tsv"), assignments=["model.experts=8"])
     with pytest.raises(DataError, match=r"There is no none\.tsv"):
         auto_config(DataRequest("none.tsv"))
+
+
+def test_pieces_are_counted_where_they_are_asked_for(tmp_path: Path) -> None:
+    rows = [("extraordinarily good!", "p"), ("bad film", "n")] * 5
+    asked = load_config(assignments=["text.tokenizer=wordpiece"]).text
+    size = measure(read_examples(write_tsv(tmp_path / "few.tsv", rows)), asked)
+    assert size == DataSize(10, 2, 6, 5, "wordpiece")  # 15 letters are four pieces; good and ! are one each
+    assert {choice.key: choice.value for choice in choose(size)}["text.vocabulary_size"] == 10_000

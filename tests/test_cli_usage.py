@@ -10,7 +10,19 @@ from conftest import ask
 
 from switch_tf.cli.commands import commands
 
-COMMANDS = ["distill", "evaluate", "experts", "export", "generate", "predict", "prune", "quickstart", "train", "verify"]
+COMMANDS = [
+    "distill",
+    "evaluate",
+    "experts",
+    "export",
+    "generate",
+    "predict",
+    "prune",
+    "quickstart",
+    "tokenize",
+    "train",
+    "verify",
+]
 
 
 class TestHelp:

@@ -70,7 +70,7 @@ def test_texts_without_spaces_are_told(letters: str) -> None:
     rows = [("".join(draw.choice(letters) for _ in range(15)), "pn"[n % 2]) for n in range(60)]
     report = surveyed(rows[:50], rows[50:])
     assert report["texts_without_spaces"] > 50
-    assert any("cannot learn" in each and "Put spaces between words" in each for each in report["warnings"])
+    assert any("cannot learn" in each and "text.tokenizer=wordpiece" in each for each in report["warnings"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from switch_tf.artifacts.seal import ONNX, sealed
+from switch_tf.errors import ArgumentError
 from switch_tf.export.format import FileFormat
 from switch_tf.export.options import Door, ExportOptions
 
@@ -23,11 +24,20 @@ class OnnxFormat(FileFormat):
     inputs: tuple[Door, ...] = ("text", "ids", "bytes")
     options = FileFormat.options | {"inputs"}
 
+    def inputs_of(self, run: "Run", options: ExportOptions) -> Door:
+        """Strings, or bytes where tokens are pieces of words: ONNX has no operators that take those from strings."""
+        if run.config.text.tokenizer == "words":
+            return super().inputs_of(run, options)
+        if options.inputs == "text":
+            problem = f"ONNX takes no strings with text.tokenizer = {run.config.text.tokenizer!r}"
+            raise ArgumentError(f"{problem}. Expected inputs bytes, which it has by default, or ids.", "inputs")
+        return options.inputs or "bytes"
+
     def build(self, run: "Run", model: "TextClassifier", options: ExportOptions) -> bytes:
         from switch_tf.export.onnx_file import build
 
         precision = options.precision or "float32"
-        inputs = options.inputs or self.inputs[0]
+        inputs = self.inputs_of(run, options)
         built = build.build_onnx(run, model, inputs, options.batch, precision, options.max_loss)
         return sealed(built.SerializeToString() + ONNX)
 

@@ -12,10 +12,12 @@ import numpy as np
 from switch_tf.export.proof.reference import Visited, find_visited
 from switch_tf.models.blocks import experts_of_layers
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+from switch_tf.text.spelling import readable_ids, spellings
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
 
+_PIECES = 2  # at most that a spelling is read as
 _BATCH = 1024  # words or pairs of words routed at a time: they are one or two tokens long
 _ROUNDS = 2  # of pairs, as many in each as there are words
 
@@ -28,13 +30,17 @@ class VocabularyTexts(NamedTuple):
 
 
 def vocabulary_texts(spec: TextSpec, vocabulary: Sequence[str]) -> VocabularyTexts:
-    """Texts of up to L words and N - 1 bytes; a word that is longer than that has a text of its own."""
-    words = [word.encode() for word in vocabulary]
+    """Texts of up to L words and N - 1 bytes; a word that is longer than that has a text of its own.
+
+    Pieces that stand behind others are asked behind one, where the vocabulary has one that they can stand behind.
+    """
+    words = [word.encode() for word in spellings(spec, vocabulary)]
+    most = spec.sequence_length if spec.tokenizer == "words" else max(1, spec.sequence_length // _PIECES)
     together: list[bytes] = []
     chunk: list[bytes] = []
     for word in words:
         size = sum(map(len, chunk)) + len(chunk) + len(word)  # bytes with a space between words
-        if chunk and (len(chunk) == spec.sequence_length or size > spec.num_bytes - 1):
+        if chunk and (len(chunk) == most or size > spec.num_bytes - 1):
             together.append(b" ".join(chunk))
             chunk = []
         chunk.append(word)
@@ -52,7 +58,7 @@ def texts_that_visit(model: "TextClassifier", visited: Visited, seed: int = 0) -
     missing = {(layer, int(expert)) for layer, each in enumerate(visited) for expert in np.flatnonzero(~each)}
     experts = experts_of_layers(model.classifier.settings)
     texts: list[bytes] = []
-    for ids in _candidates(len(model.vocabulary), seed):  # [batch, 1 or 2]
+    for ids in _candidates(np.array(readable_ids(model.spec, model.vocabulary), np.int32), seed):  # [batch, 1 or 2]
         if not missing:
             break
         for layer, expert in sorted(missing):
@@ -64,12 +70,11 @@ def texts_that_visit(model: "TextClassifier", visited: Visited, seed: int = 0) -
     return texts
 
 
-def _candidates(words: int, seed: int) -> Iterator[np.ndarray]:
-    """Ids of all words, then of pairs of words in random order: int32 [batch, 1], then [batch, 2]."""
+def _candidates(ids: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """The ids of words, then of pairs of words in random order: int32 [batch, 1], then [batch, 2]."""
     random = np.random.default_rng(seed)
-    ids = np.arange(FIRST_WORD_ID, FIRST_WORD_ID + words, dtype=np.int32)
     rounds = [ids[:, np.newaxis]]
     rounds += [np.stack([ids, random.permutation(ids)], axis=1) for _ in range(_ROUNDS)]
     for each in rounds:
-        for start in range(0, words, _BATCH):
+        for start in range(0, len(ids), _BATCH):
             yield each[start : start + _BATCH]

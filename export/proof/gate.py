@@ -36,6 +36,7 @@ from switch_tf.runs.held_out import read_held_out
 from switch_tf.runs.measured import read_measured
 from switch_tf.text.byte_codes import kept_bytes
 from switch_tf.text.spec import FIRST_WORD_ID
+from switch_tf.text.spelling import spellings
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
@@ -90,9 +91,10 @@ class Proof:
             self.exported = load_exported(run, words, dispatch)
         self._vocabulary = vocabulary_texts(run.config.text, self.model.vocabulary)
         valid = list(read_held_out(run) if held_out is None else held_out)
-        valid += adversarial_texts(run.config.text, run.vocabulary, texts, seed)
+        spelt = spellings(run.config.text, run.vocabulary)
+        valid += adversarial_texts(run.config.text, spelt, texts, seed)
         self.texts = [*(text.encode() for text in valid), *self._vocabulary.together]
-        self.invalid_texts = invalid_utf8_texts(run.vocabulary, max(1, texts // 16), seed)
+        self.invalid_texts = invalid_utf8_texts(spelt, max(1, texts // 16), seed)
         self.complete = len(self.model.vocabulary) == len(run.vocabulary)
         self._questions: dict[tuple[bool, bool], _Question] = {}
         self._ids: dict[bool, np.ndarray] = {}
@@ -183,13 +185,13 @@ class Proof:
 
     def _read(self, runner: Runner) -> _Written:
         """How what is stored in the artifact compares."""
-        from switch_tf.text import packed_bytes
+        from switch_tf.text.front_ends import arrays_of_any_batch
 
         started = time.perf_counter()
         parts = runner.parts()
         held = frozenset[str]().union(*(part.holds for part in parts))
         tables = self.model.numeric_text.stored_arrays() if "bytes" in held else {}
-        packed = packed_bytes.stored_arrays(self.model.numeric_text) if "packed bytes" in held else {}
+        packed = arrays_of_any_batch(self.model.numeric_text) if "packed bytes" in held else {}
         words = {word: number for number, word in enumerate(self.model.vocabulary, FIRST_WORD_ID)}
         threshold = None if self.model.rejection is None else self.model.rejection.threshold
         expected = Expected(self.model.stored_arrays(), self.model.folded_arrays(), tables, words, threshold, packed)

@@ -90,8 +90,15 @@ def join(first: Reference, second: Reference) -> Reference:
 
 
 def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray:
-    """The ids of the Keras front-end, int32 [texts, length]."""
+    """The ids of the Keras front-end, or those of the pieces' definition in Python, int32 [texts, length]."""
     import tensorflow as tf
+
+    from switch_tf.text.front_ends import reading_front_end
+    from switch_tf.text.plain_pieces import PlainPieces
+
+    definition = reading_front_end(model.spec, model.vocabulary)
+    if isinstance(definition, PlainPieces):
+        return definition.ids(texts)
 
     with on_the_cpu():
         parts = [

@@ -41,8 +41,8 @@ class SavedModelFormat(Format):
         del content
         return export_saved_model(run, proof, output, options.max_batch_size or LARGEST_BATCH)
 
-    def reads_bytes(self, options: ExportOptions) -> bool:
-        del options
+    def reads_bytes(self, run: "Run", options: ExportOptions) -> bool:
+        del run, options
         return True
 
     def recognizes(self, path: Path) -> bool:

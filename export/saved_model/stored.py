@@ -17,7 +17,7 @@ _FILL_TABLE = "LookupTableImportV2"
 
 
 def read_text_parts(folder: Path, path: str) -> list[Part]:
-    """The weights of the checkpoint, and the words of the string front-end's table.
+    """The weights of the checkpoint, and what the string front-end reads by.
 
     Raises:
         ModelError: `folder`, which messages call `path`, is no SavedModel.
@@ -31,8 +31,19 @@ def read_text_parts(folder: Path, path: str) -> list[Part]:
         raise ModelError(f"{path} cannot be read as a checkpoint: {error}. Export it again.") from error
     return [
         Part("the checkpoint", frozenset({"weights"}), weights),
-        Part("the graph", frozenset({"words"}), words=_words(graph)),
+        *_front_end_parts(graph),
         *_threshold_parts(graph, ("serving_default", "ids", "classify")),
+    ]
+
+
+def _front_end_parts(graph: Any) -> list[Part]:
+    """The table of words that strings are looked up in; without one, they are read by the tables of the bytes input."""
+    words = _words(graph)
+    if words:
+        return [Part("the graph", frozenset({"words"}), words=words)]
+    return [
+        Part(f"the signature {name}", frozenset({"bytes"}), list(_constants(graph, name)))
+        for name in ("serving_default", "tokenize", "classify")
     ]
 
 

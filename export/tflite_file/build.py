@@ -29,7 +29,7 @@ from switch_tf.models.packed import can_pack
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run
 from switch_tf.runs.rejection import label_list
-from switch_tf.text.packed_bytes import packed_ids
+from switch_tf.text.front_ends import of_any_batch
 
 
 def build_tflite(
@@ -86,7 +86,7 @@ def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> 
 
 def _front_end(model: TextClassifier, batch: int | None) -> Callable[[tf.Tensor], tf.Tensor]:
     """Bytes to ids: at the cost of the texts, unless the batch is fixed, which promises that all shapes are."""
-    return model.numeric_text if batch is not None else lambda rows: packed_ids(model.numeric_text, rows)
+    return model.numeric_text if batch is not None else of_any_batch(model.numeric_text)
 
 
 def _classifier(model: TextClassifier, batch: int | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:

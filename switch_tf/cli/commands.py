@@ -15,7 +15,7 @@ from switch_tf.cli.answering import evaluate, predict
 from switch_tf.cli.distilling import distill
 from switch_tf.cli.exporting import export, verify
 from switch_tf.cli.generating import generate
-from switch_tf.cli.inspecting import experts
+from switch_tf.cli.inspecting import experts, tokenize
 from switch_tf.cli.process import discard_output, last_words, prepare_streams, stopping_on_signals
 from switch_tf.cli.pruning import prune
 from switch_tf.cli.shared import console, echo, loudness
@@ -126,7 +126,7 @@ def quickstart(output: Path) -> None:
     tour(output, console(stderr=False), console())
 
 
-for _command in (train, evaluate, predict, export, verify, experts, prune, distill, generate, quickstart):
+for _command in (train, evaluate, predict, export, verify, experts, tokenize, prune, distill, generate, quickstart):
     commands.add_command(_command)
 for _command in (commands, *commands.commands.values()):
     loudness(_command)

@@ -30,7 +30,9 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
     help="[default: RUN/export/saved_model, a folder of versions; RUN/export/model.tflite, model-ids-int8.onnx, ...]",
 )
 @click.option(
-    "--inputs", type=click.Choice(["text", "ids", "bytes"]), help="What goes in. [ONNX: text; of fine-tuned runs: ids]"
+    "--inputs",
+    type=click.Choice(["text", "ids", "bytes"]),
+    help="What goes in. [ONNX: text; bytes with text.tokenizer=wordpiece; of fine-tuned runs: ids]",
 )
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="The one batch size of a file. [default: any]")
 @click.option(

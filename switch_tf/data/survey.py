@@ -1,7 +1,7 @@
 """What a training is about to learn from, in figures, and warnings where a figure says that it cannot.
 
-Figures come from what the model will see: each text's words, cut at L, unknown ones alike. Two texts that it sees alike
-and that have different labels are an error that no weights can mend.
+Figures come from what the model will see: each text's words or pieces of words, cut at L, unknown ones alike. Two texts
+that it sees alike and that have different labels are an error that no weights can mend.
 """
 
 from array import array
@@ -15,7 +15,7 @@ import numpy as np
 from switch_tf.data.examples import Examples
 from switch_tf.data.key_numbers import KeyNumbers
 from switch_tf.data.labels import doubtful_labels
-from switch_tf.text.byte_codes import WHITESPACE, letters
+from switch_tf.text.reading import Reader, token_reader
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
 
 _BATCH = 1024
@@ -60,9 +60,10 @@ def survey(
     """
     known = {word.encode() for word in vocabulary}
     learnt: set[bytes] = set()  # while something is chosen on validation, the words of the training texts are known
-    seen = {"training": _look(parts["training"], spec, known, learnt)}
-    seen["validation"] = _look(parts["validation"], spec, known & learnt)
-    seen |= {name: _look(examples, spec, known) for name, examples in parts.items() if name not in seen}
+    read = token_reader(spec, vocabulary)
+    seen = {"training": _look(parts["training"], spec, read, known, learnt)}
+    seen["validation"] = _look(parts["validation"], spec, read, known & learnt)
+    seen |= {name: _look(examples, spec, read, known) for name, examples in parts.items() if name not in seen}
     both = [seen["training"], seen["validation"]]
     counts = Counter[str]()
     for name in ("training", "validation"):
@@ -75,6 +76,7 @@ def survey(
         "vocabulary_words": len(vocabulary),
         "vocabulary_room": spec.vocabulary_size - FIRST_WORD_ID,
         "sequence_length": spec.sequence_length,
+        "tokenizer": spec.tokenizer,
         "words_per_text": {"median": float(np.median(lengths)), "p95": float(np.percentile(lengths, 95))},
         "longer_than_sequence_length": sum(each.longer for each in both) / total,
         "words_behind_sequence_length": 1 - sum(each.read for each in both) / max(sum(each.words for each in both), 1),
@@ -97,18 +99,15 @@ def survey(
     return report
 
 
-def _look(examples: Examples, spec: TextSpec, known: set[bytes], words_seen: set[bytes] | None = None) -> _Seen:
+def _look(
+    examples: Examples, spec: TextSpec, read: Reader, known: set[bytes], words_seen: set[bytes] | None = None
+) -> _Seen:
     """Sums over the texts; their words go into `words_seen`."""
     seen = _Seen()
-    kept, lower = letters(spec.standardize), spec.standardize.startswith("lower")
-    stripped = bytes(byte for byte in range(256) if byte not in kept and byte not in WHITESPACE)
-    stripped = bytes(byte for byte in stripped if not (lower and 65 <= byte <= 90))
-    folded = bytes(32 if byte == 0 else byte for byte in range(256))
-    folded = folded.lower() if lower else folded  # bytes.lower() is ASCII only
     whole, within = KeyNumbers(len(examples)), KeyNumbers(len(examples))
     for batch in examples.text_batches(_BATCH):
         for text in batch:
-            words = text.encode().translate(folded, delete=stripped).split()  # bytes.split: bytes 9-13 and 32
+            words = read(text)
             _count(seen, text, words, spec.sequence_length, known)
             if words_seen is not None:
                 words_seen.update(words[: spec.sequence_length])
@@ -200,12 +199,11 @@ def _warnings_of_labels(report: dict[str, Any], total: int) -> Iterator[str]:
 
 def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> Iterator[str]:
     unread, validation = report["validation_texts_without_a_known_word"], report["examples"]["validation"]
-    if report["texts_without_spaces"] > total / 3:
+    if spec.tokenizer == "words" and report["texts_without_spaces"] > total / 3:
         yield (
             f"the model cannot learn from these texts: {report['texts_without_spaces']:,} of {total:,} have no spaces "
             f"between words ({report['words_per_text']['median']:.0f} words in a text), as Chinese, Japanese and Thai, "
-            "and it splits at spaces alone. Put spaces between words or characters, in training and in asking; no "
-            "setting does that."
+            "and it splits at spaces alone. Set text.tokenizer=wordpiece, which reads pieces of words."
         )
         return
     if report["unknown_words_on_validation"] > _UNKNOWN:
@@ -217,21 +215,24 @@ def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> It
             f"the model cannot read {unread:,} of the {validation:,} validation texts: not one of their words is in "
             "the vocabulary. See text.standardize and text.vocabulary_size."
         )
+    if spec.tokenizer != "words":
+        return
     if spec.standardize.startswith("lower") and report["texts_with_capitals_beyond_ascii"] > _CAPITALS * total:
         yield (
             f"{_texts(report['texts_with_capitals_beyond_ascii'])} have capitals beyond ASCII, which text.standardize "
-            "does not lower-case: capital and small are two words. Lower-case in training and in asking."
+            "does not lower-case: capital and small are two words. Lower-case in training and in asking, or set "
+            "text.tokenizer=wordpiece, which does."
         )
 
 
 def _warnings_of_length(report: dict[str, Any], spec: TextSpec) -> Iterator[str]:
-    share = report["longer_than_sequence_length"]
+    share, tokens = report["longer_than_sequence_length"], "words" if spec.tokenizer == "words" else "pieces"
     if share >= _TOO_LONG:
         wanted = min(8192, int(-(-report["words_per_text"]["p95"] // 16) * 16))
         yield (
-            f"{share:.1%} of texts are longer than {spec.sequence_length} words, and what stands behind is not read "
-            f"({report['words_behind_sequence_length']:.1%} of all words). Set text.sequence_length={wanted} to read "
-            "95% of texts whole."
+            f"{share:.1%} of texts are longer than {spec.sequence_length} {tokens}, and what stands behind is not read "
+            f"({report['words_behind_sequence_length']:.1%} of all {tokens}). Set text.sequence_length={wanted} to "
+            "read 95% of texts whole."
         )
 
 

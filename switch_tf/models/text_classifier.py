@@ -3,7 +3,7 @@
 This is what `predict` runs, what every export is made from and what it is compared with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 
 import numpy as np
@@ -16,9 +16,9 @@ from switch_tf.models.fused import FusedClassifier, read_classifier
 from switch_tf.models.packed import packed_logits
 from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
 from switch_tf.runs.rejection import Rejection, label_list
-from switch_tf.text.from_bytes import NumericText
-from switch_tf.text.from_strings import KerasText
+from switch_tf.text.front_ends import BytesFrontEnd, bytes_front_end, reading_front_end, string_front_end
 from switch_tf.text.given import check_texts
+from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import FIRST_WORD_ID
 
 _BATCH = 64  # texts at a time: larger ones are no faster on a CPU
@@ -46,7 +46,7 @@ class TextClassifier(tf.Module):
         self.spec = config.text
         self._labels, self._vocabulary = list(labels), list(vocabulary)
         self.rejection = rejection
-        self.text = KerasText(config.text, vocabulary)
+        self.text = string_front_end(config.text, vocabulary)
         self.classifier = classifier
         length = config.text.sequence_length
         text = tf.TensorSpec([None], tf.string, name="text")
@@ -77,9 +77,17 @@ class TextClassifier(tf.Module):
         return list(self._vocabulary)
 
     @cached_property
-    def numeric_text(self) -> NumericText:
+    def numeric_text(self) -> BytesFrontEnd:
         """The front-end of the `bytes` input, made when it is first asked for: neither training nor `predict` does."""
-        return NumericText(self.spec, self._vocabulary)
+        return bytes_front_end(self.spec, self._vocabulary, self.text)
+
+    @cached_property
+    def whole_ids(self) -> Callable[[Sequence[bytes]], np.ndarray]:
+        """What reads texts of any length as a whole, whatever the inputs read of them: int32 [texts, length]."""
+        front_end = reading_front_end(self.spec, self._vocabulary)
+        if isinstance(front_end, PlainPieces):
+            return front_end.whole_ids
+        return lambda texts: self.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
         """Every weight and table of the classifier by name, float32 or int32: what each artifact must hold.

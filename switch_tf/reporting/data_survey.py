@@ -36,12 +36,13 @@ def warning_lines(warning: str) -> list[str]:
 def _figures(report: dict[str, Any], total: int) -> list[tuple[str, str]]:
     length = report["sequence_length"]
     words = report["words_per_text"]
+    tokens = "words" if report["tokenizer"] == "words" else "pieces"
     return [
-        ("words in a text", f"{words['median']:.0f} (median), {words['p95']:.0f} (95% have no more)"),
+        (f"{tokens} in a text", f"{words['median']:.0f} (median), {words['p95']:.0f} (95% have no more)"),
         (f"longer than L = {length}", f"{report['longer_than_sequence_length']:.1%} of texts; cut there"),
         (
             "out of vocabulary",
-            f"{report['unknown_words_on_validation']:.1%} of validation's words, read as one unknown word",
+            f"{report['unknown_words_on_validation']:.1%} of validation's {tokens}, read as one that is unknown",
         ),
         ("no word, or missing", f"{_share(report['texts_without_a_word'], total)}; kept, read as nothing"),
         ("no known word", f"{_share(report['texts_without_a_known_word'], total)}; kept"),

@@ -13,6 +13,7 @@ from switch_tf.runs.folder import Run
 def write_summary(run: Run, metrics: dict[str, Any]) -> None:
     """RUN/summary.md: what was trained on what, and how good it came out."""
     data, training, model = run.data, metrics["training"], run.config.model
+    tokens = "words" if run.config.text.tokenizer == "words" else "pieces of words"
     experts = _experts(model)
     splits: dict[str, Any] = {name: metrics[name] for name in ("validation", "test") if name in metrics}
     rows = [_row(name, each["n"], each, ("accuracy", "macro_f1", "log_loss")) for name, each in splits.items()]
@@ -24,7 +25,7 @@ def write_summary(run: Run, metrics: dict[str, Any]) -> None:
         f"# {data['data']}: {len(run.labels)} labels",
         "",
         f"A Switch classifier: {model.num_blocks} block(s) of width {model.d_model}, {experts}, "
-        f"{len(run.vocabulary)} words, {run.config.text.sequence_length} tokens a text, "
+        f"{len(run.vocabulary)} {tokens}, {run.config.text.sequence_length} tokens a text, "
         f"{training['parameters']:,} parameters.",
         "",
         _origin(data, training),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 from switch_tf.text.vocabulary import check_vocabulary
 
@@ -52,7 +53,7 @@ class PlainText:
         return ids
 
 
-def read_plain_text(text: Any, words: Any) -> PlainText:
+def read_plain_text(text: Any, words: Any) -> PlainText | PlainPieces:
     """The front-end that an exported model describes.
 
     Args:
@@ -68,4 +69,4 @@ def read_plain_text(text: Any, words: Any) -> PlainText:
     spec = TextSpec(**{name: text[name] for name in _FIELDS if name in text})
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise TypeError("the vocabulary is no list of words")
-    return PlainText(spec, words)
+    return PlainText(spec, words) if spec.tokenizer == "words" else PlainPieces(spec, words)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from switch_tf.settings import STRICT, setting
@@ -15,6 +15,7 @@ PADDING = ""  # what stands for the first two ids where words do
 OUT_OF_VOCABULARY = "[UNK]"
 
 Standardize = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation", "none"]
+Rules = Literal["bert", "hf_bert"]  # of the tokenizer wordpiece, each the name of a reference
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,10 +24,21 @@ class TextSpec:
 
     Bytes 9-13, 32 and 0 are whitespace; lower-casing is ASCII only; punctuation is `string.punctuation` and is
     removed without leaving a space; a token that becomes empty vanishes; id 0 is padding and id 1 is out of vocabulary.
+    With `tokenizer` = "wordpiece" tokens are pieces of words instead, as `switch_tf.text.plain_pieces` has it, and
+    every input reads the first `num_bytes` bytes of a text.
     """
 
     vocabulary_size: Annotated[int, Field(ge=3, le=1_000_000)] = setting(
         10_000, "ids in use at most, padding and OOV included; the most frequent training words are kept"
+    )
+    tokenizer: Literal["words", "wordpiece"] = setting(
+        "words", "what a token is: a word, or a piece of one, for languages and spellings that few words cover"
+    )
+    tokenizer_rules: Rules = setting(
+        "bert", "what wordpiece equals: 'bert' is tensorflow_text.FastBertTokenizer, 'hf_bert' the tokenizers library's"
+    )
+    vocabulary_file: Annotated[str, Field(min_length=1)] | None = setting(
+        None, "wordpiece's pieces from a vocab.txt or tokenizer.json, in place of pieces learnt from the training texts"
     )
     standardize: Standardize = setting(
         "lower_and_strip_punctuation",
@@ -40,6 +52,14 @@ class TextSpec:
         "prefix", "texts that fill byte_length: keep a last word that may be cut ('prefix') or leave it out ('drop')"
     )
 
+    @model_validator(mode="after")
+    def _fits_tokenizer(self) -> "TextSpec":
+        if self.tokenizer == "wordpiece" and self.standardize != "lower_and_strip_punctuation":
+            raise ValueError("standardize is for tokenizer = 'words'; what wordpiece lower-cases, its rules say")
+        if self.tokenizer == "words" and (self.tokenizer_rules != "bert" or self.vocabulary_file is not None):
+            raise ValueError("tokenizer_rules and vocabulary_file are for tokenizer = 'wordpiece'")
+        return self
+
     @property
     def num_bytes(self) -> int:
         """Bytes that the bytes input reads, N: as asked for, or else from the sequence length.
@@ -51,4 +71,8 @@ class TextSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a model that leaves this package, which has to know N whether it was asked for or not."""
-        return dataclasses.asdict(self) | {"byte_length": self.num_bytes}
+        values = dataclasses.asdict(self) | {"byte_length": self.num_bytes}
+        left_out = ["vocabulary_file"]  # of the machine that trained
+        if self.tokenizer == "words":
+            left_out += ["tokenizer", "tokenizer_rules"]  # as every release that reads such a model expects
+        return {name: value for name, value in values.items() if name not in left_out}

@@ -13,15 +13,20 @@ import numpy as np
 from switch_tf.config import Config, load_config
 from switch_tf.data.examples import Examples, label_names, read_examples, words_of
 from switch_tf.data.request import DataRequest, read_data
+from switch_tf.text.characters import read_characters
+from switch_tf.text.spec import TextSpec
 
 MANY_CLASSES, SEVERAL_CLASSES = 50, 6
 MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the data takes a minute
 _LARGEST_VOCABULARY, _LONGEST = 40_000, 512
 _COVERED = 0.995  # of the texts are read whole
+_MOST_PIECES, _PIECE = 10_000, 4  # pieces, and letters of one: somewhat fewer than there are on average
 _STEP = 16  # sequence lengths are multiples of it
 _VALIDATION, _MOST_VALIDATION, _ENOUGH = 0.1, 0.3, 100  # shares of the texts, and texts to choose by
 _FEW_TEXTS = 3_000  # of two classes
 _FEWEST_STEPS, _MOST_EPOCHS = 500, 60
+
+_WORDS = TextSpec()
 
 
 class DataSize(NamedTuple):
@@ -32,12 +37,14 @@ class DataSize(NamedTuple):
         classes: different labels.
         length: words of a text that 99.5 % of the texts do not exceed.
         words: different words.
+        tokenizer: `text.tokenizer`; with "wordpiece" the length is in pieces, as far as it can be told beforehand.
     """
 
     texts: int
     classes: int
     length: int
     words: int
+    tokenizer: str = "words"
 
 
 class Choice(NamedTuple):
@@ -57,8 +64,8 @@ def auto_config(
         ConfigError: a setting does not exist or does not fit.
         DataError: the data cannot be used.
     """
-    load_config("auto", file, assignments)  # before long data is read
-    choices = choose(measure(read_data(request)))
+    asked = load_config("auto", file, assignments)  # before long data is read
+    choices = choose(measure(read_data(request), asked.text))
     config = load_config("auto", file, assignments, tables_of(choices))
     return config, [choice for choice in choices if value_of(config, choice.key) == choice.value]
 
@@ -85,24 +92,31 @@ def value_of(config: Config, key: str) -> Any:
     return getattr(getattr(config, table), name)
 
 
-def measure(examples: Examples) -> DataSize:
+def measure(examples: Examples, text: TextSpec = _WORDS) -> DataSize:
     """One look at every text.
+
+    Args:
+        text: whose tokenizer says what is counted.
 
     Raises:
         DataError: there are fewer than two labels.
     """
-    lengths, words = [], set()
+    lengths: list[int] = []
+    words: set[bytes] | set[str] = set()
+    characters = None if text.tokenizer == "words" else read_characters(text.tokenizer_rules)
     for texts in examples.text_batches(1024):
-        for text in texts:
-            read = words_of(text)
-            lengths.append(len(read))
+        for each in texts:
+            read: list[Any] = words_of(each) if characters is None else characters.words(each.encode())
+            lengths.append(len(read) if characters is None else sum(-(-len(word) // _PIECE) for word in read))
             words.update(read)
-    return DataSize(len(examples), len(label_names(examples)), int(np.quantile(lengths, _COVERED)), len(words))
+    length = int(np.quantile(lengths, _COVERED))
+    return DataSize(len(examples), len(label_names(examples)), length, len(words), text.tokenizer)
 
 
 def choose(size: DataSize) -> list[Choice]:
     """The rules."""
     length = min(_LONGEST, -(-max(size.length, 1) // _STEP) * _STEP)
+    tokens = "words" if size.tokenizer == "words" else f"pieces of {_PIECE} letters"
     much = size.texts * length > MUCH_TEXT
     several, many = size.classes >= SEVERAL_CLASSES, size.classes >= MANY_CLASSES
     classes, texts = f"{size.classes} classes", f"{size.texts:,} texts of up to {length} words"
@@ -110,15 +124,11 @@ def choose(size: DataSize) -> list[Choice]:
     wide_pairs = 4 if much else 2 if many else 1
     left_out = f"with {classes} " + ("a text names its class in few words" if several else "much is learnt by heart")
     return [
-        Choice(
-            "text.vocabulary_size",
-            min(_LARGEST_VOCABULARY, size.words + 2),
-            f"{size.words:,} different words; the {_LARGEST_VOCABULARY:,} most frequent ones at most",
-        ),
+        _vocabulary(size),
         Choice(
             "text.sequence_length",
             length,
-            f"99.5 % of the texts have at most {size.length} words; never over {_LONGEST}, for the time it takes",
+            f"99.5 % of the texts have at most {size.length} {tokens}; never over {_LONGEST}, for the time it takes",
         ),
         Choice("model.d_model", 64 if several else 32, f"{classes}: more of them want wider vectors"),
         Choice("model.token_dropout", share, f"{left_out}"),
@@ -135,6 +145,14 @@ def choose(size: DataSize) -> list[Choice]:
         Choice("train.epochs", *_epochs(size, much)),
         *_validation(size),
     ]
+
+
+def _vocabulary(size: DataSize) -> Choice:
+    if size.tokenizer == "words":
+        why = f"{size.words:,} different words; the {_LARGEST_VOCABULARY:,} most frequent ones at most"
+        return Choice("text.vocabulary_size", min(_LARGEST_VOCABULARY, size.words + 2), why)
+    why = f"{size.words:,} different words are read in at most so many pieces"
+    return Choice("text.vocabulary_size", _MOST_PIECES, why)
 
 
 def _wide(size: DataSize, classes: str) -> list[Choice]:

@@ -192,13 +192,13 @@ def _lessons(
 ) -> tuple["Encoded", "Start"]:
     """What the student learns from, the unlabelled texts behind the labelled ones, and what it begins with."""
     from switch_tf.models.text_classifier import load_classifier
-    from switch_tf.text.from_strings import KerasText
+    from switch_tf.text.front_ends import reading_front_end
     from switch_tf.training.steps import Encoded, Taught
 
     ids, weights = training.ids, training.weights
     unlabelled = [np.array(wanted.unlabelled[i : i + _TEXT_BATCH], dtype=object) for i in _starts(wanted.unlabelled)]
     if unlabelled:
-        front_end = KerasText(student.config.text, student.vocabulary)
+        front_end = reading_front_end(student.config.text, student.vocabulary)
         ids = np.concatenate([ids, token_ids(unlabelled, len(wanted.unlabelled), front_end)])
     with timed(f"Asking the teacher about {len(ids):,} texts"):
         teacher = load_classifier(run)

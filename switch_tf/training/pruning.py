@@ -295,7 +295,7 @@ def _go_on(pruned: Run, weights: Mapping[str, np.ndarray], data: _Data, epochs: 
     import tensorflow as tf
 
     from switch_tf.models.fused import deep_arrays, deep_pairs
-    from switch_tf.text.from_strings import KerasText
+    from switch_tf.text.front_ends import reading_front_end
     from switch_tf.training.loop import balanced_weights, fit
     from switch_tf.training.session import encode
     from switch_tf.training.trainer import Start
@@ -303,7 +303,7 @@ def _go_on(pruned: Run, weights: Mapping[str, np.ndarray], data: _Data, epochs: 
     settings = pruned.config.train
     rates = {name: _COOLER * getattr(settings, name) for name in ("learning_rate", "table_learning_rate")}
     config = dataclasses.replace(pruned.config, train=dataclasses.replace(settings, epochs=epochs, **rates))
-    front_end = KerasText(config.text, pruned.vocabulary)
+    front_end = reading_front_end(config.text, pruned.vocabulary)
     training, validation = (encode(each, pruned.labels, front_end) for each in (data.training, data.validation))
     if settings.class_weights == "balanced":
         training = training._replace(weights=balanced_weights(training.labels, len(pruned.labels)))

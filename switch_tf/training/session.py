@@ -41,6 +41,7 @@ from switch_tf.training.threshold import choose_threshold
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.text.from_strings import KerasText
+    from switch_tf.text.plain_pieces import PlainPieces
     from switch_tf.training.fusing import Fusion
     from switch_tf.training.loop import Progress
     from switch_tf.training.steps import Encoded
@@ -182,7 +183,7 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
     return prepare_examples(request, config.train, in_memory)
 
 
-def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "Encoded":
+def encode(examples: Examples, labels: list[str], front_end: "KerasText | PlainPieces") -> "Encoded":
     """Token ids and label indices of all examples."""
     from switch_tf.training.steps import Encoded
 
@@ -190,14 +191,14 @@ def encode(examples: Examples, labels: list[str], front_end: "KerasText") -> "En
     return Encoded(ids, encode_labels(examples, labels))
 
 
-def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText") -> np.ndarray:
+def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText | PlainPieces") -> np.ndarray:
     """int32 [count, length] of so many texts, given some at a time, each batch an array of str."""
-    import tensorflow as tf
+    from switch_tf.text.front_ends import traced
 
-    tokenize = tf.function(front_end.__call__, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.string))
+    read = traced(front_end)
     ids, start = empty_array((count, front_end.length), np.int32), 0
     for texts in batches:
-        ids[start : start + len(texts)] = tokenize(tf.constant(texts, tf.string)).numpy()
+        ids[start : start + len(texts)] = read(texts)
         start += len(texts)
     return ids
 
@@ -214,14 +215,14 @@ def _start(folder: Path, config: Config, prepared: Prepared, description: dict[s
 
 
 def choose_vocabulary(config: Config, prepared: Prepared) -> list[str]:
-    """The most frequent words of the training texts; of all but test texts where a wide path learns from all of them.
+    """The words or pieces of the training texts; of all but test texts where a wide path learns from all of them.
 
     While something is chosen on validation, words that occur there alone are unknown: see `with_unknown`.
     """
-    from switch_tf.text.from_strings import adapt_vocabulary
+    from switch_tf.text import front_ends
 
     learnt = join(prepared.training, prepared.validation) if config.wide.enabled else prepared.training
-    return adapt_vocabulary(config.text, learnt.text_batches(_TEXT_BATCH))
+    return front_ends.choose_vocabulary(config.text, learnt.text_batches(_TEXT_BATCH))
 
 
 def with_unknown(validation: "Encoded", training: "Encoded") -> "Encoded":
@@ -249,12 +250,12 @@ class _Fitted(NamedTuple):
 
 def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teaching | None) -> _Fitted:
     """Train in the folder of `started`."""
-    from switch_tf.text.from_strings import KerasText
+    from switch_tf.text.front_ends import reading_front_end
     from switch_tf.training.fusing import add_wide_path, grams_of
     from switch_tf.training.loop import balanced_weights, fit
 
     with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
-        front_end = KerasText(started.config.text, started.vocabulary)
+        front_end = reading_front_end(started.config.text, started.vocabulary)
         training, validation = (
             encode(each, started.labels, front_end) for each in (prepared.training, prepared.validation)
         )
@@ -342,13 +343,13 @@ def _compare(
     `by` is the figure that says which one is better. What is measured on test texts may learn from those of validation,
     as the model does, if only to choose by them.
     """
-    from switch_tf.text.from_strings import KerasText
+    from switch_tf.text.front_ends import reading_front_end
     from switch_tf.training.comparison import Splits, compare, compare_baselines
 
     split, test, learnt = "validation", None, prepared.training
     if prepared.test is not None:
         split, learnt = "test", join(prepared.training, prepared.validation)
-        test = encode(prepared.test, finished.labels, KerasText(finished.config.text, finished.vocabulary))
+        test = encode(prepared.test, finished.labels, reading_front_end(finished.config.text, finished.vocabulary))
     splits = Splits(fitted.training, fitted.validation, test)
     models = compare(finished, splits, metrics[split], fitted.fusion, progress)
     if finished.config.train.baseline:
@@ -360,13 +361,8 @@ def _compare(
 
 def _changed_by_byte_length(classifier: "TextClassifier", examples: Examples) -> float:
     """The share of texts that the bytes input reads otherwise than as a whole."""
-    import tensorflow as tf
-
-    def tokenize(texts: list[bytes]) -> np.ndarray:
-        return classifier.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
-
     shares = [
-        changed_share(classifier.spec, tokenize, texts.tolist()) * len(texts)
+        changed_share(classifier.spec, classifier.whole_ids, texts.tolist()) * len(texts)
         for texts in examples.text_batches(_TEXT_BATCH)
     ]
     return float(sum(shares) / len(examples))

@@ -12,7 +12,7 @@ from switch_tf.measuring.fusion import softmax
 from switch_tf.measuring.scores import score
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import Run
-from switch_tf.text.from_strings import KerasText
+from switch_tf.text.front_ends import reading_front_end
 from switch_tf.text.ngrams import count_codes, neighbours
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
 from switch_tf.training.fusing import (
@@ -142,7 +142,7 @@ class Reader:
         spec = config.text
         if spec not in self._read:
             vocabulary = choose_vocabulary(config, self._prepared)
-            front_end = KerasText(spec, vocabulary)
+            front_end = reading_front_end(spec, vocabulary)
             parts = (self._prepared.training, self._prepared.validation)
             training, validation = (encode(each, self._prepared.labels, front_end) for each in parts)
             texts = Texts(vocabulary, training, validation, with_unknown(validation, training))

@@ -1,0 +1,118 @@
+"""What a rule of tokenizing makes of every character: tables that `tools/character_tables.py` asked the libraries for.
+
+Bytes become code points, U+FFFD for every byte that is not UTF-8. Each code point becomes none, one or several
+characters: white space of any kind becomes a space, accents vanish, capitals become small. Each of these is a letter,
+which joins its neighbours, or stands apart as a word of its own (punctuation, Chinese characters), or is white space.
+
+>>> read_characters("bert").words("Ça va, 中文?".encode())
+['ca', 'va', ',', '中', '文', '?']
+"""
+
+import codecs
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from switch_tf.text.spec import Rules
+
+LETTER, APART, SPACE = 0, 1, 2  # kinds of characters
+REPLACEMENT = 0xFFFD  # stands for a byte that is not UTF-8
+LONGEST_WORD = 100  # in bytes or characters, as the rules count; longer ones are unknown
+ITSELF, _NOTHING, _FIRST_SEQUENCE = 0, 1, 2  # outcomes of a code point
+_COUNTS_BYTES = {"bert": True, "hf_bert": False}
+_FOLDER = Path(__file__).parent / "character_tables"
+_EACH_BYTE = "switch_tf.each_byte"
+
+
+def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
+    """Python's own "replace" writes one character for several bytes, where a graph sees them one by one."""
+    assert isinstance(error, UnicodeDecodeError)
+    return chr(REPLACEMENT) * (error.end - error.start), error.end
+
+
+codecs.register_error(_EACH_BYTE, _replace_each_byte)
+
+
+@dataclass(frozen=True, eq=False)
+class Characters:
+    """One rule.
+
+    Attributes:
+        becomes: int32 [code points]: 0 stays as it is, 1 vanishes, 2 and on is a sequence, counted from 2.
+        sequence_starts: int32 [sequences + 1], where each sequence begins.
+        sequences: int32, the code points of all sequences, one behind the other.
+        kinds: uint8 [code points], of those that some code point becomes.
+        counts_bytes: whether the length of a word is that of its UTF-8.
+    """
+
+    becomes: np.ndarray
+    sequence_starts: np.ndarray
+    sequences: np.ndarray
+    kinds: np.ndarray
+    counts_bytes: bool
+    _normal: "_Table" = field(init=False)
+    _spaced: "_Table" = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_normal", _Table(lambda code: "".join(map(chr, self.outcome(code)))))
+        object.__setattr__(self, "_spaced", _Table(lambda code: (chr(code), f" {chr(code)} ", " ")[self.kinds[code]]))
+
+    def words(self, text: bytes, limit: int | None = None) -> list[str]:
+        """The words of a text, in its order.
+
+        Args:
+            limit: of characters that are read once they are normal, white space included; all unless given.
+        """
+        normal = text.decode("utf-8", _EACH_BYTE).translate(self._normal)[:limit]
+        return [word for word in normal.translate(self._spaced).split(" ") if word]
+
+    def outcome(self, code: int) -> tuple[int, ...]:
+        """The code points of the characters that a code point becomes."""
+        number = int(self.becomes[code])
+        if number == ITSELF:
+            return (code,)
+        if number == _NOTHING:
+            return ()
+        start, end = self.sequence_starts[number - _FIRST_SEQUENCE : number - _FIRST_SEQUENCE + 2]
+        return tuple(self.sequences[start:end].tolist())
+
+    def size(self, character: str) -> int:
+        """What a character adds to the length of its word."""
+        return len(character.encode()) if self.counts_bytes else 1
+
+    def is_too_long(self, word: str) -> bool:
+        return len(word) > LONGEST_WORD or sum(map(self.size, word)) > LONGEST_WORD
+
+    def is_word(self, characters: str, behind: bool = False) -> bool:
+        """Whether some text is read as the one word of these characters, or, if `behind`, as one that ends in them."""
+        codes = [ord(each) for each in characters]
+        kinds = self.kinds[codes].tolist()
+        return (
+            len(codes) > 0
+            and not self.becomes[codes].any()
+            and REPLACEMENT not in codes
+            and (not any(kinds) or (kinds == [APART] and not behind))
+            and not self.is_too_long(characters)
+        )
+
+
+class _Table(dict[int, str]):
+    """For `str.translate`: what is asked for once is remembered."""
+
+    def __init__(self, make: Callable[[int], str]):
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, code: int) -> str:
+        self[code] = made = self._make(code)
+        return made
+
+
+@cache
+def read_characters(rules: Rules) -> Characters:
+    """The tables of a rule, which come with the package."""
+    with np.load(_FOLDER / f"{rules}.npz", allow_pickle=False) as arrays:
+        return Characters(**arrays, counts_bytes=_COUNTS_BYTES[rules])

@@ -1,0 +1,87 @@
+"""Writes switch_tf/text/character_tables/: what each rule of tokenizing makes of every character.
+
+    python tools/character_tables.py [RULES ...]
+
+    bert      tensorflow_text.FastBertTokenizer(lower_case_nfd_strip_accents=True): needs tensorflow-text
+    hf_bert   tokenizers.normalizers.BertNormalizer and tokenizers.pre_tokenizers.BertPreTokenizer: needs tokenizers
+
+The library that a rule is named after is asked about every code point by itself, so that none has to be installed
+later. NUL is white space under each rule (docs/decisions/0005-nul-is-whitespace.md). The tables are those of the
+Unicode version of the library; docs/tokenizers.md names the releases.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parents[1] / "switch_tf" / "text" / "character_tables"
+CODE_POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+ITSELF, NOTHING, FIRST_SEQUENCE = 0, 1, 2
+LETTER, APART, SPACE = 0, 1, 2
+_PROBE = "a"  # two of them around a character show whether it joins, splits or stands apart
+
+
+def bert() -> tuple[list[str], Callable[[list[str]], list[int]]]:
+    """What every code point becomes, and what asks the kinds of characters."""
+    import tensorflow as tf
+    import tensorflow_text
+
+    normalizer = tensorflow_text.FastBertNormalizer(lower_case_nfd_strip_accents=True)
+    written = [text.decode() for text in normalizer.normalize([chr(code) for code in CODE_POINTS]).numpy()]
+    tokenizer = tensorflow_text.FastWordpieceTokenizer(
+        vocab=[_PROBE, f"##{_PROBE}", "[UNK]"], token_out_type=tf.string, support_detokenization=False
+    )
+    kinds = {(b"a", b"[UNK]", b"a"): APART, (b"a", b"a"): SPACE, (b"[UNK]",): LETTER, (b"a", b"##a", b"##a"): LETTER}
+
+    def kinds_of(characters: list[str]) -> list[int]:
+        read = tokenizer.tokenize([_PROBE + each + _PROBE for each in characters]).to_list()
+        return [kinds[tuple(pieces)] for pieces in read]
+
+    return written, kinds_of
+
+
+def hf_bert() -> tuple[list[str], Callable[[list[str]], list[int]]]:
+    """The same for the other rule; characters that its normalizer puts spaces around stand apart."""
+    from tokenizers import normalizers, pre_tokenizers
+
+    normalizer = normalizers.BertNormalizer()  # uncased
+    splitter = pre_tokenizers.BertPreTokenizer()
+    written = [normalizer.normalize_str(chr(code)) for code in CODE_POINTS]
+    spaced = [len(each) > 2 and each[0] == each[-1] == " " for each in written]
+    alone = {each[1] for each, has_spaces in zip(written, spaced, strict=True) if has_spaces}
+    written = [each[1:-1] if has_spaces else each for each, has_spaces in zip(written, spaced, strict=True)]
+
+    def kind_of(character: str) -> int:
+        read = [word for word, _ in splitter.pre_tokenize_str(_PROBE + character + _PROBE)]
+        return APART if character in alone or len(read) == 3 else SPACE if len(read) == 2 else LETTER
+
+    return written, lambda characters: [kind_of(each) for each in characters]
+
+
+def tables(written: list[str], kinds_of: Callable[[list[str]], list[int]]) -> dict[str, np.ndarray]:
+    """As `switch_tf.text.characters` reads them."""
+    written = [" ", *written[1:]]  # NUL
+    sequences: dict[str, int] = {}
+    becomes = np.zeros(0x110000, np.int32)
+    for code, each in zip(CODE_POINTS, written, strict=True):
+        if each != chr(code):
+            becomes[code] = NOTHING if not each else FIRST_SEQUENCE + sequences.setdefault(each, len(sequences))
+    characters = sorted(set("".join(written)))
+    kinds = np.zeros(0x110000, np.uint8)
+    kinds[[ord(each) for each in characters]] = kinds_of(characters)
+    return {
+        "becomes": becomes,
+        "sequence_starts": np.cumsum([0, *map(len, sequences)]).astype(np.int32),
+        "sequences": np.array([ord(each) for each in "".join(sequences)], np.int32),
+        "kinds": kinds,
+    }
+
+
+if __name__ == "__main__":
+    for rules in sys.argv[1:] or ("bert", "hf_bert"):
+        path = FOLDER / f"{rules}.npz"
+        arrays = tables(*{"bert": bert, "hf_bert": hf_bert}[rules]())
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+        print(f"{path}: {path.stat().st_size:,} bytes")
