@@ -1,6 +1,7 @@
 """What a run was measured on is found again, whatever else has its name by then."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from conftest import made_up_rows, write_tsv
 from switch_tf.data import examples
 from switch_tf.data.examples import Examples, fingerprint
 from switch_tf.data.request import DataRequest, read_data, read_test, request_of
+from switch_tf.data.rows import LABEL_COLUMN, TEXT_COLUMN, Row, Wanted
+from switch_tf.data.tables import read_rows
 from switch_tf.errors import DataError
 from switch_tf.runs.folder import Run, open_run
 from switch_tf.runs.measured import read_measured
@@ -31,12 +34,12 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The embedded set `reviews`, made small."""
     for split, seed in (("train", 3), ("test", 4)):
         write_tsv(tmp_path / f"{split}.tsv", made_up_rows(8, seed))
-    read = examples.read_examples
 
-    def embedded(name: str, split: str) -> Examples:
-        return read(tmp_path / f"{split}.tsv")
+    def embedded(name: str, split: str) -> tuple[Iterator[Row], str, str]:
+        path = tmp_path / f"{split}.tsv"
+        return read_rows(path, Wanted(TEXT_COLUMN, LABEL_COLUMN)), str(path), "line"
 
-    monkeypatch.setattr(examples, "_read_embedded", embedded)
+    monkeypatch.setattr(examples, "_embedded_rows", embedded)
 
 
 def finished(run: Path, request: DataRequest, test: Examples | None, data: Examples, **changes: Any) -> Run:
