@@ -1,7 +1,7 @@
 """The trie in arrays finds what a dictionary of sequences finds, and nothing else."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switch_tf.text.double_array import build_double_array
@@ -20,6 +20,7 @@ def test_a_small_one_by_hand() -> None:
     assert len(trie.base) == 6  # two roots, the dead slot, and three nodes: none is empty
 
 
+@settings(deadline=None)
 @given(SEQUENCES, SEQUENCES, st.lists(st.lists(st.integers(0, CODES - 1), max_size=8), max_size=10))
 def test_the_longest_sequence_is_found_from_either_root(first, second, asked) -> None:
     trie = build_double_array([first, second], CODES)

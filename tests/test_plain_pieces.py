@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switch_tf.errors import DataError
@@ -121,6 +121,7 @@ def test_what_is_no_utf8_makes_its_word_unknown(text: bytes) -> None:
     assert PlainPieces(spec(), PIECES).ids([text + b" film"])[0, :3].tolist() == [1, 5, 0]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_words_have_no_white_space_and_stay_when_read_again(text: str) -> None:
     for rules in ("bert", "hf_bert"):

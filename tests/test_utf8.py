@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switch_tf.text.characters import _EACH_BYTE
@@ -47,6 +47,7 @@ def test_every_two_bytes_and_their_continuations() -> None:
     assert decoded(rows) == [row.ljust(WIDTH, b"\0").decode("utf-8", _EACH_BYTE) for row in rows]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=WIDTH), st.text(max_size=3).map(str.encode)), min_size=1, max_size=20))
 def test_any_rows(rows: list[bytes]) -> None:
     cut = [row[:WIDTH] for row in rows]
