@@ -1,5 +1,6 @@
 """Every setting of the loss has its effect, and what ruins the weights is refused."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ from conftest import tiny_config
 from test_loop import STILL, after_steps, encoded, fitted, largest_difference, trainer
 
 from switch_tf.errors import RunError
+from switch_tf.layers.routers import top1
+from switch_tf.layers.switch_ffn import RouterReport
+from switch_tf.models.classifier import ClassifierOutput
 from switch_tf.models.weights import named_weights
 from switch_tf.training.optimizer import make_optimizer
+from switch_tf.training.steps import losses
 from switch_tf.training.trainer import Trainer
 
 
@@ -44,6 +49,16 @@ class TestLoss:
     )
     def test_every_setting_of_it_moves_the_weights(self, change: str, bare: dict[str, np.ndarray]) -> None:
         assert largest_difference(moved(change), bare) > 1e-5
+
+    def test_all_layers_losses_are_added_by_their_weights(self) -> None:
+        """-ln 3/4 of the one example that counts, 0.1 x (3 + 1) of balancing, 0.01 x (5 + 0.5) of large logits."""
+        config = tiny_config("model.auxiliary_loss_weight=0.1", "model.z_loss_weight=0.01", "train.label_smoothing=0.0")
+        routing = top1(tf.zeros([1, 1, 1]), tf.constant([[True]]), 1)
+        reports = [RouterReport(None, routing, tf.constant(a), tf.constant(z)) for a, z in ((3.0, 5.0), (1.0, 0.5))]
+        output = ClassifierOutput(tf.math.log([[3.0, 1.0], [3.0, 1.0]]), tuple(reports))
+        loss, cross_entropy = losses(output, tf.constant([0, 1]), tf.constant([1.0, 0.0]), config)
+        assert float(cross_entropy) == pytest.approx(math.log(4 / 3), rel=1e-6)
+        assert float(loss) == pytest.approx(math.log(4 / 3) + 0.1 * 4 + 0.01 * 5.5, rel=1e-6)
 
     def test_balancing_reaches_the_router(self, bare: dict[str, np.ndarray]) -> None:
         router = next(name for name in bare if "router" in name)
