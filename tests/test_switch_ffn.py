@@ -17,6 +17,7 @@ from switch_tf.config import ModelConfig
 from switch_tf.errors import ArgumentError
 from switch_tf.layers import SwitchFFN
 from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.token_routes import Words
 
 LENGTH, WIDTH = 8, 6
 WEIGHTS = ("router_kernel", "w_in", "b_in", "w_out", "b_out")
@@ -110,6 +111,16 @@ class TestAnswers:
             total = tf.reduce_sum(layer(TOKENS, training=True))
         expected = [[2 * 10 * 0.25, -2 * 10 * 0.25], [-100 * 0.25, 100 * 0.25]]  # the fourth token is dropped
         np.testing.assert_allclose(tape.gradient(total, layer.router_kernel), np.multiply(factor, expected), rtol=1e-5)
+
+    def test_a_router_of_words_sees_their_normed_vectors_and_leaves_out_what_was_left_out(self) -> None:
+        layer = by_hand(router="token")
+        vectors, known = 7.0 * TOKENS + 3.0, tf.constant([[True, False, True, True]])
+        y, report = layer.route(TOKENS, tf.ones([1, 4], tf.bool), words=Words(vectors, known))
+        near = math.log(3.0) * 3.5 / math.sqrt(3.5**2 + 1e-4)  # 10 and 3 less their mean, over their deviation
+        assert report.logits is not None
+        np.testing.assert_allclose(report.logits.numpy()[0, 2], [-near, near], rtol=1e-5)
+        assert report.routing.tokens_per_expert.numpy().tolist() == [2, 1]
+        assert y.numpy()[0, 1].tolist() == [0.0, 0.0] and y.numpy()[0, 3, 0] > 0.0  # the fourth took its slot
 
     def test_negative_hidden_units_go_through_the_activation_asked_for(self) -> None:
         assert not by_hand()(-TOKENS).numpy().any()
