@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,11 +110,15 @@ def test_a_complete_job_has_nothing_to_do(undisturbed: Path, model: Path, texts:
     assert contents(undisturbed) == before
 
 
-def test_only_what_is_missing_is_done(undisturbed: Path, model: Path, texts: Path, tmp_path: Path) -> None:
-    said, _ = score(model, texts, tmp_path / "out", all_probabilities=True)
-    for name in ("_SUCCESS", "part-000001.parquet", "part-000006.parquet"):
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_only_what_is_missing_is_done(
+    cut_off: bool, undisturbed: Path, model: Path, texts: Path, tmp_path: Path
+) -> None:
+    """What a kill kept from being written, or what was removed from a job that had come to its end."""
+    shutil.copytree(undisturbed, tmp_path / "out")
+    for name in ("part-000001.parquet", "part-000006.parquet", *(["_SUCCESS"] if cut_off else [])):
         (tmp_path / "out" / name).unlink()
-    kept = {path.name: path.stat().st_ino for path in (tmp_path / "out").iterdir()}
+    kept = {path.name: path.stat().st_ino for path in (tmp_path / "out").iterdir() if path.name != "_SUCCESS"}
     said, notes = score(model, texts, tmp_path / "out", all_probabilities=True, workers=2)
     assert (said["parts"], said["new_parts"]) == (8, 2)
     assert sorted(notes.parts) == [(30, False)] * 6 + [(30, True)] * 2 and notes.share == pytest.approx(1.0)

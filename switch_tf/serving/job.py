@@ -113,9 +113,9 @@ def score_files(
     folder = output_folder(output)
     with folder.alone():
         names = begin(folder, _job(work, there, options))
-        if SUCCESS in names:
+        totals, new = read_json(folder, SUCCESS, _TOTALS) if SUCCESS in names else {}, 0
+        if totals and _is_complete(totals, names, work.format):
             progress.note(f"{output} is complete: nothing is left to do.")
-            totals, new = read_json(folder, SUCCESS, _TOTALS), 0
         else:
             totals, new = _answer_all(work, there, options, folder, names, progress)
             if [file.stamp() for file in there.files] != there.stamps:
@@ -174,6 +174,12 @@ def _job(work: Work, there: Input, options: ScoringOptions) -> dict[str, Any]:
             "rows_per_part": options.rows_per_part,
         },
     }
+
+
+def _is_complete(totals: dict[str, Any], names: set[str], format: str) -> bool:
+    """Whether all parts are there that were there at the end: one may have been removed since."""
+    count = totals["parts"]
+    return type(count) is int and all(part_name(number, format) in names for number in range(count))
 
 
 def _answer_all(
