@@ -24,6 +24,7 @@ from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model import build
 from switch_tf.runs.folder import open_run
 from switch_tf.runs.rejection import Rejection
+from switch_tf.training.pruning import Pruning, prune
 from switch_tf.training.session import train
 
 FEWEST = 30  # breaks of a format
@@ -91,6 +92,7 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "recipe": ["model.context=mean", "model.character_grams=true", "model.pair_min_count=2"],
         "words": ["model.context=mean", "model.character_grams=true", "model.router=token"],
         "cosines": ["model.context=mean", "model.router=xmoe"],
+        "pieces": ["model.context=mean", "text.tokenizer=wordpiece", "text.byte_length=128"],
     }
     request = DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv"))
     folder = tmp_path_factory.mktemp("runs")
@@ -98,6 +100,8 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         name: open_run(train(request, tiny_config(*large, *shape), folder / name, Quiet()).path)
         for name, shape in shapes.items()
     }
+    prune(runs["recipe"], request, Pruning(keep=3), folder / "pruned", Quiet())
+    runs["pruned"] = open_run(folder / "pruned")
     runs["recipe"] = dataclasses.replace(runs["recipe"], rejection=Rejection(_THRESHOLD, "unknown"))
     return {name: Right(run) for name, run in runs.items()}
 
@@ -115,7 +119,7 @@ def codes() -> Iterator[dict[tuple[str, str], int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["attention", "recipe", "words", "cosines"])
+@pytest.mark.parametrize("name", ["attention", "recipe", "words", "cosines", "pruned"])
 @pytest.mark.parametrize("target", RIGHT, ids=str)
 def test_what_is_right_passes_when_it_was_opened_and_closed_again(
     rights: dict[str, Right], target: Target, name: str, tmp_path: Path

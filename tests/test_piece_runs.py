@@ -107,6 +107,18 @@ def test_files_pass_the_gate(run: Run, proof: Proof, tmp_path: Path, name: str, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"batch": 1}, {"precision": "int8"}])
+def test_files_that_drop_the_last_word_pass_it_too(run: Run, tmp_path: Path, options: dict[str, Any]) -> None:
+    text = dataclasses.replace(run.config.text, truncation="drop")
+    dropping = dataclasses.replace(run, config=dataclasses.replace(run.config, text=text))
+    proof = Proof(dropping, texts=60)
+    _, (comparison,) = FORMATS["tflite"].export(
+        dropping, proof, tmp_path / "model.tflite", ExportOptions("tflite", **options)
+    )
+    assert comparison.problems == [] and comparison.ids_equal == comparison.texts > 100
+
+
+@pytest.mark.slow
 def test_a_saved_model_passes_the_gate(run: Run, proof: Proof, tmp_path: Path) -> None:
     _, (of_text, of_bytes) = FORMATS["saved_model"].export(run, proof, tmp_path / "model", ExportOptions("saved_model"))
     for each in (of_text, of_bytes):

@@ -173,10 +173,12 @@ class StringPieces(tf.Module):
 
 
 def drop_last_word(rows: tf.Tensor) -> tf.Tensor:
-    """Zeros for what has no white space behind it, for its word may go on: uint8 [batch, N] -> uint8 [batch, N]."""
+    """Zeros for what has no white space behind it, for its word may go on: uint8 [batch, N] -> int32 [batch, N]."""
+    rows = tf.cast(rows, tf.int32)  # LiteRT does not choose between bytes
     is_space = np.isin(np.arange(256), list(WHITESPACE)).astype(np.int32)
-    spaces = tf.gather(is_space, tf.cast(rows, tf.int32))  # [batch, N]
-    return tf.where(tf.cumsum(spaces, axis=1, reverse=True) > 0, rows, 0)
+    spaces = tf.gather(is_space, rows)  # [batch, N]
+    before = tf.cumsum(spaces, axis=1, exclusive=True)  # LiteRT has no sum from behind
+    return tf.where(before < tf.reduce_sum(spaces, axis=1, keepdims=True), rows, 0)
 
 
 def _reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:

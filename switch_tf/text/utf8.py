@@ -13,7 +13,7 @@ def code_points(rows: tf.Tensor) -> tf.Tensor:
     Overlong forms, surrogates, what is beyond U+10FFFF and a character that the row cuts off are not UTF-8 (RFC 3629).
 
     Args:
-        rows: uint8 [batch, N].
+        rows: uint8, or int32 of bytes, [batch, N].
 
     Returns:
         int32 [batch, N], `NO_LEAD` at the other bytes of a character.

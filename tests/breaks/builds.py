@@ -22,8 +22,10 @@ from breaks.built import (
     capacity,
     dirty_last_row,
     epsilon,
+    experts,
     fails_on_long_texts,
     ignore_last_byte,
+    ignore_last_byte_of_pieces,
     keep_nul,
     pack_no_long_texts,
     pack_without_last_byte,
@@ -37,19 +39,30 @@ from breaks.built import (
     with_code,
 )
 from breaks.targets import OFF, ONNX, ONNX_BYTES, ONNX_IDS, SAVED_MODEL, TFLITE, Build
+from switch_tf.expert_map import GONE
 from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.tflite_file import build as tflite_build
 from switch_tf.layers import dispatch
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes
+from switch_tf.text import byte_codes, pieces
 from switch_tf.text.from_bytes import NumericText
+from switch_tf.text.pieces import NumericPieces
 
 _MODELS = [ONNX_IDS, TFLITE, SAVED_MODEL]
 _FRONT_ENDS = [ONNX, TFLITE, SAVED_MODEL]
 _BYTES = [TFLITE, ONNX_BYTES, SAVED_MODEL]
 _PACKED = [ONNX, TFLITE]  # of the recipe's layers, in any batch
+_PIECES = [TFLITE, ONNX_BYTES]
+_PIECE_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
+    ("the last byte ignored", with_code(NumericPieces, "__call__", ignore_last_byte_of_pieces)),
+    ("the other rules", settings("text", tokenizer_rules="hf_bert")),
+    ("the other truncation", settings("text", truncation="drop")),
+    ("two traded", trade("vocabulary")),
+    ("a word may have 99 letters", with_code(pieces, "LONGEST_WORD", 99)),
+    ("a word has at most four", with_code(pieces, "_ROUNDS", 2)),
+]
 _RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
     ("one slot more", capacity(1), spoil_nothing),
     ("one slot less", capacity(-1), spoil_nothing),
@@ -108,6 +121,19 @@ BUILDS = [
             ("no threshold", lambda right: None),
         )
     ),
+    Build(
+        "pruned: two experts traded",
+        [*_PACKED, ONNX_IDS, SAVED_MODEL],
+        experts(lambda left: left[::-1]),
+        model="pruned",
+    ),
+    Build(
+        "pruned: another's weights for one that is gone",
+        [*_PACKED, ONNX_IDS, SAVED_MODEL],
+        experts(lambda left: [0 if number == GONE else number for number in left]),
+        model="pruned",
+    ),
+    *(Build(f"pieces: {name}", _PIECES, wrong, model="pieces") for name, wrong in _PIECE_BUILDS),
     Build("reject: what is sure", _MODELS, same, answer_by(when_sure), model="recipe"),
     Build("reject: the last class's index", _MODELS, same, answer_by(as_the_last_class), model="recipe"),
 ]

@@ -17,6 +17,7 @@ from switch_tf.export.saved_model import build as saved_model_build
 from switch_tf.layers.switch_ffn import SwitchFFN
 from switch_tf.text import packed_bytes
 from switch_tf.text.from_bytes import NumericText
+from switch_tf.text.pieces import NumericPieces
 
 
 def settings(table: str, **changes: Any) -> Callable[[Any], Any]:
@@ -57,8 +58,13 @@ def pack_without_last_byte(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
     return _read_packed(text, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
 
 
+def ignore_last_byte_of_pieces(self: NumericPieces, rows: tf.Tensor) -> tf.Tensor:
+    return _read_pieces(self, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
+
+
 _read_packed = packed_bytes.packed_ids
 _read_bytes = NumericText.__call__
+_read_pieces = NumericPieces.__call__
 
 
 def fails_on_long_texts(self: NumericText, rows: tf.Tensor) -> tf.Tensor:
@@ -124,6 +130,11 @@ def trade(name: str) -> Callable[[Any], Any]:
         return dataclasses.replace(run, **{name: [*others, second, first]})
 
     return change
+
+
+def experts(change: Callable[[list[int]], list[int]]) -> Callable[[Any], Any]:
+    """A pruned run with another map of its experts."""
+    return lambda run: settings("model", expert_map=[change(each) for each in run.config.model.expert_map])(run)
 
 
 def build(run: Any, target: Target, broken: Build, place: Path) -> Any:
