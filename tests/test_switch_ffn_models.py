@@ -135,6 +135,7 @@ class TestSaving:
             "expert_dropout": 0.0,
             "activation": "relu",
             "initializer_scale": 0.1,
+            "expert_map": None,
             "sequence_length": None,
             "seed": None,
         }

@@ -111,7 +111,7 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
         if options.pop(name) is not None:
             raise UsageError(f"Received --{name.replace('_', '-')} with the task classify. It is for seq2seq.")
     _refuse_checkpoint(run)
-    from switch_tf.export.formats import check_meaning
+    from switch_tf.export.formats import check_options
     from switch_tf.export.options import ExportOptions
     from switch_tf.runs.fine_tuned import is_fine_tuned
     from switch_tf.runs.folder import newest_run
@@ -122,7 +122,7 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
     asked = ExportOptions(**options)
     run = run or newest_run()
     if not is_fine_tuned(run):  # what means something to those, they say themselves
-        check_meaning(asked)
+        check_options(asked)
     opened = open_trained(run)
 
     from switch_tf.export.session import export_run

@@ -41,12 +41,11 @@ from breaks.built import (
 from breaks.targets import OFF, ONNX, ONNX_BYTES, ONNX_IDS, SAVED_MODEL, TFLITE, Build
 from switch_tf.expert_map import GONE
 from switch_tf.export.onnx_file import text_graph
-from switch_tf.export.tflite_file import build as tflite_build
 from switch_tf.layers import dispatch
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes, pieces
+from switch_tf.text import byte_codes, packed_bytes, pieces
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.pieces import NumericPieces
 
@@ -104,11 +103,11 @@ BUILDS = [
     Build("no number for some texts", _MODELS, with_code(TextClassifier, "_classify_ids", no_number)),
     Build("labels counted from the end", _MODELS, with_code(TextClassifier, "_classify_ids", label_from_the_end)),
     Build("a label beyond the last", _MODELS, with_code(TextClassifier, "_classify_ids", label_beyond)),
-    Build("the last packed byte ignored", [TFLITE], with_code(tflite_build, "packed_ids", pack_without_last_byte)),
+    Build("the last packed byte ignored", [TFLITE], with_code(packed_bytes, "packed_ids", pack_without_last_byte)),
     Build(
         "a packed front-end that fails on some texts",
         [TFLITE],
-        with_code(tflite_build, "packed_ids", pack_no_long_texts),
+        with_code(packed_bytes, "packed_ids", pack_no_long_texts),
     ),
     *(Build(f"recipe: {name}", _PACKED, wrong, spoil, "recipe") for name, wrong, spoil in _RECIPE_BUILDS),
     Build("two labels traded in the model", [ONNX, TFLITE, SAVED_MODEL], trade("labels")),
