@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def test_no_import_goes_up_closes_a_circle_or_breaks_a_wall() -> None:
     assert floor_plan.rising(known) == []
     assert floor_plan.circles(known) == []
     assert floor_plan.broken_walls(known) == []
+
+
+def test_what_is_built_has_every_package() -> None:
+    root = Path(__file__).parents[1]
+    named = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    files = [file for top in ("switch_tf", "export") for file in (root / top).rglob("__init__.py")]
+    folders = [".".join(file.parent.relative_to(root).parts) for file in files]
+    assert sorted(named) == sorted(f"switch_tf.{name}" if name.startswith("export") else name for name in folders)
 
 
 @pytest.mark.parametrize("module", floor_plan.WITHOUT_TENSORFLOW)
