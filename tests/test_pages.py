@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [
         ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "examples" / "device" / "README.md",
         *(ROOT / "docs").rglob("*.md"),
@@ -114,6 +115,14 @@ def test_every_file_of_ours_that_is_named_is_there(page: Path) -> None:
 def test_every_link_within_a_page_leads_to_a_heading(page: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", prose(page)):
         assert anchor in anchors(page.parent / target if target else page)
+
+
+def test_the_changelog_tells_nothing_twice_and_ends_no_entry_in_another() -> None:
+    entries = re.findall(r"^- (.*(?:\n  .*)*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(entries) > 50
+    beginnings = [" ".join(entry.split())[:45] for entry in entries]
+    assert sorted(set(beginnings)) == sorted(beginnings)
+    assert [entry for entry in entries if re.search(r"\.\n  [a-z]", entry)] == []
 
 
 def test_lines_of_prose_and_of_readmes_tables_fit_120_columns() -> None:
