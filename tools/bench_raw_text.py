@@ -143,12 +143,7 @@ def main(
     if quick:
         count, rounds = 16, 1
     with tempfile.TemporaryDirectory() as folder:
-        if run is None:
-            import switch_tf
-
-            run = Path(folder, "reviews")
-            shorter: dict[str, Any] = {"epochs": 1} if quick else {}
-            switch_tf.train("reviews", output=run, verbose=0, **shorter)
+        run = run or trained_on_reviews(Path(folder), quick)
         rows, started = [], []
         runs = [(run, train, test), *((Path(one), own_train, own_test) for one, own_train, own_test in also)]
         for (path, own_train, own_test), earlier in zip_longest(runs, before[: len(runs)]):
@@ -161,6 +156,14 @@ def main(
         Console().print(_shown(name, [row for row in rows if row.run == name]))
     for each in started:
         click.echo(f"{each['what']}: {each.get('milliseconds', each.get('megabytes'))}")
+
+
+def trained_on_reviews(folder: Path, quick: bool) -> Path:
+    """A run on the built-in reviews in `folder`, cut short if `quick`."""
+    import switch_tf
+
+    shorter: dict[str, Any] = {"epochs": 1} if quick else {}
+    return switch_tf.train("reviews", output=folder / "reviews", verbose=0, **shorter).path
 
 
 def _shown(run: str, rows: Sequence[Row]) -> Table:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 import numpy as np
+from bench_raw_text import trained_on_reviews
 
 BATCH = 64
 _WORKER = """
@@ -61,13 +62,7 @@ def main(run: Path | None, test: str, rounds: int, seconds: float, quick: bool, 
     if quick:
         rounds, seconds = 1, 0.1
     with tempfile.TemporaryDirectory() as folder:
-        if run is None:
-            import switch_tf
-
-            run = Path(folder, "reviews")
-            shorter: dict[str, Any] = {"epochs": 1} if quick else {}
-            switch_tf.train("reviews", output=run, verbose=0, **shorter)
-        rows = measure(run, test, rounds, seconds)
+        rows = measure(run or trained_on_reviews(Path(folder), quick), test, rounds, seconds)
     if as_json:
         click.echo(json.dumps(rows))
         return
