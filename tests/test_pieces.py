@@ -173,6 +173,24 @@ def test_words_that_may_go_on_are_dropped(dropping: tuple[PlainPieces, Ask], row
     np.testing.assert_array_equal(in_batches(ask, rows), plain.ids(rows))
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("film 1 film", [6, 8, 6]),  # 11 bytes of 12: nothing can be missing
+        ("film 1 film ", [6, 8, 6]),  # 12, and white space last
+        ("film 1 films", [6, 8]),
+        ("film 1 film film", [6, 8, 6]),  # cut behind white space
+        ("film 1  films", [6, 8]),
+        ("filmfilmfilm", []),
+    ],
+)
+def test_the_last_word_of_n_bytes_is_dropped_unless_white_space_is_behind_it(text: str, expected: list[int]) -> None:
+    spec = make_spec(truncation="drop", byte_length=12, vocabulary_file=None)
+    ids = NumericPieces(spec, PIECES)(tf.constant(pack([text.encode()], 12))).numpy()
+    assert [number for number in ids[0].tolist() if number] == expected
+    np.testing.assert_array_equal(ids, PlainPieces(spec, PIECES).ids([text.encode()]))
+
+
 def test_what_grows_when_it_is_made_normal_is_cut_at_n_characters() -> None:
     spec = make_spec(byte_length=12, vocabulary_file=None)
     text = "½ ½ ½ ½ ".encode()  # 12 bytes, and 16 characters: "1/2 " four times
