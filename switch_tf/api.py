@@ -166,9 +166,7 @@ class Classifier:
 
     def predict_proba(self, texts: Any) -> "np.ndarray":
         """The probability of each label, float32 [n, classes] in the order of `labels`; `texts` as for `predict`."""
-        from switch_tf.data.in_memory import texts_in_memory
-
-        return self._model.probabilities(texts_in_memory(texts))
+        return self._model.probabilities(calls.texts_of(texts))
 
     def tokenize(self, texts: Any) -> "np.ndarray":
         """Token ids, int32 [n, length]: 0 is padding, 1 an unknown word; `texts` as for `predict`.
@@ -176,9 +174,7 @@ class Classifier:
         Raises:
             ModelError: this kind of artifact does not give its ids away.
         """
-        from switch_tf.data.in_memory import texts_in_memory
-
-        return self._model.tokenize(texts_in_memory(texts))
+        return self._model.tokenize(calls.texts_of(texts))
 
     def evaluate(self, data: Any, *, text_column: str = "text", label_column: str = "label") -> dict[str, Any]:
         """Figures on labelled data, as `train` takes it; of a path with a test part, that is read.
@@ -309,11 +305,10 @@ class Classifier:
             ExportError, DataError: as `switch_tf.export.session.verify_run` says.
         """
         run = self._run("compared with its exports")
-        from switch_tf.data.in_memory import texts_in_memory
         from switch_tf.export.proof.verify import refuse_differences
         from switch_tf.export.session import verify_run
 
-        own = None if held_out is None else texts_in_memory(held_out)
+        own = None if held_out is None else calls.texts_of(held_out)
         paths = [Path(path) for path in artifacts]
         comparisons = verify_run(
             run, paths, texts, seed, own, calls.measured_on(run, measured_on), calls.teller(verbose)

@@ -44,6 +44,13 @@ def examples_of(data: Any, text_column: str, label_column: str) -> "Examples | E
     return examples_in_memory(data, **columns)
 
 
+def texts_of(texts: Any) -> list[str]:
+    """Texts without labels that a call is given."""
+    from switch_tf.data.in_memory import texts_in_memory
+
+    return texts_in_memory(texts)
+
+
 def measured_on(run: "Trained", data: Any) -> "str | Examples | None":
     """Data of a run that the caller holds or says the place of."""
     return labelled(run, data, "measured_on")
@@ -183,7 +190,6 @@ def fine_tune(
     Raises:
         ArgumentError: a setting is unknown or out of range.
     """
-    from switch_tf.data.request import DataRequest
     from switch_tf.runs.fine_tuned import FineTuneSettings
     from switch_tf.training.fine_tuning import fine_tune as fine_tune_run
     from switch_tf.training.fine_tuning import read_unfinished_fine_tuning
@@ -194,10 +200,7 @@ def fine_tune(
         raise ArgumentError(f"Received {unknown[0]} with from_hf. Expected some of {known}.", unknown[0])
     wanted = FineTuneSettings(**settings)
     held = in_memory({"data": data, "test": test}, **columns)
-    names: dict[str, Any] = {
-        name: name_of(value) for name, value in (("data", data), ("test", test)) if value is not None
-    }
-    request = DataRequest(**names | columns)
+    request = request_of(data, test, **columns)
     path = run_folder(output, None if "data" in held else request.data, resume)
     if resume and not settings:
         _, _, wanted, path = read_unfinished_fine_tuning(path, has_data=True)
@@ -281,13 +284,12 @@ def distill(
         choices: fields of a `switch_tf.training.distilling.Distillation`.
         settings: of the student, where they are others than the run's.
     """
-    from switch_tf.data.in_memory import texts_in_memory
     from switch_tf.reporting.distillation import print_distillation
     from switch_tf.training.distilling import Distillation, student_config
     from switch_tf.training.distilling import distill as distill_run
 
     run = _from_scratch(trained, "distilled")
-    wanted = Distillation(unlabelled=[] if unlabelled is None else texts_in_memory(unlabelled), **choices)
+    wanted = Distillation(unlabelled=[] if unlabelled is None else texts_of(unlabelled), **choices)
     path, config = _beside(run, output, "student"), student_config(run, settings)
     where = labelled(run, data, "data"), labelled(run, test, "test")
     with progress_on_stderr(verbose) as (console, progress):

@@ -4,21 +4,24 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 from conftest import FineTuned, ask
 
 import switch_tf
 from switch_tf.artifacts import onnx_file
-from switch_tf.errors import ArgumentError, ModelError, ParityError
+from switch_tf.errors import ArgumentError, ModelError, ParityError, RunError
 from switch_tf.export.fine_tuned import builds
 from switch_tf.export.fine_tuned.proof import FineTunedProof, made_up_ids
 from switch_tf.export.fine_tuned.session import _load
+from switch_tf.export.options import ExportOptions
 from switch_tf.runs.fine_tuned import FineTunedRun, open_fine_tuned, write_manifest
 from switch_tf.runs.folder import write_rejection
 from switch_tf.runs.rejection import Rejection, label_indexes
@@ -64,6 +67,28 @@ class TestArtifacts:
         manifest = json.loads((exported / "export" / "onnx-int8" / "manifest.json").read_text(encoding="utf-8"))
         assert {"labels.json", "spiece.model", "reject.json", "model.onnx"} < set(manifest["files"])
         assert (manifest["precision"], manifest["max_loss"], manifest["batch"]) == ("int8", 3, None)
+        assert "model.weights" not in manifest["files"] and not (exported / "export/onnx-int8/model.weights").exists()
+
+    def test_smaller_ones_have_the_routers_and_the_threshold_as_they_were(
+        self, exported: Path, tmp_path: Path, opened: tuple[FineTunedRun, Any, FineTunedProof]
+    ) -> None:
+        stored = onnx.load(exported / "export" / "onnx-int8" / "model.onnx").graph.initializer
+        held = [each.raw_data for each in stored if each.data_type == onnx.TensorProto.FLOAT]
+        model = copy(opened[1])
+        routers = builds._routers(model)
+        assert len(routers) == 2 and all(router.tobytes() in held for router in routers)
+        model.rejection = Rejection(0.8, "unknown")  # which float16 has not
+        builds.write_tflite(model, tmp_path, ExportOptions("tflite", precision="float16"))
+        assert np.float32(0.8).tobytes() in (tmp_path / "model.tflite").read_bytes()
+
+    def test_a_threshold_that_was_changed_is_refused(self, exported: Path, tmp_path: Path) -> None:
+        run = Path(shutil.copytree(exported, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+        write_rejection(run, Rejection(0.75, "unknown"), {})
+        with pytest.raises(RunError, match=r"changed by hand: reject\.json"):
+            open_fine_tuned(run)
+        (run / "reject.json").unlink()
+        with pytest.raises(RunError, match=r"changed by hand: reject\.json is missing"):
+            open_fine_tuned(run)
 
     def test_smaller_ones_are_smaller_and_answer_nearly_the_same(self, exported: Path) -> None:
         manifest = json.loads((exported / "export" / "tflite-int8" / "manifest.json").read_text(encoding="utf-8"))

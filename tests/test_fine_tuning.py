@@ -1,7 +1,9 @@
 """A classifier from a checkpoint's encoder: trained, kept, opened, asked and measured."""
 
+import errno
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from conftest import FineTuned, ask, checkpoint_copy, write_tsv
 
 import switch_tf
 from switch_tf.errors import ArgumentError, ModelError, RunError
-from switch_tf.models.encoder_classifier import classifier_from_checkpoint
+from switch_tf.models.encoder_classifier import FineTunedClassifier, classifier_from_checkpoint
+from switch_tf.models.tokenizer import load_pieces
 from switch_tf.runs.fine_tuned import FineTuneSettings, describe_fine_tuning, open_fine_tuned, write_manifest
 from switch_tf.training import fine_tuner
+from switch_tf.training.steps import Encoded
 
 FIXTURES = Path(__file__).parent / "data" / "huggingface"
 
@@ -121,7 +125,9 @@ class TestTraining:
         assert classifier.labels == ["bad", "good"] and classifier.path == tmp_path / "run"
         finished = made["output"].rename(tmp_path / "again.unfinished")
         (finished / "manifest.json").unlink()  # of a training that was cut off at its very end
+        (finished / "labels.json").write_text('["good", "bad"]', encoding="utf-8")  # the data has them otherwise
         again = switch_tf.train((texts, labels), **made | {"output": tmp_path / "again"}, resume=True)
+        assert again.labels == ["bad", "good"]
         settings = open_fine_tuned(again.path).settings
         assert (settings.length, settings.frozen_layers) == (8, 4)
         with pytest.raises(ArgumentError, match="Received num_experts with from_hf"):
@@ -153,6 +159,38 @@ class TestTraining:
             pooled = hidden[:, 0] if pooling == "first" else hidden.sum(axis=1) / real.sum(axis=1, keepdims=True)
             expected = pooled @ model.head.kernel.numpy()
             np.testing.assert_allclose(model(ids).logits, expected, atol=2e-5)
+
+
+def a_tuner(settings: FineTuneSettings, auxiliary: float = 0.0) -> fine_tuner.FineTuner:
+    model = classifier_from_checkpoint(FIXTURES / "plain", 2, "mean", seed=0)
+    model.settings = replace(model.settings, router_aux_loss_coef=auxiliary, dropout_rate=0.0)
+    classifier = FineTunedClassifier(model, load_pieces(FIXTURES, model.settings), ["bad", "good"], settings.length)
+    return fine_tuner.FineTuner(classifier, list(model.trainable_variables), settings, 2)
+
+
+class TestFineTuner:
+    def test_the_best_epoch_s_weights_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tuner, accuracies = a_tuner(FineTuneSettings(epochs=3)), [0.5, 0.75, 0.625]
+
+        def run_epoch(_training: object, _validation: object, epoch: int) -> dict[str, Any]:
+            tuner._model.head.bias.assign([float(epoch), 0.0])
+            losses = {"loss": 1.0, "validation_loss": 1.0}
+            return losses | {"epoch": epoch + 1, "validation_accuracy": accuracies[epoch], "seconds": 0.0}
+
+        monkeypatch.setattr(tuner, "_run_epoch", run_epoch)
+        nothing = Encoded(np.zeros([0, 8], np.int32), np.zeros([0], np.int32))
+        assert len(tuner.fit(nothing, nothing, tmp_path, lambda _: None)) == 3
+        assert tuner._model.head.bias.numpy().tolist() == [1.0, 0.0]
+
+    def test_routers_learn_from_their_auxiliary_loss(self) -> None:
+        batch = [tf.constant([[5, 6, 7, 1], [8, 9, 1, 0]]), tf.constant([0, 1]), tf.ones([2]), tf.constant(0)]
+        moments = []
+        for auxiliary in (0.0, 100.0):
+            tuner = a_tuner(FineTuneSettings(batch_size=2, length=4), auxiliary)
+            tuner._update(*batch)
+            moments.append([each.numpy() for each in tuner._groups[0][0].variables if "router" in each.name])
+        assert len(moments[0]) > 0
+        assert any(not np.allclose(one, other, rtol=1e-3) for one, other in zip(*moments, strict=True))
 
 
 class TestAsking:
@@ -231,6 +269,27 @@ class TestRefusals:
         answer = ask("train", "reviews", "--from-hf", FIXTURES / "plain", "--output", tmp_path / "run", *more)
         assert answer.code == code and problem in answer.err
         assert not (tmp_path / "run").exists()
+
+    def test_a_training_of_the_other_kind_is_not_gone_on_with(self, tmp_path: Path) -> None:
+        output, folder = tmp_path / "run", tmp_path / "run.unfinished"
+        folder.mkdir()
+        answer = ask("train", "reviews", "--from-hf", FIXTURES / "plain", "--output", output, "--resume")
+        assert answer.code == 1 and f"{folder} was started without a checkpoint. Leave it out to resume" in answer.err
+        (folder / "fine_tuning.json").write_text("{}", encoding="utf-8")
+        for settings in ({}, {"epochs": 1}):
+            with pytest.raises(RunError, match=r"was started from a checkpoint\. Give it again to resume"):
+                switch_tf.train("reviews", output=output, resume=True, verbose=0, **settings)
+
+    def test_a_full_disk_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object) -> Any:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        checkpoint = checkpoint_copy(tmp_path)
+        monkeypatch.setattr(shutil, "copyfile", full)
+        with pytest.raises(RunError, match=r"run\.unfinished cannot be written: No space left on device"):
+            texts = [f"a film {number}" for number in range(20)], ["good", "bad"] * 10
+            switch_tf.train(texts, from_hf=checkpoint, output=tmp_path / "run", verbose=0)
+        assert [each.name for each in tmp_path.iterdir()] == ["plain"]
 
     def test_a_folder_that_is_no_checkpoint(self, tmp_path: Path) -> None:
         answer = ask("train", "reviews", "--from-hf", tmp_path, "--output", tmp_path / "run")

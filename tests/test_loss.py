@@ -14,9 +14,10 @@ from switch_tf.errors import RunError
 from switch_tf.layers.routers import top1
 from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.models.classifier import ClassifierOutput
+from switch_tf.models.huggingface import T5Settings
 from switch_tf.models.weights import named_weights
 from switch_tf.training.optimizer import make_optimizer
-from switch_tf.training.steps import losses
+from switch_tf.training.steps import dropped_and_routed, losses, with_router_losses
 from switch_tf.training.trainer import Trainer
 
 
@@ -126,3 +127,12 @@ class TestLoss:
         with pytest.raises(RunError, match=r"nan on validation"):
             fitted(tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_routers_losses_have_the_weights_of_a_checkpoint() -> None:
+    settings = T5Settings(router_aux_loss_coef=0.5, router_z_loss_coef=0.25)
+    routed = top1(tf.constant([[[1.0, 0.0], [2.0, 0.0]]]), tf.constant([[True, True]]), capacity=1)
+    reports = [RouterReport(None, routed, tf.constant(2.0), tf.constant(4.0))] * 2
+    assert float(with_router_losses(tf.constant(1.0), reports, settings)) == 5.0  # 1 + 2 (0.5 * 2 + 0.25 * 4)
+    assert [float(each) for each in dropped_and_routed(reports)] == [2.0, 4.0]  # both chose the first, which has a slot
+    assert [float(each) for each in dropped_and_routed([])] == [0.0, 0.0]

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from conftest import tiny_config
 
-from switch_tf.training.optimizer import make_optimizer
+from switch_tf.training.optimizer import make_optimizer, warmed_up_adamw
 
 LONG = 10**9  # steps over which the rate stays at its peak, 0.01
 
@@ -53,3 +53,12 @@ def test_the_rate_by_hand() -> None:
     # cos(pi / 3) = 1/2 a third of the way down, 0 half of it, -1/2 at two thirds
     expected = {0: 0.0, 1: 0.001, 5: 0.005, 10: 0.01, 40: 0.0075, 55: 0.005, 70: 0.0025, 100: 0.0, 120: 0.0}
     np.testing.assert_allclose([float(rate(step)) for step in expected], list(expected.values()), rtol=1e-4, atol=1e-8)
+
+
+def test_neither_norms_nor_biases_of_a_checkpoint_decay() -> None:
+    optimizer = warmed_up_adamw(0.1, steps=10, weight_decay=0.5)
+    variables = [tf.Variable([1.0], name=f"layer/{name}") for name in ("kernel", "bias", "scale", "positions")]
+    optimizer.build(variables)
+    for _ in range(2):  # the first is the warm-up's, whose rate is 0
+        optimizer.apply_gradients([(tf.zeros([1]), each) for each in variables])
+    assert [round(float(each[0]), 6) for each in variables] == [0.95, 1.0, 1.0, 1.0]

@@ -300,6 +300,20 @@ def test_vocabulary_comes_back_whatever_its_words_hold(tmp_path: Path) -> None:
     assert len((tmp_path / "vocabulary.txt").read_bytes().split(b"\n")) == len(words) + 1
 
 
+def test_settings_that_are_half_written_again_are_not_called_damaged(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    opened = open_run(run_copy)
+    run.write_manifest(run_copy, run.SETTINGS)
+    monkeypatch.setattr(run, "write_manifest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_settings(run_copy, tiny_config("train.reject=0.5"), opened.labels, opened.vocabulary, opened.data)
+    assert run.check_manifest(run_copy, run.SETTINGS) is False
+
+
 def test_held_out_texts_come_back_whatever_they_hold(tmp_path: Path) -> None:
     texts = ["", "two\nlines\r\n", "tab\there", NEL_WORD, "\0", '"quoted", text', "🙂" * 1000]
     write_held_out(tmp_path, texts, ["a"] * len(texts))

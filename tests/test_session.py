@@ -21,7 +21,7 @@ from switch_tf.errors import DataError, RunError
 from switch_tf.locks import locked
 from switch_tf.measuring.scores import evaluate
 from switch_tf.models.text_classifier import load_classifier
-from switch_tf.runs.folder import open_run
+from switch_tf.runs.folder import SETTINGS, open_run, write_manifest
 from switch_tf.runs.measured import read_measured
 from switch_tf.training import session as module
 from switch_tf.training.session import choose_vocabulary, prepare, read_unfinished, train, with_unknown
@@ -288,6 +288,15 @@ class TestResuming:
         assert (ours["test"], ours["validation"]) == (theirs["test"], theirs["validation"])
         epochs = [float(row.split(",")[-2]) for row in (output / "history.csv").read_text().splitlines()[1:]]
         assert ours["training"]["seconds"] >= round(sum(epochs), 1)
+
+    def test_how_the_settings_were_found_is_not_forgotten(self, output: Path) -> None:
+        folder = output.with_name("run.unfinished")
+        data = json.loads((folder / "data.json").read_text())
+        (folder / "data.json").write_text(json.dumps(data | {"autotune": {"trials": 3}}))
+        write_manifest(folder, SETTINGS)
+        description = {key: data[key] for key in ("fingerprint", "test_fingerprint")}
+        module._check_same(folder, tiny_config(), description)
+        assert description["autotune"] == {"trials": 3}
 
     def test_a_name_taken_in_the_meantime_costs_nothing(
         self, output: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch

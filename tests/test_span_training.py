@@ -11,6 +11,7 @@ from conftest import ask, checkpoint_copy, made_up_rows
 import switch_tf
 from switch_tf.errors import ArgumentError, DataError, RunError
 from switch_tf.files import read_tensors
+from switch_tf.locks import locked
 from switch_tf.models.checkpoint_writer import write_checkpoint
 from switch_tf.models.encoder_classifier import classifier_from_checkpoint
 from switch_tf.models.seq2seq import load_seq2seq
@@ -70,6 +71,22 @@ class TestTraining:
         first, second = (place / "model.safetensors" for place in (folder / "further", tmp_path / "again"))
         assert first.read_bytes() == second.read_bytes()
 
+    def test_the_best_epoch_s_weights_are_kept_the_first_of_equals(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model, losses = load_seq2seq(FIXTURES / "plain"), [3.0, 2.0, 2.0, 2.5]
+        trainer = span_steps.SpanTrainer(model, SpanSettings(epochs=4), [99], 1)
+        weight = model.trainable_variables[0]
+
+        def run_epoch(_training: object, _validation: object, epoch: int) -> dict[str, Any]:
+            weight.assign(np.full(weight.shape, epoch, np.float32))
+            return {"epoch": epoch + 1, "loss": 1.0, "validation_loss": losses[epoch], "seconds": 0.0}
+
+        monkeypatch.setattr(trainer, "_run_epoch", run_epoch)
+        monkeypatch.setattr(trainer, "evaluate", lambda _: 4.0)
+        before, history = trainer.fit([], [], tmp_path / "best.safetensors", lambda _: None)
+        assert (before, len(history), float(weight.numpy().max())) == (4.0, 4, 1.0)
+
     def test_one_that_is_cut_off_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def cut_off(*_: object) -> Any:
             raise KeyboardInterrupt
@@ -110,6 +127,8 @@ class TestRefusals:
         checkpoint = checkpoint_copy(tmp_path)
         with pytest.raises(DataError, match="few has 4 pieces of text to train on"):
             train_on_spans(["one two three"] * 40 + texts(5), "few", checkpoint, SpanSettings(), tmp_path / "further")
+        with locked(tmp_path / "further", "trained"), pytest.raises(RunError, match="is being trained by process"):
+            train_on_spans(texts(5), "few", checkpoint, SpanSettings(), tmp_path / "further")
         with pytest.raises(RunError, match="already exists"):
             train_on_spans(texts(60), "texts", checkpoint, SpanSettings(), tmp_path)
         with pytest.raises(ArgumentError, match="has up to 160 spans, and the tokenizer 100 sentinels"):

@@ -72,12 +72,7 @@ def write_tflite(model: FineTunedClassifier, folder: Path, options: ExportOption
     precision = options.precision or "float32"
     signatures = {SIGNATURE: _classify(model, tf.int32, options.batch)}
     content = flatbuffer.unpack(convert_functions(model.model.variables, signatures, precision))
-    flatbuffer.refuse_foreign_operators(content)
-    if model.rejection is not None and precision == "float16":
-        flatbuffer.store_number_in_float32(content, model.rejection.threshold)
-    if precision == "int8":
-        flatbuffer.store_constants_in_int8(content)
-    flatbuffer.shed(content)
+    flatbuffer.finish(content, precision, None if model.rejection is None else model.rejection.threshold)
     (folder / TFLITE_FILE).write_bytes(flatbuffer.pack(content, {}))
 
 

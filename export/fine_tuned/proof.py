@@ -16,10 +16,10 @@ import tensorflow as tf
 from switch_tf.artifacts.base import Answers
 from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
 from switch_tf.data.examples import Examples, encode_labels
-from switch_tf.errors import ParityError
 from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof import bounds
 from switch_tf.export.proof.corpus import adversarial_texts
+from switch_tf.export.proof.gate import refuse
 from switch_tf.export.proof.parity import Comparison, compare, with_accuracy, with_rounding
 from switch_tf.export.proof.reference import Reference, find_visited, near_ties, on_the_cpu
 from switch_tf.export.proof.runner import in_batches, named, precision_of
@@ -37,47 +37,30 @@ _SENTINEL_TEXTS = ["a <extra_id_0> b", "<extra_id_99><extra_id_1>x", "<extra_id_
 
 
 class FineTunedRunner:
-    """Asks an artifact for ids."""
+    """Asks an artifact for rows of ids, or for texts where it takes them and `door` says so."""
 
-    door: Door = "ids"
-
-    def __init__(self, artifact: FineTunedArtifact, path: str):
-        self._artifact = artifact
+    def __init__(self, artifact: FineTunedArtifact, path: str, door: Door = "ids"):
+        self._artifact, self.door = artifact, door
         self.path, self.size = path, artifact.size
         self.precision: Precision = precision_of({"precision": artifact.precision}, path)
         self._names = label_list(artifact.labels, artifact.rejection)
 
     def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
-        """The answers to all rows of ids, once for each batch size.
+        """The answers to all rows of ids or texts, once for each batch size.
 
         Raises:
             ModelError: the runtime fails on them.
         """
-        return in_batches(self._ask, texts, batch_sizes, self._artifact.batch)
+        ask = self._ask_texts if self.door == "text" else self._ask_ids
+        return in_batches(ask, texts, batch_sizes, self._artifact.batch)
 
-    def _ask(self, texts: list[bytes]) -> Answers:
+    def _ask_texts(self, texts: list[bytes]) -> Answers:
+        return Answers(*self._artifact.ask_texts(texts))
+
+    def _ask_ids(self, texts: list[bytes]) -> Answers:
         ids = np.stack([_read(text, self._artifact.length) for text in texts])
         probabilities, label = self._artifact.ask(ids)
         return Answers(ids, probabilities, named(self._names, label))
-
-
-class FineTunedTextRunner:
-    """Asks an artifact for texts."""
-
-    door: Door = "text"
-
-    def __init__(self, artifact: FineTunedArtifact, path: str):
-        self._artifact = artifact
-        self.path, self.size = path, artifact.size
-        self.precision: Precision = precision_of({"precision": artifact.precision}, path)
-
-    def answer(self, texts: Sequence[bytes], batch_sizes: Sequence[int]) -> list[Answers]:
-        """The answers to all texts, once for each batch size.
-
-        Raises:
-            ModelError: TensorFlow fails on them.
-        """
-        return in_batches(lambda batch: Answers(*self._artifact.ask_texts(batch)), texts, batch_sizes, None)
 
 
 class FineTunedProof:
@@ -124,9 +107,7 @@ class FineTunedProof:
             DataError: it is quantized, and the labelled data to measure it on is not there.
         """
         compared = self.compare(artifact, path, max_loss)
-        problems = "; ".join(problem for each in compared for problem in each.problems)
-        if problems:
-            raise ParityError(f"{path} does not answer as the trained model does, and was not kept: {problems}.")
+        refuse(path, [problem for each in compared for problem in each.problems])
         return compared
 
     def compare(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> list[Comparison]:
@@ -134,21 +115,15 @@ class FineTunedProof:
         started = time.perf_counter()
         runner = FineTunedRunner(artifact, path)
         compared = compare(runner, self._reference, self.questions)
-        unvisited = [
-            f"layer {layer}, expert {expert}"
-            for layer, visited in enumerate(self._reference.visited)
-            for expert in np.flatnonzero(~visited)
-        ]
-        compared = replace(
-            compared, problems=compared.problems + self._other_facts(artifact), experts_unvisited=unvisited
-        )
+        problems = compared.problems + self._other_facts(artifact)
+        compared = replace(compared, problems=problems, experts_unvisited=self._reference.unvisited)
         if runner.precision != "float32":
             compared = self._measure(runner, compared, max_loss)
         all_of_it = [replace(compared, seconds=round(time.perf_counter() - started, 2))]
         if artifact.door == "text":
             started = time.perf_counter()
             texts = [text.encode() for text in self.texts]
-            compared = compare(FineTunedTextRunner(artifact, path), self._text_reference, texts)
+            compared = compare(FineTunedRunner(artifact, path, "text"), self._text_reference, texts)
             all_of_it.append(replace(compared, seconds=round(time.perf_counter() - started, 2)))
         return all_of_it
 

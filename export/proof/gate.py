@@ -46,11 +46,10 @@ GATE_TEXTS = 256  # adversarial ones, beside the run's held-out sample: seconds 
 
 
 class _Question(NamedTuple):
-    """Texts, what the trained model says of them, and the experts that none of them reaches."""
+    """Texts, and what the trained model says of them."""
 
     texts: list[bytes]
     reference: Reference
-    unvisited: list[str]
 
 
 class _Written(NamedTuple):
@@ -116,9 +115,9 @@ class Proof:
         """
         with refusing_failures(runner.path):
             written = self._read(runner)
-            _refuse(runner, written.problems)
+            refuse(runner.path, written.problems)
             comparison = self._ask(runner, written)
-        _refuse(runner, comparison.problems)
+        refuse(runner.path, comparison.problems)
         return comparison
 
     def compare(self, runner: Runner) -> Comparison:
@@ -139,7 +138,7 @@ class Proof:
             comparison,
             problems=comparison.problems + written.problems,
             arrays=written.arrays,
-            experts_unvisited=question.unvisited,
+            experts_unvisited=question.reference.unvisited,
         )
         if runner.precision != "float32" or not self.complete:
             comparison = self._measure(runner, comparison)
@@ -155,12 +154,7 @@ class Proof:
                 more = texts_that_visit(self.model, reference.visited)
             if more:
                 reference = join(reference, ask_reference(self.model, self._kept(more, runner)))
-            unvisited = [
-                f"layer {layer}, expert {expert}"
-                for layer, visited in enumerate(reference.visited)
-                for expert in np.flatnonzero(~visited)
-            ]
-            self._questions[kind] = _Question(texts + more, reference, unvisited)
+            self._questions[kind] = _Question(texts + more, reference)
         return self._questions[kind]
 
     def _kept(self, texts: Sequence[bytes], runner: Runner) -> list[bytes]:
@@ -264,12 +258,16 @@ def refusing_failures(path: str) -> Iterator[None]:
         raise ParityError(f"{path} does not answer as the trained model does, and was not kept: {error}") from error
 
 
-def _refuse(runner: Runner, problems: Sequence[str]) -> None:
+def refuse(path: str, problems: Sequence[str]) -> None:
+    """
+    Raises:
+        ParityError: there are problems with the artifact that messages call `path`; the first ones are told.
+    """
     if problems:
         shown = "; ".join(problems[:_SHOWN])
         if more := len(problems[_SHOWN:]):
             shown += f"; and {more} more"
-        raise ParityError(f"{runner.path} does not answer as the trained model does, and was not kept: {shown}.")
+        raise ParityError(f"{path} does not answer as the trained model does, and was not kept: {shown}.")
 
 
 def load_exported(run: Run, words: int | None = None, dispatch: Dispatch | None = None) -> "TextClassifier":

@@ -34,6 +34,15 @@ class Reference(NamedTuple):
     labels: Sequence[str] = ()
     rejection: Rejection | None = None
 
+    @property
+    def unvisited(self) -> list[str]:
+        """The experts that no text visits, by name."""
+        return [
+            f"layer {layer}, expert {expert}"
+            for layer, visited in enumerate(self.visited)
+            for expert in np.flatnonzero(~visited)
+        ]
+
 
 @contextmanager
 def on_the_cpu() -> Iterator[None]:

@@ -55,12 +55,7 @@ def build_tflite(
     if run.rejection is not None:
         facts["reject"] = beside["reject.json"] = json.dumps(run.rejection.as_dict(), ensure_ascii=False)
     converted = tflite_file.unpack(_convert(model, batch, precision))
-    tflite_file.refuse_foreign_operators(converted)
-    if run.rejection is not None and precision == "float16":
-        tflite_file.store_number_in_float32(converted, run.rejection.threshold)
-    if precision == "int8":
-        tflite_file.store_constants_in_int8(converted)
-    tflite_file.shed(converted)
+    tflite_file.finish(converted, precision, None if run.rejection is None else run.rejection.threshold)
     tflite_file.describe(converted, _description(run, batch), facts)
     lines = "".join(f"{label}\n" for label in names)
     archived = {"labels.json": facts["labels"], "labels.txt": lines, "text.json": facts["text"]}

@@ -17,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from switch_tf.artifacts import seal
 from switch_tf.errors import ExportError
+from switch_tf.export.options import Precision
 
 _IDENTIFIER = b"TFL3"  # of the file format
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file
@@ -99,6 +100,24 @@ def store_number_in_float32(model: Any, number: float) -> None:
             if stored is not None and bytes(stored) == rounded:
                 subgraph.tensors[index].buffer = _add_buffer(model, np.array([number], np.float32).view(np.uint8))
                 subgraph.operators = [each for each in subgraph.operators if each is not made[index]]
+
+
+def finish(model: Any, precision: Precision, threshold: float | None) -> None:
+    """What is done to every converted classifier: odd operators are refused, what can be smaller or go is or does.
+
+    Args:
+        precision: of its weights.
+        threshold: that it rejects texts below, or None.
+
+    Raises:
+        ExportError: as `refuse_foreign_operators`.
+    """
+    refuse_foreign_operators(model)
+    if threshold is not None and precision == "float16":
+        store_number_in_float32(model, threshold)
+    if precision == "int8":
+        store_constants_in_int8(model)
+    shed(model)
 
 
 def shed(model: Any) -> None:

@@ -70,13 +70,12 @@ class FineTunedArtifact:
             DataError: a text is neither a string nor bytes, or not UTF-8.
             ModelError: the runtime fails on them, or an answer is no number.
         """
+        empty = np.zeros([0, len(self.labels)], np.float32)
         if self.door == "text":
             encoded = [as_text(text).encode() for text in texts]
-            empty = np.zeros([0, len(self.labels)], np.float32)
-            answers = ask_in_batches(lambda batch: self.ask_texts(batch)[1], encoded, None, b"", empty, _BATCH)
+            answers = ask_in_batches(lambda batch: self._classify(batch)[0], encoded, None, b"", empty, _BATCH)
             return checked_probabilities(answers, str(self.path))
-        rows = list(self.tokenize(texts))
-        empty, padding = np.zeros([0, len(self.labels)], np.float32), np.zeros(self.length, np.int32)
+        rows, padding = list(self.tokenize(texts)), np.zeros(self.length, np.int32)
         answers = ask_in_batches(lambda batch: self.ask(np.stack(batch))[0], rows, self.batch, padding, empty, _BATCH)
         return checked_probabilities(answers, str(self.path))
 
@@ -86,14 +85,21 @@ class FineTunedArtifact:
         Raises:
             ModelError: TensorFlow fails on them.
         """
+        (ids,) = self._run(TOKENIZE, texts, ["ids"])
+        probabilities, labels = self._classify(texts)
+        return ids, probabilities, [each.decode(errors="replace") for each in labels]
+
+    def _classify(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        return self._run("serving_default", texts, ["probabilities", "label"])
+
+    def _run(self, name: str, texts: Sequence[bytes], outputs: Sequence[str]) -> list[np.ndarray]:
         import tensorflow as tf
 
         try:
-            given = tf.constant(list(texts), tf.string)
-            ids, answer = (self._signatures[name](text=given) for name in (TOKENIZE, "serving_default"))
+            answer = self._signatures[name](text=tf.constant(list(texts), tf.string))
+            return [answer[each].numpy() for each in outputs]
         except (KeyError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"TensorFlow does not run {self.path}: {error}. Export it again.") from error
-        return ids["ids"].numpy(), answer["probabilities"].numpy(), [each.decode() for each in answer["label"].numpy()]
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
         """Ids, int32 [texts, length].
@@ -163,9 +169,9 @@ def _open_saved_model(path: Path, threads: int | None, door: str) -> _Opened:
     def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
             answer = function(ids=tf.constant(ids))
-        except (tf.errors.OpError, ValueError) as error:
+            return answer["probabilities"].numpy(), answer["label"].numpy()
+        except (tf.errors.OpError, ValueError, KeyError) as error:
             raise ModelError(f"TensorFlow does not run {path}: {error}. Export it again.") from error
-        return answer["probabilities"].numpy(), answer["label"].numpy()
 
     ask.loaded = loaded  # type: ignore[attr-defined]  # its variables live as long as it does
     return "TensorFlow", ask, classes, loaded.signatures
@@ -180,15 +186,15 @@ def _open_tflite(path: Path, threads: int | None, door: str) -> _Opened:
         refuse_large_tensors(interpreter, str(path))
         runner = interpreter.get_signature_runner(SIGNATURE)
         classes = int(runner.get_output_details()["probabilities"]["shape"][-1])
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, IndexError) as error:
         raise ModelError(f"{path} cannot be used as a TFLite model: {error}. Export it again.") from error
 
     def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
             answer = runner(ids=ids)
-        except (ValueError, RuntimeError) as error:
+            return answer["probabilities"], answer["label"]
+        except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(f"LiteRT does not run {path}: {error}. Export it again.") from error
-        return answer["probabilities"], answer["label"]
 
     return "LiteRT", ask, classes, None
 

@@ -44,16 +44,17 @@ def load_predictor(
     from switch_tf.artifacts.providers import check_provider
 
     check_provider(provider)
-    if is_artifact(path) and provider == "cuda":
+    is_fine_tuned_export = is_artifact(path)
+    if is_fine_tuned_export and provider == "cuda":
         problem = "the one provider that an export of a fine-tuned run is answered with is the CPU"
         raise ArgumentError(f"Received provider='cuda' for {path}, and {problem}. Leave it out.", "provider")
-    if provider != "auto" and not is_artifact(path):
+    if provider != "auto" and not is_fine_tuned_export:
         raise ArgumentError(f"{path} is no .onnx file: provider is for those alone. Leave it out.", "provider")
     if path.suffix == ".tflite" and path.is_file():
         from switch_tf.artifacts.tflite_file import TFLitePredictor
 
         return TFLitePredictor(path, threads)
-    if is_artifact(path):
+    if is_fine_tuned_export:
         return _open_fine_tuned_export(path, threads)
     if threads is not None:
         raise ArgumentError(f"{path} is no .onnx or .tflite file: threads is for those alone. Leave it out.", "threads")

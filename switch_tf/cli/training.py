@@ -12,6 +12,7 @@ from switch_tf.cli.shared import (
     command_line,
     console,
     echo_json,
+    is_given,
     label_column,
     no_header,
     skip_bad,
@@ -255,11 +256,7 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Pat
     from switch_tf.config import config_from_call, without_threshold
     from switch_tf.training.session import read_unfinished
 
-    given = [
-        name
-        for name in options
-        if name != "output" and ctx.get_parameter_source(name) != click.core.ParameterSource.DEFAULT
-    ]
+    given = [name for name in options if name != "output" and is_given(ctx, name)]
     request, config, output = read_unfinished(options["output"])
     threshold = {name: options[name] for name in _THRESHOLD if name in given}
     if threshold:  # the one thing that may be another: it is chosen when all else is done

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.errors import ArgumentError, ModelError, RunError
-from switch_tf.files import read_tensors
+from switch_tf.files import Shape, read_tensors
 from switch_tf.layers.common import dropout, masked_pool
 from switch_tf.models.checkpoint import Checkpoint
 from switch_tf.models.classifier import ClassifierOutput, answer_of
@@ -84,13 +84,12 @@ def classifier_from_checkpoint(folder: Path, num_classes: int, pooling: str, see
     keras.utils.set_random_seed(seed)
     with Checkpoint(folder) as checkpoint:
         weights = Weights(checkpoint, model.settings, prefix=NAME, with_decoder=False)
-        head = {
-            f"{NAME}/head/kernel": tf.TensorSpec([model.settings.d_model, num_classes]),
-            f"{NAME}/head/bias": tf.TensorSpec([num_classes]),
+        drawn = {  # not read
+            f"{NAME}/head/kernel": Shape((model.settings.d_model, num_classes), "float32"),
+            f"{NAME}/head/bias": Shape((num_classes,), "float32"),
         }
-        stored = {**weights, **{name: _Shape(tuple(spec.shape)) for name, spec in head.items()}}
         try:
-            with creating_only(stored, str(folder), "Restore both from where the checkpoint came from."):
+            with creating_only({**weights, **drawn}, str(folder), "Restore both from where the checkpoint came from."):
                 model.initialize()
         except RunError as error:
             raise ModelError(str(error)) from error
@@ -99,15 +98,6 @@ def classifier_from_checkpoint(folder: Path, num_classes: int, pooling: str, see
             if name in weights:
                 weights[name].assign_to(variable)
     return model
-
-
-class _Shape:
-    """Of a weight that is drawn, not read."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, shape: tuple[int, ...]):
-        self.shape = shape
 
 
 class FineTunedClassifier:

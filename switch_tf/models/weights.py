@@ -81,6 +81,11 @@ def refuse_others(model: keras.Model, weights: Mapping[str, Stored], source: str
         )
 
 
+def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """The weights of an initialized model by name, as `assign_weights` takes them."""
+    return {name: variable.numpy() for name, variable in named_weights(model).items()}
+
+
 def assign_weights(model: keras.Model, weights: Mapping[str, np.ndarray], source: str) -> None:
     """Give an initialized model its weights.
 

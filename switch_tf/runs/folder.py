@@ -204,6 +204,7 @@ def write_settings(
     """The files that are known before training starts."""
     import tomli_w
 
+    (folder / MANIFEST).unlink(missing_ok=True)  # of other settings: a kill in between leaves none, not a wrong one
     files.write_text(folder / VOCABULARY, "".join(f"{word}\n" for word in vocabulary))
     files.write_json(folder / LABELS, labels)
     number = FORMAT if config.train.reject is not None else _FIRST_WITH_REJECT - 1

@@ -22,7 +22,7 @@ from switch_tf.errors import ConfigError, RunError
 from switch_tf.layers.token_routes import TokenRoutes, Words
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.finished import finish
-from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, named_weights
+from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, arrays_of, named_weights
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.lazy_adam import LazyAdam, RowGradient
 from switch_tf.training.sampling import KnownPairs, Sample, sample, scale_grams
@@ -116,7 +116,7 @@ class ComposedTrainer(Trainer):
     def weights(self) -> dict[str, np.ndarray]:
         """Of the finished model, tables folded."""
         self._fold()
-        learned = {name: variable.numpy() for name, variable in named_weights(self.model).items()}
+        learned = arrays_of(self.model)
         return learned if self.finished else finish(learned, self.config.model)
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:

@@ -16,11 +16,11 @@ from switch_tf import files
 from switch_tf.errors import RunError
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.encoder_classifier import FineTunedClassifier
-from switch_tf.models.weights import assign_weights, named_weights
+from switch_tf.models.weights import arrays_of, assign_weights
 from switch_tf.runs.fine_tuned import BEST, CHECKPOINT, FineTuneSettings
 from switch_tf.training.loop import best_epoch, epoch_batches
 from switch_tf.training.optimizer import restore_state, save_state, warmed_up_adamw
-from switch_tf.training.steps import Encoded, padded_length
+from switch_tf.training.steps import Encoded, dropped_and_routed, padded_length, with_router_losses
 
 _CLIP = 1.0  # of the gradients' norm
 
@@ -65,8 +65,7 @@ class FineTuner:
                 raise RunError(f"The loss is no number in epoch {epoch + 1}. {remedy}.")
             history.append(row)
             if best_epoch(history) == epoch:  # before the checkpoint: a kill in between repeats the epoch
-                arrays = {name: variable.numpy() for name, variable in named_weights(self._model).items()}
-                files.write_tensors(folder / BEST, arrays)
+                files.write_tensors(folder / BEST, arrays_of(self._model))
             self._save(folder / CHECKPOINT, history)
             tell(
                 f"Epoch {epoch + 1} of {self._settings.epochs}: loss {row['loss']:.4f}, validation "
@@ -107,24 +106,18 @@ class FineTuner:
         self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         """One update of both groups; weights is 0 for rows that fill up the batch."""
-        settings = self._model.settings
         variables = [variable for _, group in self._groups for variable in group]
         with tf.GradientTape() as tape:
             output = self._model(ids, training=True, seed=tf.stack([self._settings.seed, number]))
             each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output.logits)  # [batch]
             loss = tf.reduce_sum(each * weights) / tf.reduce_sum(weights)
-            for report in output.reports:
-                loss += settings.router_aux_loss_coef * report.auxiliary_loss
-                loss += settings.router_z_loss_coef * report.z_loss
+            loss = with_router_losses(loss, output.reports, self._model.settings)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _CLIP)
         for optimizer, group in self._groups:
             optimizer.apply_gradients(zip(gradients[: len(group)], group, strict=True))
             gradients = gradients[len(group) :]
         right = tf.cast(tf.argmax(output.logits, axis=-1, output_type=tf.int32) == labels, tf.float32)
-        routed = [report.routing for report in output.reports]
-        dropped = tf.add_n([each.dropped for each in routed]) if routed else tf.zeros([])
-        tokens = tf.add_n([tf.reduce_sum(each.tokens_per_expert) for each in routed]) if routed else tf.zeros([])
-        return tf.reduce_sum(each * weights), tf.reduce_sum(right * weights), dropped, tokens
+        return tf.reduce_sum(each * weights), tf.reduce_sum(right * weights), *dropped_and_routed(output.reports)
 
     def _save(self, path: Path, history: list[dict[str, Any]]) -> None:
         save_state(path, self._model, [optimizer for optimizer, _ in self._groups], history)

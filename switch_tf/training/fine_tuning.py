@@ -16,7 +16,7 @@ import numpy as np
 from switch_tf import files
 from switch_tf.data.examples import Examples, encode_labels
 from switch_tf.data.request import DataRequest, request_of
-from switch_tf.errors import DataError, RunError
+from switch_tf.errors import RunError
 from switch_tf.locks import locked
 from switch_tf.measuring.fusion import FEWEST_TEXTS, expected_calibration_error, softmax, temperature
 from switch_tf.measuring.scores import score
@@ -38,9 +38,11 @@ from switch_tf.training.prepared import (
     Prepared,
     check_folders,
     describe_data,
+    find_unfinished,
     keep_sample,
     prepare_examples,
     refuse_lost,
+    refuse_other_data,
 )
 from switch_tf.training.threshold import find_threshold
 
@@ -81,15 +83,17 @@ def fine_tune(
     started = time.perf_counter()
     folder, request = unfinished(output), request.resolved()
     with locked(output, "trained"):
-        check_folders(output, folder, resume)
+        check_folders(output, folder, resume, checkpoint=True)
         files.remove_parts(output.parent, folder.name)
         prepared = prepare_examples(request, settings, in_memory, _TABLE)
         data = describe_data(request, prepared, in_memory) | {"checkpoint": str(checkpoint.absolute())}
         if resume:
             _check_same(folder, checkpoint, settings, data)
             files.remove_parts(folder)
+            # The settings may want another reject threshold now.
+            folders.describe_fine_tuning(folder, settings, prepared.labels, data)
         else:
-            with files.new_folder(folder) as new:
+            with files.new_folder(folder) as new, files.refusing(folder):
                 _copy_checkpoint(checkpoint, new)
                 folders.describe_fine_tuning(new, settings, prepared.labels, data)
         try:
@@ -111,9 +115,7 @@ def read_unfinished_fine_tuning(
     Raises:
         RunError: there is none, or its data was in memory and the caller does not have it.
     """
-    folder = newest_run(unfinished=True) if output is None else unfinished(output)
-    output = folder.with_name(folder.name.removesuffix(UNFINISHED))
-    check_folders(output, folder, resume=True)
+    folder, output = find_unfinished(output, checkpoint=True)
     kept = folders.read_fine_tuning(folder)
     try:
         if not has_data and "in_memory" in kept.data:
@@ -132,13 +134,11 @@ def is_unfinished_fine_tuning(output: Path | None) -> bool:
 
 
 def _check_same(folder: Path, checkpoint: Path, settings: FineTuneSettings, data: dict[str, Any]) -> None:
-    """Refuse to go on with something else; another reject threshold is written down."""
+    """Refuse to go on with something else than another reject threshold."""
     kept = folders.read_fine_tuning(folder)
     if _without_threshold(kept.settings) != _without_threshold(settings):
         raise RunError(f"{folder} was started with other settings. Resume without settings: they are kept there.")
-    for key in ("fingerprint", "test_fingerprint"):
-        if kept.data.get(key) != data[key]:
-            raise DataError(f"{folder} was started on other data: {key} differs. Restore the data, or start again.")
+    refuse_other_data(folder, kept.data, data)
     for name in (folders.CONFIG, folders.PIECES):
         try:
             same = files.read_bytes(checkpoint / name) == files.read_bytes(folder / name)
@@ -146,7 +146,6 @@ def _check_same(folder: Path, checkpoint: Path, settings: FineTuneSettings, data
             raise RunError(f"{folder} was started from {checkpoint}: {error}. Restore it, or start again.") from error
         if not same:
             raise RunError(f"{folder} was started from another checkpoint: {name} of {checkpoint} differs.")
-    folders.describe_fine_tuning(folder, settings, kept.labels, data)
 
 
 def _without_threshold(settings: FineTuneSettings) -> FineTuneSettings:
@@ -219,7 +218,7 @@ def _finish(
     validation: "Encoded",
 ) -> dict[str, Any]:
     """Calibrate, choose the threshold, write the weights; the figures of all held-out texts."""
-    from switch_tf.models.weights import named_weights
+    from switch_tf.models.weights import arrays_of
 
     logits = classifier.logits_of_ids(validation.ids)  # [n, classes]
     found: dict[str, Any] = {}
@@ -237,8 +236,7 @@ def _finish(
         rejection, measured = find_threshold(settings, probabilities["validation"], validation.labels, _TABLE)
         write_rejection(folder, rejection, measured)
         classifier.rejection = rejection
-    arrays = {name: variable.numpy() for name, variable in named_weights(classifier.model).items()}
-    files.write_tensors(folder / WEIGHTS, arrays)
+    files.write_tensors(folder / WEIGHTS, arrays_of(classifier.model))
     if prepared.test is not None:
         probabilities["test"] = classifier.probabilities_of_ids(_encode(prepared.test, classifier).ids)
     labels = prepared.labels

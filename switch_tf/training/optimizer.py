@@ -10,7 +10,7 @@ import tf_keras as keras
 from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.errors import RunError
-from switch_tf.models.weights import assign_weights, named_weights
+from switch_tf.models.weights import arrays_of, assign_weights
 
 _WARMUP = 0.1  # of all steps, where a checkpoint is trained further
 
@@ -47,7 +47,7 @@ def save_state(path: Path, model: keras.Model, optimizers: Sequence[Any], histor
     Raises:
         RunError: the file cannot be written; what stood there still stands.
     """
-    tensors = {f"weights/{name}": variable.numpy() for name, variable in named_weights(model).items()}
+    tensors = {f"weights/{name}": array for name, array in arrays_of(model).items()}
     state = [variable for optimizer in optimizers for variable in optimizer.variables]
     tensors |= {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(state)}
     files.write_tensors(path, tensors, {"history": json.dumps(history)})

@@ -9,7 +9,8 @@ import numpy as np
 
 from switch_tf.data.examples import Examples, encode_labels, fingerprint, label_names, split_validation
 from switch_tf.data.request import DataRequest, read_data, read_test
-from switch_tf.errors import RunError
+from switch_tf.errors import DataError, RunError
+from switch_tf.runs.folder import FINE_TUNING, UNFINISHED, newest_run, unfinished
 from switch_tf.runs.held_out import HELD_OUT_TEXTS, write_held_out
 from switch_tf.training.threshold import Threshold, refuse_reject_label
 
@@ -81,18 +82,48 @@ def describe_data(request: DataRequest, prepared: Prepared, in_memory: Mapping[s
     )
 
 
-def check_folders(output: Path, folder: Path, resume: bool) -> None:
+def check_folders(output: Path, folder: Path, resume: bool, checkpoint: bool = False) -> None:
     """
+    Args:
+        output: the finished folder.
+        folder: its name while it is trained.
+        checkpoint: whether what is trained is the encoder of a checkpoint.
+
     Raises:
-        RunError: `output` or `folder`, its name while it is trained, is in the way; or there is nothing to resume.
+        RunError: one of the folders is in the way; or there is nothing of this kind to resume.
     """
     if output.exists():
         finished = "is finished: there is nothing to resume" if resume else "already exists"
         raise RunError(f"{output} {finished}. Name another folder, or remove it first.", argument="output")
     if resume and not folder.is_dir():
         raise RunError(f"There is nothing to resume: no folder {folder}. Train from the start.", argument="resume")
+    if resume and (folder / FINE_TUNING).is_file() != checkpoint:
+        said = "without a checkpoint. Leave it out" if checkpoint else "from a checkpoint. Give it again"
+        raise RunError(f"{folder} was started {said} to resume.", argument="from_hf")
     if not resume and folder.exists():
         raise RunError(f"{folder} holds an unfinished training. Resume it, or remove it first.", argument="resume")
+
+
+def find_unfinished(output: Path | None, checkpoint: bool = False) -> tuple[Path, Path]:
+    """The folder of an unfinished training into `output` (default: the newest under ./runs), and `output`.
+
+    Raises:
+        RunError: there is none of this kind; `checkpoint` is as for `check_folders`.
+    """
+    folder = newest_run(unfinished=True) if output is None else unfinished(output)
+    output = folder.with_name(folder.name.removesuffix(UNFINISHED))
+    check_folders(output, folder, resume=True, checkpoint=checkpoint)
+    return folder, output
+
+
+def refuse_other_data(folder: Path, started_with: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        DataError: what `describe_data` says is not what a folder was started with.
+    """
+    for key in ("fingerprint", "test_fingerprint"):
+        if started_with.get(key) != data[key]:
+            raise DataError(f"{folder} was started on other data: {key} differs. Restore the data, or start again.")
 
 
 def refuse_lost(folder: Path, in_memory: list[str], output: Path) -> None:

@@ -16,13 +16,13 @@ from switch_tf.data.examples import Examples, encode_labels, join
 from switch_tf.data.request import DataRequest, request_of
 from switch_tf.data.spill import empty_array
 from switch_tf.data.survey import survey
-from switch_tf.errors import ConfigError, DataError, RunError
+from switch_tf.errors import ConfigError, RunError
 from switch_tf.locks import locked
 from switch_tf.measuring.scores import evaluate, score
 from switch_tf.reporting.history import write_history
 from switch_tf.reporting.summary import write_summary
 from switch_tf.runs import folder as run
-from switch_tf.runs.folder import UNFINISHED, Run, newest_run, unfinished
+from switch_tf.runs.folder import Run, unfinished
 from switch_tf.settings import read_toml
 from switch_tf.text.byte_codes import changed_share
 from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID
@@ -32,9 +32,11 @@ from switch_tf.training.prepared import (
     Prepared,
     check_folders,
     describe_data,
+    find_unfinished,
     keep_sample,
     prepare_examples,
     refuse_lost,
+    refuse_other_data,
 )
 from switch_tf.training.threshold import choose_threshold
 
@@ -166,9 +168,7 @@ def read_unfinished(output: Path | None, has_data: bool = False) -> tuple[DataRe
     Raises:
         RunError: there is none, its files are damaged, or its data was in memory and the caller does not have it.
     """
-    folder = newest_run(unfinished=True) if output is None else unfinished(output)
-    output = folder.with_name(folder.name.removesuffix(UNFINISHED))
-    check_folders(output, folder, resume=True)
+    folder, output = find_unfinished(output)
     data = files.read_json(folder / run.DATA)
     try:
         if not has_data and "in_memory" in data:
@@ -278,7 +278,10 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teach
 
 
 def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> list[str]:
-    """The vocabulary of an unfinished training, if it was started with the same settings and data."""
+    """The vocabulary of an unfinished training, if it was started with the same settings and data.
+
+    What is known of it besides, how its settings were found, joins the description.
+    """
     kept = config_from_dict(read_toml(folder / run.CONFIG), str(folder / run.CONFIG))
     if without_threshold(kept) != without_threshold(config):
         raise RunError(f"{folder} was started with other settings. Resume without settings: they are kept there.")
@@ -287,9 +290,9 @@ def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> li
     if started_with.get("distilled") != description.get("distilled"):
         other = "by a teacher, or by another one: resume it by the same distillation"
         raise RunError(f"{folder} was started {other}, or remove it first.", "resume")
-    for key in ("fingerprint", "test_fingerprint"):
-        if started_with.get(key) != description[key]:
-            raise DataError(f"{folder} was started on other data: {key} differs. Restore the data, or start again.")
+    refuse_other_data(folder, started_with, description)
+    if "autotune" in started_with:  # the search is not made again
+        description["autotune"] = started_with["autotune"]
     return run.read_vocabulary(folder / run.VOCABULARY)
 
 

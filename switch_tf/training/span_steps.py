@@ -12,11 +12,11 @@ from switch_tf import files
 from switch_tf.data.span_corruption import corrupt, longest, random_mask
 from switch_tf.errors import RunError
 from switch_tf.models.seq2seq import Seq2Seq
-from switch_tf.models.weights import assign_weights, named_weights
-from switch_tf.training.loop import epoch_batches
+from switch_tf.models.weights import arrays_of, assign_weights
+from switch_tf.training.loop import best_epoch, epoch_batches
 from switch_tf.training.optimizer import warmed_up_adamw
 from switch_tf.training.span_settings import SpanSettings
-from switch_tf.training.steps import padded_length
+from switch_tf.training.steps import dropped_and_routed, padded_length, with_router_losses
 
 _CLIP = 1.0  # of the gradients' norm
 _VALIDATION = -1  # the number of the epoch whose spans are cut out to validate
@@ -68,8 +68,8 @@ class SpanTrainer:
             if not np.isfinite([row["loss"], row["validation_loss"]]).all():
                 raise RunError(f"The loss is no number in epoch {epoch + 1}. Train again at a lower learning_rate.")
             history.append(row)
-            if row["validation_loss"] == min(each["validation_loss"] for each in history):
-                files.write_tensors(best, {name: each.numpy() for name, each in named_weights(self._model).items()})
+            if best_epoch(history, "log_loss") == epoch:
+                files.write_tensors(best, arrays_of(self._model))
             tell(
                 f"Epoch {epoch + 1} of {self._settings.epochs}: loss {row['loss']:.4f}, validation "
                 f"{row['validation_loss']:.4f}, {row['seconds']:.0f} s"
@@ -132,17 +132,11 @@ class SpanTrainer:
         return self._losses(batch, training=False, seed=None)[0], tf.reduce_sum(batch.weights)
 
     def _update(self, batch: SpanBatch, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        settings, variables = self._model.settings, self._model.trainable_variables
+        variables = self._model.trainable_variables
         count = tf.reduce_sum(batch.weights)
         with tf.GradientTape() as tape:
             cross_entropy, reports = self._losses(batch, True, tf.stack([self._settings.seed, number]))
-            loss = cross_entropy / count
-            for report in reports:
-                loss += settings.router_aux_loss_coef * report.auxiliary_loss
-                loss += settings.router_z_loss_coef * report.z_loss
+            loss = with_router_losses(cross_entropy / count, reports, self._model.settings)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _CLIP)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        routed = [report.routing for report in reports]
-        dropped = tf.add_n([each.dropped for each in routed]) if routed else tf.zeros([])
-        tokens = tf.add_n([tf.reduce_sum(each.tokens_per_expert) for each in routed]) if routed else tf.zeros([])
-        return cross_entropy, count, dropped, tokens
+        return cross_entropy, count, *dropped_and_routed(reports)

@@ -58,44 +58,58 @@ def train_on_spans(
         ModelError: the checkpoint is missing, damaged or not supported, or has too few sentinels.
         RunError: the folder exists or cannot be written, the loss is no number, or the memory does not suffice.
     """
-    if output.exists():
-        raise RunError(f"{output} already exists. Name another folder, or remove it first.", argument="output")
     started = time.perf_counter()
-    model_settings = read_settings(checkpoint)
-    pieces = load_pieces(checkpoint, model_settings)
-    sentinels = _sentinels(pieces, settings)
-    tell(f"Tokenizing the texts of {source}")
-    training, validation = _split(texts, pieces, settings, source)
+    with locked(output, "trained"):
+        if output.exists():
+            raise RunError(f"{output} already exists. Name another folder, or remove it first.", argument="output")
+        pieces = load_pieces(checkpoint, read_settings(checkpoint))
+        sentinels = _sentinels(pieces, settings)
+        tell(f"Tokenizing the texts of {source}")
+        training, validation = _split(texts, pieces, settings, source)
+        with files.new_folder(output) as folder, files.refusing(output):
+            found = _train(checkpoint, folder, settings, sentinels, training, validation, tell)
+            found["seconds"] = round(time.perf_counter() - started, 1)
+            _describe(checkpoint, folder, {"data": source, "settings": asdict(settings), **found})
+    return found
+
+
+def _train(
+    checkpoint: Path,
+    folder: Path,
+    settings: SpanSettings,
+    sentinels: list[int],
+    training: list[list[int]],
+    validation: list[list[int]],
+    tell: Tell,
+) -> dict[str, Any]:
+    """Fit, and write the best epoch's weights into the folder; what was measured."""
     import tensorflow as tf
 
     from switch_tf.models.checkpoint_writer import write_checkpoint
     from switch_tf.models.seq2seq import load_seq2seq
+    from switch_tf.training.loop import best_epoch
     from switch_tf.training.span_steps import SpanTrainer
 
     tell(f"Loading {checkpoint}")
     model = load_seq2seq(checkpoint)
-    with locked(output, "trained"), files.new_folder(output) as folder:
-        best = folder / "best.safetensors"
-        try:
-            trainer = SpanTrainer(model, settings, sentinels, len(training))
-            before, history = trainer.fit(training, validation, best, tell)
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-            problem = f"The memory does not suffice to train with batches of {settings.batch_size} pieces"
-            raise RunError(f"{problem}. Train again with a smaller batch_size.") from error
-        best.unlink()
-        write_checkpoint(model, checkpoint, folder / "model.safetensors")
-        chosen = min(history, key=lambda row: row["validation_loss"])
-        found = {
-            "validation_loss_before": before,
-            "validation_loss": chosen["validation_loss"],
-            "best_epoch": chosen["epoch"],
-            "pieces": len(training),
-            "validation_pieces": len(validation),
-            "seconds": round(time.perf_counter() - started, 1),
-            "epochs": history,
-        }
-        _describe(checkpoint, folder, {"data": source, "settings": asdict(settings), **found})
-    return found
+    best = folder / "best.safetensors"
+    try:
+        trainer = SpanTrainer(model, settings, sentinels, len(training))
+        before, history = trainer.fit(training, validation, best, tell)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        problem = f"The memory does not suffice to train with batches of {settings.batch_size} pieces"
+        raise RunError(f"{problem}. Train again with a smaller batch_size.") from error
+    best.unlink()
+    write_checkpoint(model, checkpoint, folder / "model.safetensors")
+    chosen = history[best_epoch(history, "log_loss")]
+    return {
+        "validation_loss_before": before,
+        "validation_loss": chosen["validation_loss"],
+        "best_epoch": chosen["epoch"],
+        "pieces": len(training),
+        "validation_pieces": len(validation),
+        "epochs": history,
+    }
 
 
 def _sentinels(pieces: "SentencePieces", settings: SpanSettings) -> list[int]:

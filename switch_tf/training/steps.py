@@ -1,5 +1,6 @@
 """What a training step takes and reports, whatever the model: encoded texts, targets, figures and their sums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -7,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.config import Config
+from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.models.classifier import ClassifierOutput
+from switch_tf.models.huggingface import T5Settings
 
 
 class Taught(NamedTuple):
@@ -172,6 +175,24 @@ def step_result(
         load=tf.stack([each.tokens_per_expert for each in routed]) if routed else tf.zeros([0, 0]),
         dropped=tf.stack([each.dropped for each in routed]) if routed else tf.zeros([0]),
         entropy=tf.stack([each.entropy for each in routed]) if routed else tf.zeros([0]),
+    )
+
+
+def with_router_losses(loss: tf.Tensor, reports: Sequence[RouterReport], settings: T5Settings) -> tf.Tensor:
+    """The loss and, with the weights that a checkpoint has for them, the routers' auxiliary loss and z-loss."""
+    for report in reports:
+        loss += settings.router_aux_loss_coef * report.auxiliary_loss
+        loss += settings.router_z_loss_coef * report.z_loss
+    return loss
+
+
+def dropped_and_routed(reports: Sequence[RouterReport]) -> tuple[tf.Tensor, tf.Tensor]:
+    """How many tokens found no slot, and how many were routed, in all Switch layers together; both float32 []."""
+    routed = [report.routing for report in reports]
+    if not routed:
+        return tf.zeros([]), tf.zeros([])
+    return tf.add_n([each.dropped for each in routed]), tf.add_n(
+        [tf.reduce_sum(each.tokens_per_expert) for each in routed]
     )
 
 

@@ -12,7 +12,7 @@ from switch_tf.config import Config
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.finished import finish
-from switch_tf.models.weights import assign_weights, named_weights
+from switch_tf.models.weights import arrays_of, assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.optimizer import make_optimizer, restore_state, save_state
 from switch_tf.training.steps import Encoded, StepResult, Taught, losses, padded_length, step_result
@@ -111,7 +111,7 @@ class Trainer:
         return logits_in_batches(self._logits, data.ids)
 
     def _learned(self) -> dict[str, np.ndarray]:
-        return {name: variable.numpy() for name, variable in named_weights(self.model).items()}
+        return arrays_of(self.model)
 
     def _step(
         self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor, *taught: tf.Tensor
