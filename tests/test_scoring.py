@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from switch_tf.data.examples import read_examples
 from switch_tf.errors import DataError, ModelError, RunError, SwitchTFError
 from switch_tf.runs.folder import open_run
 from switch_tf.serving import pool
-from switch_tf.serving.job import ScoringOptions, score_files
+from switch_tf.serving.job import ScoringOptions, open_input, score_files
 
 pytestmark = pytest.mark.slow
 
@@ -213,6 +214,15 @@ def test_bad_input_is_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         score(model, texts / source, tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_may_hold_a_table_whose_column_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", "id,review\n1,one\n")
+    assert open_input(str(tmp_path / "a.zip"), "out", ScoringOptions("review")).tables.texts == ["review"]
+    (tmp_path / "a.txt").write_text("one\n")
+    with pytest.raises(SwitchTFError, match="text_column needs a table"):
+        open_input(str(tmp_path / "a.txt"), "out", ScoringOptions("text"))
 
 
 def test_answers_do_not_go_among_the_texts(model: Path, texts: Path) -> None:
