@@ -60,6 +60,14 @@ def test_types_of_parquet_files_are_joined_where_they_can_be(tmp_path: Path) -> 
         opened(tmp_path)
 
 
+def test_a_value_that_the_joined_type_cannot_hold_is_told(tmp_path: Path) -> None:
+    """Identifiers that pandas wrote as float64 in one file, where some are missing."""
+    pq.write_table(pa.table({"text": ["a", "b"], "id": [1.0, None]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["c"], "id": [1234567890123456789]}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"b.parquet, column 'id': int64 becomes double beside .*with one type"):
+        opened(tmp_path)
+
+
 def test_strings_that_are_not_utf_8_are_told_beside_their_row(tmp_path: Path) -> None:
     damaged = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
     pq.write_table(pa.table({"text": damaged}), tmp_path / "a.parquet")

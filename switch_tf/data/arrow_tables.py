@@ -25,6 +25,7 @@ from switch_tf.errors import DataError
 _ROWS = 4096  # in a batch, if they are short
 _BYTES = 8 * 2**20  # of a batch, about: rows may be long
 _SAMPLE = 1000  # rows among which one shows the columns of its file
+_ALIKE = "Write the column with one type, or name those files alone"
 _TYPED = (".json", ".jsonl", ".ndjson", ".xlsx", "")  # cells have types, and columns may come late; "" may be a zip
 
 
@@ -112,7 +113,8 @@ class _ParquetFiles:
         try:
             self.schema = pa.unify_schemas(list(schemas.values()), promote_options="permissive")
         except pa.ArrowException as error:
-            raise DataError(f"Columns of {_listed(files)} have types that do not agree: {error}.") from error
+            problem = f"Columns of {_listed(files)} have types that do not agree: {str(error).rstrip('.')}"
+            raise DataError(f"{problem}. {_ALIKE}.") from error
         self.texts = text_columns(self.schema.names, wanted.text)
 
     def batches(self, file: InputFile) -> Iterator[Batch]:
@@ -122,7 +124,7 @@ class _ParquetFiles:
                 columns = dict(zip(unique_names(batch.schema.names), batch.columns, strict=True))
                 done += batch.num_rows
                 yield Batch(
-                    pa.record_batch([columns[each.name].cast(each.type) for each in self.schema], schema=self.schema),
+                    pa.record_batch([_as(each, columns[each.name], file) for each in self.schema], schema=self.schema),
                     _text_errors({name: columns[name] for name in self.texts}, batch.num_rows),
                     done / found.metadata.num_rows,
                 )
@@ -192,6 +194,15 @@ def _seen(rows: Iterator[Row], sample: int | None) -> Iterator[Row]:
 def _with_unique_names(schema: pa.Schema) -> pa.Schema:
     names = unique_names(schema.names)
     return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)], schema.metadata)
+
+
+def _as(field: pa.Field, column: Any, file: InputFile) -> Any:
+    """A column as the type that those of all files agree on."""
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        problem = f"{file}, column {field.name!r}: {column.type} becomes {field.type} beside the other files"
+        raise DataError(f"{problem}, which cannot hold it: {str(error).rstrip('.')}. {_ALIKE}.") from error
 
 
 def _check_texts(file: InputFile, schema: pa.Schema, wanted: Wanted) -> None:
