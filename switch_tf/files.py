@@ -96,7 +96,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def as_json(content: Any) -> bytes:
-    """The value as indented JSON in UTF-8; a path that is not UTF-8 has halves of surrogate pairs, which JSON escapes."""
+    """The value as indented JSON in UTF-8; of a path that is not, bytes are halves of surrogate pairs and escaped."""
     written = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     return f"{written}\n".encode("utf-8", "backslashreplace")
 

@@ -18,6 +18,7 @@ from switch_tf.data.cell_kinds import Kinds, as_array
 from switch_tf.data.inputs import InputFile
 from switch_tf.data.opening import kind_of, opened, seekable
 from switch_tf.data.rows import ROW_LIMIT, TEXT_COLUMN, TOO_LONG, Row, Wanted, find_columns, text_columns, unique_names
+from switch_tf.data.sheets import is_string
 from switch_tf.data.streams import sentence
 from switch_tf.data.tables import no_rows, place_unit, read_rows
 from switch_tf.errors import DataError
@@ -211,16 +212,9 @@ def _check_texts(file: InputFile, schema: pa.Schema, wanted: Wanted) -> None:
     positions, _ = find_columns(schema.names, Wanted(wanted.text), str(file))
     for position in positions:
         kind = schema.types[position]
-        if not _is_text(kind):
+        if not (is_string(kind) or pa.types.is_null(kind)):
             problem = f"expected strings, received {kind}. Name another column, or convert this one"
             raise DataError(f"{file}, column {schema.names[position]!r}: {problem}.", "text_column")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    strings = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return strings or pa.types.is_null(kind)
 
 
 def _refuse_other_columns(names: Mapping[InputFile, Sequence[str]]) -> None:

@@ -112,7 +112,9 @@ def _local(pattern: str) -> list[InputFile]:
         return [InputFile(pattern, path.stat().st_size)]
     elif path.exists():
         problem = f"{pattern} is a pipe or a device, which can be read once alone"
-        raise DataError(f"{problem}. Expected a file, a folder of files, or a pattern with *: write it to a file first.")
+        raise DataError(
+            f"{problem}. Expected a file, a folder of files, or a pattern with *: write it to a file first."
+        )
     else:
         names = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  absolute ones too
     files = sorted(each for each in names if each.is_file() and not each.name.startswith(_HIDDEN))
