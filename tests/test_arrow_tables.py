@@ -131,6 +131,14 @@ def test_lines_of_text(name: str, content: str, tmp_path: Path) -> None:
     assert (tables.texts, [row["text"] for row in rows]) == (["text"], ["one", "", "two"])
 
 
+def test_long_cells_beside_the_texts_make_batches_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow_tables, "_BYTES", 10)
+    (tmp_path / "a.csv").write_text("text,page\na,1234\nb,1234\nc,1234\nd,1\n")
+    files = find_inputs(str(tmp_path))
+    found = [batch.rows["text"].to_pylist() for batch in open_tables(files, Wanted()).batches(files[0])]
+    assert found == [["a", "b", "c"], ["d"]]
+
+
 def test_labels_of_fasttext_are_a_column(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("__label__x a film\n__label__y another\n")
     _, rows, _ = opened(tmp_path / "a.txt")

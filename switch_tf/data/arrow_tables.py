@@ -167,7 +167,7 @@ class _OtherFiles:
         size = 0
         for row in read_rows(file, self._wanted):
             waiting.append(row)
-            size += len(row.text)
+            size += sum(len(cell) for cell in (row.cells or {}).values() if isinstance(cell, str))
             if len(waiting) == _ROWS or size > _BYTES:
                 yield self._batch(waiting, file.share_read())
                 waiting, size = [], 0
