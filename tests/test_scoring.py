@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from switch_tf.data.examples import read_examples
 from switch_tf.errors import DataError, ModelError, RunError, SwitchTFError
 from switch_tf.runs.folder import open_run
 from switch_tf.serving import pool
-from switch_tf.serving.job import ScoringOptions, open_input, score_files
+from switch_tf.serving.job import ScoringOptions, _work_for, open_input, score_files
 
 pytestmark = pytest.mark.slow
 
@@ -197,6 +198,36 @@ def test_another_model_input_or_option_is_refused(undisturbed: Path, model: Path
     with pytest.raises(RunError, match="another job: it has another input"):
         score(model, texts / "0.parquet", undisturbed, all_probabilities=True)
     assert "_SUCCESS" in contents(undisturbed)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"another model")
+    options = ScoringOptions(workers=1, rows_per_part=30, all_probabilities=True)
+    with pytest.raises(RunError, match="another job: it has another model"):
+        score_files(other, str(texts), str(undisturbed), options, Notes(), lambda: load_predictor(model, 1))
+
+
+@pytest.mark.parametrize("other", [{"rows_per_part": 31}, {"format": "csv"}, {"text_column": "label"}])
+def test_each_option_that_parts_depend_on_is_refused_where_it_differs(
+    other: dict[str, Any], undisturbed: Path, model: Path, texts: Path
+) -> None:
+    with pytest.raises(RunError, match="another job: it has other options"):
+        score(model, texts, undisturbed, all_probabilities=True, **other)
+
+
+def test_a_model_that_is_changed_meanwhile_is_not_asked(
+    model: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = _work_for(model, open_input(str(texts), "out", ScoringOptions()), ScoringOptions(), load_predictor(model, 1))
+    monkeypatch.setattr(pool, "_work", replace(work, digest="another"), raising=False)
+    with pytest.raises(ModelError, match="was changed while it answered"):
+        pool._model.__wrapped__()
+
+
+def test_a_process_has_one_thread_unless_more_are_asked_for(trained_run: Path, model: Path, texts: Path) -> None:
+    """Of a run folder TensorFlow has its own way."""
+    loaded = load_predictor(model, 1)
+    there = open_input(str(texts), "out", ScoringOptions())
+    found = [_work_for(model, there, ScoringOptions(threads=threads), loaded).threads for threads in (None, 2)]
+    assert (found, _work_for(trained_run, there, ScoringOptions(), loaded).threads) == ([1, 2], None)
 
 
 @pytest.mark.parametrize(
