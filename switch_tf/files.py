@@ -96,8 +96,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def as_json(content: Any) -> bytes:
-    """The value as indented JSON in UTF-8."""
-    return f"{json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
+    """The value as indented JSON in UTF-8; of a path that is not, bytes are halves of surrogate pairs and escaped."""
+    written = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{written}\n".encode("utf-8", "backslashreplace")
 
 
 def write_tensors(path: Path, tensors: "dict[str, np.ndarray]", metadata: dict[str, str] | None = None) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_sniffing import workbook
 
-from switch_tf.data.answers import answer_names, answers_file, check_answers_path
+from switch_tf.data.answers import answers_file, check_answers_path, free_names
 from switch_tf.data.streams import open_lines
 from switch_tf.errors import ArgumentError, RunError
 
@@ -78,7 +78,7 @@ def test_workbooks_are_kept(tmp_path: Path) -> None:
 
 
 def test_names_that_are_taken_are_not_overwritten() -> None:
-    assert answer_names({"label": 1, "predicted_score": 1})["label"] == "predicted_predicted_label"
+    assert free_names({"label": 1, "predicted_score": 1}, ["label", "score"])[0] == "predicted_predicted_label"
 
 
 def test_nothing_is_left_where_it_fails_and_what_stood_there_stands(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,14 @@ class TestLines:
         for options in ({"text_column": "text"}, {"text_column": "x"}, {"no_header": True}):
             with pytest.raises(ArgumentError, match="needs a table"):
                 lines_of(b"one\n", tmp=tmp_path, **options)
+
+    def test_an_archive_may_hold_a_table_whose_column_is_named(self, tmp_path: Path) -> None:
+        for name, content in {"a.zip": "id,review\n1,one\n", "b.txt.zip": "one\n"}.items():
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                archive.writestr("a.csv" if name == "a.zip" else "b.txt", content)
+        assert list(open_lines(str(tmp_path / "a.zip"), "review")) == [Line(2, "one")]
+        with pytest.raises(ArgumentError, match="needs a table"):
+            open_lines(str(tmp_path / "b.txt.zip"), "text")
 
     def test_an_empty_file_and_a_folder_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="is empty"):

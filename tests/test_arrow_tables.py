@@ -60,6 +60,30 @@ def test_types_of_parquet_files_are_joined_where_they_can_be(tmp_path: Path) -> 
         opened(tmp_path)
 
 
+def test_a_value_that_the_joined_type_cannot_hold_is_told(tmp_path: Path) -> None:
+    """Identifiers that pandas wrote as float64 in one file, where some are missing."""
+    pq.write_table(pa.table({"text": ["a", "b"], "id": [1.0, None]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["c"], "id": [1234567890123456789]}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"b.parquet, column 'id': int64 becomes double beside .*with one type"):
+        opened(tmp_path)
+
+
+def test_parquet_files_with_other_columns_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a"], "n": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["b"]}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"a.parquet has the column 'n', which .*b.parquet lacks"):
+        opened(tmp_path)
+
+
+def test_every_column_of_texts_is_looked_at_and_the_first_that_is_wrong_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow_tables, "ROW_LIMIT", 3)
+    pq.write_table(pa.table({"a": ["abc", "abcd", "x"], "b": ["abcd", "abcd", "x"]}), tmp_path / "a.parquet")
+    _, _, errors = opened(tmp_path, text="a,b")
+    assert [error[:10] if error else None for error in errors] == ["Column 'b'", "Column 'a'", None]
+
+
 def test_strings_that_are_not_utf_8_are_told_beside_their_row(tmp_path: Path) -> None:
     damaged = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
     pq.write_table(pa.table({"text": damaged}), tmp_path / "a.parquet")
@@ -114,6 +138,20 @@ def test_half_a_surrogate_pair_is_replaced_where_it_is_kept(tmp_path: Path) -> N
     assert errors[0] is None and "half of a surrogate pair" in str(errors[1])
 
 
+def test_rows_that_are_broken_hide_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,n\nbroken\nbroken\none,1\n")
+    tables, rows, errors = opened(tmp_path)
+    assert tables.schema.names == ["text", "n"]
+    assert (rows[2], [bool(error) for error in errors]) == ({"text": "one", "n": "1"}, [True, True, False])
+
+
+def test_whole_numbers_of_any_size_stay_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "id": 1}\n{"text": "b", "id": 1234567890123456789}\n')
+    tables, rows, _ = opened(tmp_path)
+    assert [row["id"] for row in rows] == [1, 1234567890123456789] and tables.json == frozenset()
+    assert tables.schema.field("id").type == pa.int64()
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("a.txt", "one\n\ntwo\n"), ("a", "one\n\ntwo"), ("a.tsv", "text\none\n\ntwo")]
 )
@@ -121,6 +159,14 @@ def test_lines_of_text(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     tables, rows, _ = opened(tmp_path / name)
     assert (tables.texts, [row["text"] for row in rows]) == (["text"], ["one", "", "two"])
+
+
+def test_long_cells_beside_the_texts_make_batches_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow_tables, "_BYTES", 10)
+    (tmp_path / "a.csv").write_text("text,page\na,1234\nb,1234\nc,1234\nd,1\n")
+    files = find_inputs(str(tmp_path))
+    found = [batch.rows["text"].to_pylist() for batch in open_tables(files, Wanted()).batches(files[0])]
+    assert found == [["a", "b", "c"], ["d"]]
 
 
 def test_labels_of_fasttext_are_a_column(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ resource.setrlimit(resource.RLIMIT_FSIZE, limits)  # for what measures this proc
             files.write_json(tmp_path / "a.json", float("nan"))
         assert names(tmp_path) == []
 
+    def test_half_a_surrogate_pair_comes_back(self, tmp_path: Path) -> None:
+        """A path that is not UTF-8 has some."""
+        files.write_json(tmp_path / "a.json", {"path": "caf\udce9.csv"})
+        assert (tmp_path / "a.json").read_bytes() == b'{\n  "path": "caf\\udce9.csv"\n}\n'
+        assert files.read_json(tmp_path / "a.json") == {"path": "caf\udce9.csv"}
+
     def test_the_remains_of_a_killed_write_are_removed_and_nothing_else(self, tmp_path: Path) -> None:
         kept = [
             ".DS_Store",

@@ -1,6 +1,7 @@
 """Which files a pattern means, on this machine and on file systems of fsspec."""
 
 import builtins
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,13 @@ def test_a_pattern_means_files_in_the_order_of_their_paths(pattern: str, names: 
 def test_what_means_no_file_is_refused(pattern: str, folder: Path) -> None:
     with pytest.raises(DataError, match=r"No file is meant by .*Expected a file, a folder of files, or a pattern"):
         find_inputs(str(folder / pattern))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv is a pipe or a device.*write it to a file first"):
+        find_inputs(str(tmp_path / "a.csv"))
 
 
 def test_a_file_tells_how_much_of_it_was_read_and_what_it_holds(folder: Path) -> None:

@@ -47,6 +47,8 @@ def test_of_a_run_exports_do_not_count(run_copy: Path) -> None:
     assert digest_of(run_copy) != before
     (run_copy / "manifest.json").unlink()
     before = digest_of(run_copy)
+    (run_copy / "export" / "model.onnx").write_text("another")
+    assert digest_of(run_copy) == before
     shutil.copy(run_copy / "labels.json", run_copy / "vocabulary.txt")
     assert digest_of(run_copy) != before
 

@@ -86,6 +86,24 @@ def test_what_a_killed_job_left_half_written_goes(place: str) -> None:
     assert "part-000001" not in " ".join(everything(folder))
 
 
+def test_a_folder_of_hidden_files_alone_is_empty(place: str) -> None:
+    folder = output_folder(place)
+    with folder.alone():
+        folder.write(".keep", b"")
+        assert begin(folder, JOB_HERE) == set()
+        assert folder.names() == {JOB}
+
+
+def test_hidden_files_of_others_stay(place: str) -> None:
+    folder = output_folder(place)
+    with folder.alone():
+        folder.write(".keep", b"")
+        folder.write("letter.txt", b"")
+    with folder.alone(), pytest.raises(RunError, match="is not empty"):
+        begin(folder, JOB_HERE)
+    assert sorted(name.rsplit("/", 1)[-1] for name in everything(folder)) == [".keep", "letter.txt"]
+
+
 def everything(folder: OutputFolder) -> list[str]:
     """All names, the hidden ones too."""
     if "://" not in folder.path:

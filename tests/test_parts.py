@@ -59,6 +59,32 @@ def test_a_part_ends_with_the_text_that_fills_it(monkeypatch: pytest.MonkeyPatch
     ]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"1234", None, b"", b"12", b"1", b"1"]),
+        pa.array([{"bytes": b"12", "path": "34"}, None, {}, {"bytes": b"12"}, {"path": "1"}, {"path": "1"}]),
+        pa.array([["12", "34"], None, [], ["1", None, "1"], ["1"], ["1"]]),
+        pa.array(["1234", None, "", "12", "1", "1"]).dictionary_encode(),
+        pa.array([[{"a": ["1", "23"], "b": "4"}], [None], None, [{"a": ["12"]}], [{"b": "1"}], [{"b": "1"}]]),
+    ],
+)
+def test_what_stands_beside_the_texts_counts_too(column: pa.Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures, pages: a part is held in memory whole."""
+    monkeypatch.setattr(parts, "BYTES", 6)
+    rows = pa.record_batch([pa.array(range(6)), column], names=["text", "beside"])
+
+    class Table:
+        schema, texts, json = rows.schema, ["text"], frozenset[str]()
+
+        def batches(self, file: InputFile) -> Iterator[Batch]:
+            yield Batch(rows.slice(0, 3), [None] * 3, 0.5)
+            yield Batch(rows.slice(3), [None] * 3, 1.0)
+
+    found = list(cut(Table(), [InputFile("a", 10)], "error", 100))
+    assert [part.rows["text"].to_pylist() for part in found] == [[0, 1, 2, 3], [4, 5]]
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     texts=st.lists(st.one_of(st.none(), st.text(max_size=8)), max_size=40),

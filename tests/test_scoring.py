@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from switch_tf.data.examples import read_examples
 from switch_tf.errors import DataError, ModelError, RunError, SwitchTFError
 from switch_tf.runs.folder import open_run
 from switch_tf.serving import pool
-from switch_tf.serving.job import ScoringOptions, score_files
+from switch_tf.serving.job import ScoringOptions, _work_for, open_input, score_files
 
 pytestmark = pytest.mark.slow
 
@@ -196,6 +198,36 @@ def test_another_model_input_or_option_is_refused(undisturbed: Path, model: Path
     with pytest.raises(RunError, match="another job: it has another input"):
         score(model, texts / "0.parquet", undisturbed, all_probabilities=True)
     assert "_SUCCESS" in contents(undisturbed)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"another model")
+    options = ScoringOptions(workers=1, rows_per_part=30, all_probabilities=True)
+    with pytest.raises(RunError, match="another job: it has another model"):
+        score_files(other, str(texts), str(undisturbed), options, Notes(), lambda: load_predictor(model, 1))
+
+
+@pytest.mark.parametrize("other", [{"rows_per_part": 31}, {"format": "csv"}, {"text_column": "label"}])
+def test_each_option_that_parts_depend_on_is_refused_where_it_differs(
+    other: dict[str, Any], undisturbed: Path, model: Path, texts: Path
+) -> None:
+    with pytest.raises(RunError, match="another job: it has other options"):
+        score(model, texts, undisturbed, all_probabilities=True, **other)
+
+
+def test_a_model_that_is_changed_meanwhile_is_not_asked(
+    model: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = _work_for(model, open_input(str(texts), "out", ScoringOptions()), ScoringOptions(), load_predictor(model, 1))
+    monkeypatch.setattr(pool, "_work", replace(work, digest="another"), raising=False)
+    with pytest.raises(ModelError, match="was changed while it answered"):
+        pool._model.__wrapped__()
+
+
+def test_a_process_has_one_thread_unless_more_are_asked_for(trained_run: Path, model: Path, texts: Path) -> None:
+    """Of a run folder TensorFlow has its own way."""
+    loaded = load_predictor(model, 1)
+    there = open_input(str(texts), "out", ScoringOptions())
+    found = [_work_for(model, there, ScoringOptions(threads=threads), loaded).threads for threads in (None, 2)]
+    assert (found, _work_for(trained_run, there, ScoringOptions(), loaded).threads) == ([1, 2], None)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +245,15 @@ def test_bad_input_is_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         score(model, texts / source, tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_may_hold_a_table_whose_column_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", "id,review\n1,one\n")
+    assert open_input(str(tmp_path / "a.zip"), "out", ScoringOptions("review")).tables.texts == ["review"]
+    (tmp_path / "a.txt").write_text("one\n")
+    with pytest.raises(SwitchTFError, match="text_column needs a table"):
+        open_input(str(tmp_path / "a.txt"), "out", ScoringOptions("text"))
 
 
 def test_answers_do_not_go_among_the_texts(model: Path, texts: Path) -> None:

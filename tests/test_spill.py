@@ -41,6 +41,7 @@ def test_examples_and_their_parts_are_the_same(tmp_path: Path) -> None:
     for one, other in zip((found, *parts), (expected, *expected_parts), strict=True):
         assert fingerprint(one) == fingerprint(other)
         assert [one.location(row) for row in (0, 5)] == [other.location(row) for row in (0, 5)]
+    assert found.take(np.array([30, 1])).texts.to_pylist() == expected.take(np.array([30, 1])).texts.to_pylist()
     assert found.take(np.array([3, 1])).texts.to_pylist() == expected.take(np.array([3, 1])).texts.to_pylist()
 
 

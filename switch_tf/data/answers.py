@@ -9,7 +9,7 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,7 @@ from switch_tf.errors import ArgumentError
 FORMATS = (".csv", ".jsonl", ".parquet")
 _ANSWER = ("label", "score", "error")
 _REJECTED = ("label", "score", "rejected", "error")
-_ANSWER_KINDS = {"label": pa.string(), "score": pa.float32(), "rejected": pa.bool_(), "error": pa.string()}
+ANSWER_KINDS = {"label": pa.string(), "score": pa.float32(), "rejected": pa.bool_(), "error": pa.string()}
 _ROWS = 1000  # in a piece of parquet
 _KINDS = {str: pa.large_string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
@@ -41,16 +41,16 @@ def check_answers_path(path: Path) -> None:
         raise ArgumentError(f"Received {path} for the answers. Expected a name in {', '.join(FORMATS)}.", "output")
 
 
-def answer_names(columns: Mapping[str, Any], names: tuple[str, ...] = _ANSWER) -> dict[str, str]:
-    """What label, score and error are called beside these columns: "predicted_label" where "label" is taken.
+def free_names(columns: Collection[str], names: Sequence[str]) -> tuple[str, ...]:
+    """What answers are called beside columns: all get "predicted_" before them where one is taken, as often as needed.
 
-    >>> answer_names({"text": "a film"})["label"], answer_names({"text": "a film", "label": "pos"})["score"]
-    ('label', 'predicted_score')
+    >>> free_names(["text"], ["label", "score"]), free_names(["text", "label"], ["label", "score"])
+    (('label', 'score'), ('predicted_label', 'predicted_score'))
     """
     prefix = ""
     while any(f"{prefix}{name}" in columns for name in names):
         prefix += "predicted_"
-    return {name: f"{prefix}{name}" for name in names}
+    return tuple(f"{prefix}{name}" for name in names)
 
 
 @contextmanager
@@ -102,8 +102,9 @@ class _Writer:
             self._parquet.close()
 
     def _begin(self, columns: dict[str, pa.DataType]) -> None:
-        self._columns, self._names = columns, answer_names(columns, self._answer)
-        kinds = {self._names[name]: _ANSWER_KINDS[name] for name in self._answer}
+        self._columns = columns
+        self._names = dict(zip(self._answer, free_names(columns, self._answer), strict=True))
+        kinds = {self._names[name]: ANSWER_KINDS[name] for name in self._answer}
         self._schema = pa.schema([*columns.items(), *kinds.items()])
         if self._format == ".parquet":
             self._parquet = pq.ParquetWriter(self._stream, self._schema, compression="zstd")

@@ -18,6 +18,7 @@ from switch_tf.data.cell_kinds import Kinds, as_array
 from switch_tf.data.inputs import InputFile
 from switch_tf.data.opening import kind_of, opened, seekable
 from switch_tf.data.rows import ROW_LIMIT, TEXT_COLUMN, TOO_LONG, Row, Wanted, find_columns, text_columns, unique_names
+from switch_tf.data.sheets import is_string
 from switch_tf.data.streams import sentence
 from switch_tf.data.tables import no_rows, place_unit, read_rows
 from switch_tf.errors import DataError
@@ -25,6 +26,7 @@ from switch_tf.errors import DataError
 _ROWS = 4096  # in a batch, if they are short
 _BYTES = 8 * 2**20  # of a batch, about: rows may be long
 _SAMPLE = 1000  # rows among which one shows the columns of its file
+_ALIKE = "Write the column with one type, or name those files alone"
 _TYPED = (".json", ".jsonl", ".ndjson", ".xlsx", "")  # cells have types, and columns may come late; "" may be a zip
 
 
@@ -112,7 +114,8 @@ class _ParquetFiles:
         try:
             self.schema = pa.unify_schemas(list(schemas.values()), promote_options="permissive")
         except pa.ArrowException as error:
-            raise DataError(f"Columns of {_listed(files)} have types that do not agree: {error}.") from error
+            problem = f"Columns of {_listed(files)} have types that do not agree: {str(error).rstrip('.')}"
+            raise DataError(f"{problem}. {_ALIKE}.") from error
         self.texts = text_columns(self.schema.names, wanted.text)
 
     def batches(self, file: InputFile) -> Iterator[Batch]:
@@ -122,7 +125,7 @@ class _ParquetFiles:
                 columns = dict(zip(unique_names(batch.schema.names), batch.columns, strict=True))
                 done += batch.num_rows
                 yield Batch(
-                    pa.record_batch([columns[each.name].cast(each.type) for each in self.schema], schema=self.schema),
+                    pa.record_batch([_as(each, columns[each.name], file) for each in self.schema], schema=self.schema),
                     _text_errors({name: columns[name] for name in self.texts}, batch.num_rows),
                     done / found.metadata.num_rows,
                 )
@@ -164,7 +167,7 @@ class _OtherFiles:
         size = 0
         for row in read_rows(file, self._wanted):
             waiting.append(row)
-            size += len(row.text)
+            size += sum(len(cell) for cell in (row.cells or {}).values() if isinstance(cell, str))
             if len(waiting) == _ROWS or size > _BYTES:
                 yield self._batch(waiting, file.share_read())
                 waiting, size = [], 0
@@ -194,22 +197,24 @@ def _with_unique_names(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)], schema.metadata)
 
 
+def _as(field: pa.Field, column: Any, file: InputFile) -> Any:
+    """A column as the type that those of all files agree on."""
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        problem = f"{file}, column {field.name!r}: {column.type} becomes {field.type} beside the other files"
+        raise DataError(f"{problem}, which cannot hold it: {str(error).rstrip('.')}. {_ALIKE}.") from error
+
+
 def _check_texts(file: InputFile, schema: pa.Schema, wanted: Wanted) -> None:
     if wanted.no_header:
         Wanted(no_header=True).refuse_columns(str(file))
     positions, _ = find_columns(schema.names, Wanted(wanted.text), str(file))
     for position in positions:
         kind = schema.types[position]
-        if not _is_text(kind):
+        if not (is_string(kind) or pa.types.is_null(kind)):
             problem = f"expected strings, received {kind}. Name another column, or convert this one"
             raise DataError(f"{file}, column {schema.names[position]!r}: {problem}.", "text_column")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    strings = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return strings or pa.types.is_null(kind)
 
 
 def _refuse_other_columns(names: Mapping[InputFile, Sequence[str]]) -> None:

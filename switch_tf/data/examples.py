@@ -78,8 +78,7 @@ class Examples:
 def join(first: Examples, second: Examples) -> Examples:
     """The examples of both, of one source."""
     columns = {
-        name: pa.chunked_array([*getattr(first, name).chunks, *getattr(second, name).chunks])
-        for name in ("texts", "labels", "places")
+        name: pa.chunked_array([*getattr(first, name).chunks, *getattr(second, name).chunks]) for name in _COLUMNS
     }
     return replace(first, **columns)
 
@@ -143,7 +142,7 @@ class ExampleStream:
         for chunk in _in_chunks(_usable(self._rows, self._source, self._unit, skipped if self._skip_bad else None)):
             empty = False
             self.skipped, self.first_skipped = len(skipped), skipped[0] if skipped else ""
-            columns = pa.table(list(zip(*chunk, strict=True)), schema=_schema(self._unit))
+            columns = _table(chunk, self._unit)
             yield Examples(columns["texts"], columns["labels"], self._source, columns["places"], self._unit)
         self.skipped, self.first_skipped = len(skipped), skipped[0] if skipped else ""
         if empty:
@@ -312,14 +311,15 @@ def _schema(unit: str) -> pa.Schema:
     )
 
 
+def _table(chunk: list[tuple[int | str, str, str]], unit: str) -> pa.Table:
+    return pa.table(list(zip(*chunk, strict=True)), schema=_schema(unit))
+
+
 def collect(rows: Iterable[Row], source: str, unit: str, notes: Sequence[str] = (), skip_bad: bool = False) -> Examples:
     """Arrow columns of rows, built chunk by chunk so that the rows are never all Python objects."""
     skipped: list[str] = []  # the first alone, then nothing but the count
     usable = _usable(rows, source, unit, skipped if skip_bad else None)
-    schema = _schema(unit)
-    columns = spill.gathered(
-        (pa.table(list(zip(*each, strict=True)), schema=schema) for each in _in_chunks(usable)), schema
-    )
+    columns = spill.gathered((_table(each, unit) for each in _in_chunks(usable)), _schema(unit))
     if not columns.num_rows:
         raise no_rows(source)
     labels, note = spell_booleans(columns["labels"])

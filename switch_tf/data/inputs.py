@@ -96,7 +96,7 @@ def find_inputs(pattern: str) -> list[InputFile]:
     A folder means the files right in it, and a pattern whatever it matches; names that begin with . or _ are left out.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or a pipe is meant.
     """
     found = _remote(pattern) if is_remote(pattern) else _local(pattern)
     if not found:
@@ -108,8 +108,13 @@ def _local(pattern: str) -> list[InputFile]:
     path = Path(pattern)
     if path.is_dir():
         names: Iterable[Path] = path.iterdir()
-    elif path.exists():
+    elif path.is_file():
         return [InputFile(pattern, path.stat().st_size)]
+    elif path.exists():
+        problem = f"{pattern} is a pipe or a device, which can be read once alone"
+        raise DataError(
+            f"{problem}. Expected a file, a folder of files, or a pattern with *: write it to a file first."
+        )
     else:
         names = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  absolute ones too
     files = sorted(each for each in names if each.is_file() and not each.name.startswith(_HIDDEN))

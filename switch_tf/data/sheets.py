@@ -52,8 +52,14 @@ def _is_readable(kind: pa.DataType) -> bool:
     """Whether a column's values may be texts or labels."""
     if pa.types.is_dictionary(kind):
         return _is_readable(kind.value_type)
-    strings = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return strings or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
+    return is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
+
+
+def is_string(kind: pa.DataType) -> bool:
+    """Whether a column's values are strings, of whichever kind, in a dictionary or not."""
+    if pa.types.is_dictionary(kind):
+        return is_string(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def excel_records(found: Opened, path: Source, wanted: Wanted) -> Iterator[Record]:

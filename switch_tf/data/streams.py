@@ -4,9 +4,12 @@ import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from switch_tf.errors import DataError
+
+if TYPE_CHECKING:
+    from switch_tf.data.source import Source
 
 
 class Line(NamedTuple):
@@ -43,7 +46,7 @@ def open_lines(
 
 
 def _file_lines(source: str, text_column: str | None, no_header: bool, keep: bool) -> Iterator[Line]:
-    from switch_tf.data.opening import LINES, kind_of, refusing_damage
+    from switch_tf.data.opening import refusing_damage
     from switch_tf.data.rows import TEXT_COLUMN, Wanted
     from switch_tf.data.tables import no_rows, read_rows
 
@@ -51,14 +54,30 @@ def _file_lines(source: str, text_column: str | None, no_header: bool, keep: boo
     with refusing_damage(path):
         if path.is_dir():
             raise DataError(f"{path} is a folder. Expected a file of texts, or - for stdin.")
-    if kind_of(path).format in LINES and text_column is not None:
-        Wanted(f"{text_column}.").refuse_columns(str(path))
+    if text_column is not None:
+        refuse_column_of_lines(path, text_column)
     empty = True
     for row in read_rows(path, Wanted(text_column or TEXT_COLUMN, no_header=no_header, keep=keep)):
         yield Line(int(row.place), row.text, sentence(row.problem), row.cells)
         empty = False
     if empty:
         raise no_rows(path)
+
+
+def refuse_column_of_lines(path: "Source", text_column: str) -> None:
+    """Refuse a column that was named, be it the one of most tables, where the file's name says lines of text.
+
+    Of an archive without another ending it does not: what is inside may be a table.
+
+    Raises:
+        ArgumentError: there are no columns.
+    """
+    from switch_tf.data.opening import LINES, kind_of
+    from switch_tf.data.rows import Wanted
+
+    kind = kind_of(path)
+    if kind.format in LINES and (kind.format, kind.compression) != ("", ".zip"):
+        Wanted(f"{text_column}.").refuse_columns(str(path))
 
 
 def _stdin_lines(text_column: str | None, no_header: bool, keep: bool) -> Iterator[Line]:

@@ -43,11 +43,11 @@ class _Seen:
     spaceless: int = 0  # texts in a script without spaces
     capitals: int = 0  # texts with capitals beyond ASCII
     lengths: "array[int]" = field(default_factory=lambda: array("i"))
-    whole: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # a number for each text, equal where
-    within: np.ndarray = field(
-        default_factory=lambda: np.zeros(0, np.int64)
-    )  # texts read alike; as the model sees them
-    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # a number for each text's label
+    # A number for each text, int64 [texts]: equal where texts read alike, where the model sees them alike, and where
+    # their labels are equal.
+    whole: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    within: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def survey(

@@ -120,7 +120,8 @@ def _pairs(expected: np.ndarray, answered: np.ndarray, classes: int) -> Counter[
 
 
 def _described(pairs: Counter[tuple[int, int]], labels: list[str]) -> list[dict[str, Any]]:
-    most = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[
-        :_CONFUSIONS
-    ]  # of equals, the first labels first
-    return [{"expected": labels[one], "answered": labels[other], "count": count} for (one, other), count in most]
+    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))  # of equals, the first labels first
+    return [
+        {"expected": labels[one], "answered": labels[other], "count": count}
+        for (one, other), count in ordered[:_CONFUSIONS]
+    ]

@@ -17,14 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from switch_tf.data.answers import ANSWER_KINDS, free_names
 from switch_tf.data.arrow_tables import strings
 from switch_tf.data.rows import unique_names
 from switch_tf.runs.rejection import Rejection, label_indexes, label_list
 
 if TYPE_CHECKING:
     from switch_tf.artifacts.base import Predictor
-
-_KINDS = {"label": pa.string(), "score": pa.float32(), "rejected": pa.bool_(), "error": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -49,27 +48,21 @@ class Beside:
         """The columns of `table`, then these."""
         added = zip(self.names, self.kinds, strict=True)
         return pa.schema(
-            [*table, *((name, _KINDS.get(kind, pa.float32())) for name, kind in added)], metadata=table.metadata
+            [*table, *((name, ANSWER_KINDS.get(kind, pa.float32())) for name, kind in added)], metadata=table.metadata
         )
 
 
 def beside(
     columns: Sequence[str], labels: Sequence[str], rejection: Rejection | None, all_probabilities: bool
 ) -> Beside:
-    """What a model of these classes adds to a table of these columns.
-
-    Where a name is taken, all of them get "predicted_" before them, as often as it takes.
-    """
+    """What a model of these classes adds to a table of these columns, whose names are left to it."""
     kinds = ["label", "score", *(["rejected"] if rejection else [])]
     names = [*kinds]
     if all_probabilities:
         kinds += ["probability"] * len(labels)
         names += unique_names([f"probability_{label}" for label in labels])
     kinds, names = [*kinds, "error"], [*names, "error"]
-    prefix, taken = "", set(columns)
-    while any(f"{prefix}{name}" in taken for name in names):
-        prefix += "predicted_"
-    return Beside(tuple(kinds), tuple(f"{prefix}{name}" for name in names))
+    return Beside(tuple(kinds), free_names(set(columns), names))
 
 
 def answer_batches(

@@ -14,6 +14,7 @@ from switch_tf import files
 from switch_tf.data.arrow_tables import ArrowTables, format_of, open_tables
 from switch_tf.data.inputs import InputFile, find_inputs
 from switch_tf.data.rows import TEXT_COLUMN, Wanted
+from switch_tf.data.streams import refuse_column_of_lines
 from switch_tf.errors import DataError
 from switch_tf.serving import parts
 from switch_tf.serving.answering import beside
@@ -133,8 +134,8 @@ def open_input(source: str, output: str, options: ScoringOptions) -> Input:
     """
     found = find_inputs(source)
     wanted = Wanted(options.text_column or TEXT_COLUMN, no_header=options.no_header)
-    if format_of(found[0]) == "" and options.text_column is not None:
-        Wanted(f"{options.text_column}.").refuse_columns(str(found[0]))
+    if options.text_column is not None:
+        refuse_column_of_lines(found[0], options.text_column)
     if any(Path(file.path).parent.absolute() == Path(output).absolute() for file in found):
         raise DataError(f"{source} means files in {output} itself. Write the answers to another folder.", "output")
     stamps = [file.stamp() for file in found]

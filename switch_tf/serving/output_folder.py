@@ -19,6 +19,7 @@ from switch_tf.errors import RunError
 from switch_tf.locks import locked
 
 JOB, SUCCESS = "_job.json", "_SUCCESS"
+_PART = ".part"  # ends the temporary names on other file systems
 _OTHER_JOB = "Name another folder, or remove this one"
 _OTHERS = {"format": "another format", "model": "another model", "input": "another input", "options": "other options"}
 _COMPARED = tuple(_OTHERS)  # what has to be the same for a job to go on
@@ -138,7 +139,7 @@ class _Remote:
         with refusing_failures(self.path):
             self._system.makedirs(self._inner, exist_ok=True)
             for name in self._listed():
-                if name.startswith("."):
+                if name.startswith(".") and name.endswith(_PART):
                     self._system.rm_file(f"{self._inner}/{name}")
         yield
 
@@ -151,7 +152,7 @@ class _Remote:
             return bytes(self._system.cat_file(f"{self._inner}/{name}"))
 
     def write(self, name: str, content: bytes) -> None:
-        temporary = f"{self._inner}/.{name}.part"
+        temporary = f"{self._inner}/.{name}{_PART}"
         with refusing_failures(self.path):
             self._system.pipe_file(temporary, content)
             self._system.mv(temporary, f"{self._inner}/{name}")

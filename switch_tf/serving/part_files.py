@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from switch_tf.data.answers import plain
 from switch_tf.data.arrow_tables import strings
+from switch_tf.data.sheets import is_string
 
 _ENDINGS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".xlsx": "csv"}
 
@@ -49,7 +50,7 @@ def _csv(table: pa.Table, json_columns: frozenset[str]) -> bytes:
 
 def _for_csv(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as csv can hold it: what is nested becomes JSON, and what has no word there text."""
-    if _is_string(column.type):
+    if is_string(column.type):
         return _valid(column)
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type) or pa.types.is_floating(column.type):
         return column
@@ -71,7 +72,7 @@ def _jsonl(table: pa.Table, json_columns: frozenset[str]) -> bytes:
 
 def _for_json(column: pa.ChunkedArray, holds_json: bool) -> list[Any]:
     kind = column.type
-    if _is_string(kind):
+    if is_string(kind):
         values = _valid(column).to_pylist()
         return [None if value is None else json.loads(value) for value in values] if holds_json else values
     if pa.types.is_float32(kind):  # the shortest digits that give the same number back
@@ -81,12 +82,6 @@ def _for_json(column: pa.ChunkedArray, holds_json: bool) -> list[Any]:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column.to_pylist()
     return [plain(value) for value in column]
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_string(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _valid(column: pa.ChunkedArray) -> pa.ChunkedArray:

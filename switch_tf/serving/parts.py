@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from switch_tf.data.arrow_tables import ArrowTables, strings
 from switch_tf.data.inputs import InputFile
+from switch_tf.data.sheets import is_string
 
 ROWS = 32_768  # in a part, unless it is asked for otherwise
-BYTES = 32 * 2**20  # of texts in a part: rows may be long
+BYTES = 32 * 2**20  # of strings and bytes in a part, whichever columns they are in: rows may be long
 
 
 class Part(NamedTuple):
@@ -61,7 +62,7 @@ def _tables(
     for batch, errors, share_read in tables.batches(file):
         rest = batch.append_column(pa.field(error_name, pa.string()), pa.array(errors, pa.string()))
         while rest.num_rows:
-            taken, size = _fitting(rest, tables.texts, rows_per_part - rows, size)
+            taken, size = _fitting(rest, rows_per_part - rows, size)
             waiting.append(rest.slice(0, taken))
             rows, rest = rows + taken, rest.slice(taken)
             if rows == rows_per_part or size >= BYTES:
@@ -71,10 +72,24 @@ def _tables(
         yield pa.Table.from_batches(waiting), share_read
 
 
-def _fitting(batch: pa.RecordBatch, texts: list[str], most: int, size: int) -> tuple[int, int]:
+def _fitting(batch: pa.RecordBatch, most: int, size: int) -> tuple[int, int]:
     """How many rows still go into a part that holds `size` bytes, at most `most`, and the bytes that it holds then."""
     batch = batch.slice(0, most)
-    lengths = [pc.fill_null(pc.binary_length(strings(batch[name])), 0).to_numpy() for name in texts]
-    sizes = size + np.cumsum(np.sum(lengths, axis=0))  # [rows], with each row
+    sizes = size + np.cumsum(sum(map(_lengths, batch.columns)))  # [rows], with each row
     taken = min(int(np.searchsorted(sizes, BYTES)) + 1, batch.num_rows)
     return taken, int(sizes[taken - 1])
+
+
+def _lengths(column: pa.Array) -> np.ndarray:
+    """How many bytes each value holds in strings and bytes, int64 [rows], those inside structures and lists too."""
+    kind = column.type
+    if is_string(kind):
+        column, kind = strings(column), pa.large_string()
+    if is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return np.asarray(pc.fill_null(pc.binary_length(column), 0), np.int64)
+    lengths = np.zeros(len(column), np.int64)
+    if pa.types.is_struct(kind):
+        return sum(map(_lengths, column.flatten()), lengths)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        np.add.at(lengths, pc.list_parent_indices(column).to_numpy(), _lengths(column.flatten()))
+    return lengths
