@@ -88,6 +88,27 @@ def test_it_holds_each_kind_of_character(piece):
     assert piece in "".join(TEXTS)
 
 
+def test_a_character_is_cut_at_its_last_byte():
+    """Where zeros are missing behind a row, what follows may complete it."""
+    assert f"{' ' * 253}x\N{CHARACTER TIE}" in TEXTS
+
+
+def test_every_kind_of_what_is_not_utf8_stands_within_a_word():
+    texts = invalid_utf8_texts(["a", "film"], count=16, seed=0)
+    assert texts[:9] == [
+        b"fi\xc0\xa0lm",
+        b"fi\xe0\x82\xa0lm",
+        b"fi\xf0\x80\x82\xa0lm",
+        b"fi\xed\xa0\x80lm",
+        b"fi\xf4\x90\x80\x80lm",
+        b"fi\xe2\x80\xc0lm",
+        b"fi\xf0\x9f\x98\xc0lm",
+        b"fi\xf3\xa0\x80\xe0lm",
+        b"fi\x80lm",
+    ]
+    assert invalid_utf8_texts(["a", "film"], count=2, seed=0) == texts[:2]
+
+
 def test_invalid_texts_are_not_utf8():
     texts = invalid_utf8_texts(WORDS, count=20, seed=0)
     assert len(texts) == 20

@@ -23,6 +23,13 @@ def test_texts_end_before_the_last_byte_and_a_long_word_stands_alone():
     assert together == [b"abc def", b"g", b"hijklmnop", b"q"]  # of 7 bytes at most, but for the long one
 
 
+def test_pieces_that_stand_apart_are_asked_without_spaces_too():
+    spec = TextSpec(tokenizer="wordpiece", sequence_length=8, byte_length=32)
+    alone, together = vocabulary_texts(spec, ["un", "!", "##b", "a", "中", "?", "-", ";"])
+    assert alone == [b"un", b"!", b"ab", b"a", "中".encode(), b"?", b"-", b";"]
+    assert together == [b"un ! ab a", "中 ? - ;".encode(), "!!中中??--".encode(), b";;"]
+
+
 @given(
     st.lists(st.text(alphabet="abcxyzé", min_size=1, max_size=12), min_size=1, max_size=60, unique=True),
     st.integers(1, 20),

@@ -9,6 +9,7 @@ import pytest
 
 from switch_tf.errors import ConfigError
 from switch_tf.text.piece_files import read_pieces
+from switch_tf.text.plain_pieces import PieceTable
 from switch_tf.text.spec import TextSpec
 
 DATA = Path(__file__).parent / "data" / "wordpiece"
@@ -84,6 +85,26 @@ def test_added_tokens_are_refused(tmp_path: Path) -> None:
 
 def test_a_tokenizer_is_read_by_its_own_rules() -> None:
     assert "Set text.tokenizer_rules = 'hf_bert'" in refused(DATA / "tokenizer.json")
+
+
+@pytest.mark.parametrize("added", [5, True, {"content": "<user>"}, ["<user>"]])
+def test_added_tokens_that_are_none_are_refused(tmp_path: Path, added: Any) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({**DESCRIBED, "added_tokens": added}), encoding="utf-8")
+    assert "added_tokens are no list of tokens" in refused(path, tokenizer_rules="hf_bert")
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_piece(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(b"\xef\xbb\xbffilm\nthe\n##s\n")
+    assert read(tmp_path / "vocab.txt") == ["film", "the", "##s"]
+    (tmp_path / "tokenizer.JSON").write_bytes(b"\xef\xbb\xbf" + json.dumps(DESCRIBED).encode())
+    assert len(read(tmp_path / "tokenizer.JSON", tokenizer_rules="hf_bert")) == 1195
+
+
+@pytest.mark.parametrize("rules", ["bert", "hf_bert"])
+def test_half_of_a_surrogate_pair_is_no_piece(rules: Any) -> None:
+    table = PieceTable(TextSpec(tokenizer="wordpiece", tokenizer_rules=rules), ["\ud800", "a\udfff", "##\udc00", "a"])
+    assert (table.first, table.further) == ({"a": 5}, {})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,18 @@ _SCRIPTS = "É ß İ \u017f Ω ﬁ 中文 日本語 한국어 עברית الع�
 _EMOJI = ["🙂", "👩‍👩‍👧‍👦", "🇩🇪", "👍🏽", "❤️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
 _COMBINING = ["e\u0301", "a\u0300\u0316", "n\u0303", "\u0301", "o\u0308\u0304"]
 _BLANK = ["", " ", "\n", "\t \r\n", "\0"]
+_NOT_UTF8 = [
+    b"\xc0\xa0",  # longer forms of a space
+    b"\xe0\x82\xa0",
+    b"\xf0\x80\x82\xa0",
+    b"\xed\xa0\x80",  # half of a surrogate pair
+    b"\xf4\x90\x80\x80",  # beyond U+10FFFF
+    b"\xe2\x80\xc0",  # a last byte that is none: of U+2040, which is punctuation
+    b"\xf0\x9f\x98\xc0",  # of U+1F640, a letter
+    b"\xf3\xa0\x80\xe0",  # of U+E0060, which vanishes
+    b"\x80",
+]
+_CUT = "\u2040"  # its bytes are E2 81 80
 _WORDS_AT_LIMITS = 2  # known words that are put at each limit
 _FIXED = [*_BLANK, "a\0b", string.punctuation, "!" * 300, ". . .", "a - b", "don't", "'", "A", "é", "É"]
 
@@ -58,9 +70,14 @@ def adversarial_texts(spec: TextSpec, vocabulary: Sequence[str], count: int, see
 
 
 def invalid_utf8_texts(vocabulary: Sequence[str], count: int, seed: int) -> list[bytes]:
-    """`count` byte strings that are not UTF-8, for the runtimes that admit them."""
+    """`count` byte strings that are not UTF-8, for the runtimes that admit them.
+
+    Each kind of what is not UTF-8 first, between the halves of a word, then random bytes behind words.
+    """
     random = np.random.default_rng(seed)
-    texts: list[bytes] = []
+    word = next((each for each in vocabulary if len(each) > 1), vocabulary[0])
+    start, end = word[: len(word) // 2].encode(), word[len(word) // 2 :].encode()
+    texts = [start + wrong + end for wrong in _NOT_UTF8][:count]
     while len(texts) < count:
         words = [_known_word(random, vocabulary).encode() for _ in range(int(random.integers(1, 12)))]
         position = int(random.integers(len(words)))
@@ -106,6 +123,7 @@ def _at_the_last_byte(size: int, vocabulary: Sequence[str]) -> Iterator[str]:
                 # Punctuation first, then a space: else it would be part of the word where nothing is stripped.
                 start = (filling * (before - 1) + " ") if before else ""
                 yield from (f"{start}{word}", f"{start}{word} ", f"{start}{word}s x")
+    yield " " * (size - 3) + f"x{_CUT}"  # of whose bytes the last is cut off
 
 
 def _of_bytes(unit: str, size: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from switch_tf.export.proof.reference import Visited, find_visited
 from switch_tf.models.blocks import experts_of_layers
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
-from switch_tf.text.spelling import readable_ids, spellings
+from switch_tf.text.spelling import readable_ids, spellings, standing_apart
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
@@ -33,18 +33,25 @@ def vocabulary_texts(spec: TextSpec, vocabulary: Sequence[str]) -> VocabularyTex
     """Texts of up to L words and N - 1 bytes; a word that is longer than that has a text of its own.
 
     Pieces that stand behind others are asked behind one, where the vocabulary has one that they can stand behind.
+    Those that stand apart, as punctuation does, are asked twice without spaces besides: no neighbour may join them.
     """
     words = [word.encode() for word in spellings(spec, vocabulary)]
     most = spec.sequence_length if spec.tokenizer == "words" else max(1, spec.sequence_length // _PIECES)
-    together: list[bytes] = []
-    chunk: list[bytes] = []
+    twice = [2 * piece.encode() for piece in standing_apart(spec, vocabulary)]
+    size = spec.num_bytes - 1
+    return VocabularyTexts(words, [*_joined(words, b" ", most, size), *_joined(twice, b"", most, size)])
+
+
+def _joined(words: Sequence[bytes], between: bytes, most: int, size: int) -> Iterator[bytes]:
+    """Texts of up to `most` words and `size` bytes; a word that is longer than that has one of its own."""
+    text, count = b"", 0
     for word in words:
-        size = sum(map(len, chunk)) + len(chunk) + len(word)  # bytes with a space between words
-        if chunk and (len(chunk) == most or size > spec.num_bytes - 1):
-            together.append(b" ".join(chunk))
-            chunk = []
-        chunk.append(word)
-    return VocabularyTexts(words, [*together, b" ".join(chunk)])
+        if count and (count == most or len(text) + len(between) + len(word) > size):
+            yield text
+            text, count = b"", 0
+        text, count = text + between * (count > 0) + word, count + 1
+    if count:
+        yield text
 
 
 def texts_that_visit(model: "TextClassifier", visited: Visited, seed: int = 0) -> list[bytes]:

@@ -70,18 +70,18 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
     ids_of_any_batch = tf.TensorSpec([None, model.spec.sequence_length], tf.int32)
     report = function.get_concrete_function(ids_of_any_batch)  # one trace for all sizes
     experts = experts_of_layers(model.classifier.settings)
-    ids, probabilities, labels, ties, visits = [], [], [], [], []
+    ids = reference_ids(model, texts)
+    probabilities, labels, ties, visits = [], [], [], []
     with on_the_cpu():
         for start in range(0, len(texts), batch_size):
             text = tf.constant(texts[start : start + batch_size], tf.string)
-            ids.append(model.tokenize(text)["ids"])
             answer = model.classify_text(text)
             probabilities.append(answer["probabilities"].numpy())
             labels += [label.decode() for label in answer["label"].numpy()]
-            reports = report(ids[-1]).reports
+            reports = report(tf.constant(ids[start : start + batch_size])).reports
             ties.append(near_ties(reports, batch=len(text)))
             visits.append([each.any(axis=0) for each in find_visited(reports, experts)])
-    answers = Answers(np.concatenate([each.numpy() for each in ids]), np.concatenate(probabilities), labels)
+    answers = Answers(ids, np.concatenate(probabilities), labels)
     visited = [np.any(layer, axis=0) for layer in zip(*visits, strict=True)]
     return Reference(answers, np.concatenate(ties), visited, model.labels, model.rejection)
 
@@ -102,13 +102,11 @@ def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray
     """The ids of the Keras front-end, or those of the pieces' definition in Python, int32 [texts, length]."""
     import tensorflow as tf
 
-    from switch_tf.text.front_ends import reading_front_end
+    from switch_tf.text.pieces import StringPieces
     from switch_tf.text.plain_pieces import PlainPieces
 
-    definition = reading_front_end(model.spec, model.vocabulary)
-    if isinstance(definition, PlainPieces):
-        return definition.ids(texts)
-
+    if isinstance(model.text, StringPieces):
+        return PlainPieces(model.spec, model.vocabulary).ids(texts)
     with on_the_cpu():
         parts = [
             model.tokenize(tf.constant(texts[start : start + _IDS_BATCH], tf.string))["ids"].numpy()

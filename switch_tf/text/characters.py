@@ -93,7 +93,7 @@ class Characters:
         return (
             len(codes) > 0
             and not self.becomes[codes].any()
-            and REPLACEMENT not in codes
+            and not any(code == REPLACEMENT or 0xD800 <= code < 0xE000 for code in codes)  # no text's in UTF-8
             and (not any(kinds) or (kinds == [APART] and not behind))
             and not self.is_too_long(characters)
         )

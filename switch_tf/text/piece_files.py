@@ -34,8 +34,8 @@ def read_pieces(spec: TextSpec) -> list[str]:
     """
     path = Path(spec.vocabulary_file or "")
     try:
-        text = read_bytes(path, _SIZE_LIMIT).decode("utf-8")
-        listed = _listed_in_json(json.loads(text), spec) if path.suffix == ".json" else _listed(text)
+        text = read_bytes(path, _SIZE_LIMIT).decode("utf-8-sig")
+        listed = _listed_in_json(json.loads(text), spec) if path.suffix.lower() == ".json" else _listed(text)
         pieces = [piece for piece in listed if not _SPECIAL.fullmatch(piece)]
         table = PieceTable(spec, pieces)
     except (OSError, ValueError, RecursionError, DataError) as error:
@@ -74,8 +74,10 @@ def _listed_in_json(described: Any, spec: TextSpec) -> list[str]:
         raise ValueError(f"its normalizer keeps accents. Expected strip_accents = true: {_KIND}.")
     if spec.tokenizer_rules != "hf_bert":
         raise ValueError("it is read by the rules of its own library. Set text.tokenizer_rules = 'hf_bert'.")
-    added = [each.get("content") for each in described.get("added_tokens") or [] if isinstance(each, dict)]
-    other = [each for each in added if not _SPECIAL.fullmatch(str(each))]
+    added = described.get("added_tokens") or []
+    if not isinstance(added, list) or not all(isinstance(each, dict) for each in added):
+        raise ValueError("its added_tokens are no list of tokens.")
+    other = [each.get("content") for each in added if not _SPECIAL.fullmatch(str(each.get("content")))]
     if other:
         raise ValueError(f"it adds the token {other[0]!r} to its pieces, which is not supported. Remove it.")
     numbers = described["model"].get("vocab")

@@ -1,5 +1,6 @@
 """What a text has to say to be read as a word or piece of a vocabulary."""
 
+import sys
 from collections.abc import Sequence
 
 from switch_tf.text.characters import LONGEST_WORD
@@ -30,15 +31,32 @@ def readable_ids(spec: TextSpec, vocabulary: Sequence[str]) -> list[int]:
     return sorted(PieceTable(spec, vocabulary).first.values())
 
 
+def standing_apart(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
+    """The pieces that are words whatever stands beside them; none where tokens are words.
+
+    >>> standing_apart(TextSpec(tokenizer="wordpiece"), ["un", "!", "##a", "a", "中"])
+    ['!', '中']
+    """
+    if spec.tokenizer == "words":
+        return []
+    table = PieceTable(spec, vocabulary)
+    return [piece for piece in table.first if len(piece) == 1 and not table.characters.is_word(piece, behind=True)]
+
+
 def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     """Words of a letter's pieces that are as long as a word may be, and one letter longer; none where tokens are words.
 
+    Behind them the same with a last character that is in no piece, so that none of the word is read.
+
     >>> [len(word) for word in longest_words(TextSpec(tokenizer="wordpiece"), ["x", "##x", "é", "y"])]
-    [100, 101]
+    [100, 101, 100]
     """
     if spec.tokenizer == "words":
         return []
     table = PieceTable(spec, vocabulary)
     letters = [each for each in table.first if len(each) == 1 and each in table.further]
     most = {letter: LONGEST_WORD // table.characters.size(letter) for letter in letters[:2]}
-    return [letter * size for letter, longest in most.items() for size in (longest, longest + 1)]
+    words = [letter * size for letter, longest in most.items() for size in (longest, longest + 1)]
+    every = map(chr, range(sys.maxunicode))
+    stranger = next(each for each in every if table.characters.is_word(each, True) and each not in table.further)
+    return words + [letter * (longest - table.characters.size(stranger)) + stranger for letter, longest in most.items()]

@@ -18,6 +18,7 @@ from breaks.answers import (
     when_sure,
 )
 from breaks.built import (
+    admit_longer_forms,
     block_epsilon,
     capacity,
     dirty_last_row,
@@ -26,6 +27,7 @@ from breaks.built import (
     fails_on_long_texts,
     ignore_last_byte,
     ignore_last_byte_of_pieces,
+    join_what_stands_apart,
     keep_nul,
     pack_no_long_texts,
     pack_without_last_byte,
@@ -45,7 +47,7 @@ from switch_tf.layers import dispatch
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes, packed_bytes, pieces
+from switch_tf.text import byte_codes, packed_bytes, pieces, utf8
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.pieces import NumericPieces
 
@@ -61,6 +63,8 @@ _PIECE_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("two traded", trade("vocabulary")),
     ("a word may have 99 letters", with_code(pieces, "LONGEST_WORD", 99)),
     ("a word has at most four", with_code(pieces, "_ROUNDS", 2)),
+    ("what stands apart joins its neighbour", with_code(pieces, "build_graph_tables", join_what_stands_apart)),
+    ("longer forms are read", with_code(utf8, "_within", admit_longer_forms)),
 ]
 _RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
     ("one slot more", capacity(1), spoil_nothing),

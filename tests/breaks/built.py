@@ -15,7 +15,7 @@ from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.proof.gate import load_exported
 from switch_tf.export.saved_model import build as saved_model_build
 from switch_tf.layers.switch_ffn import SwitchFFN
-from switch_tf.text import packed_bytes
+from switch_tf.text import packed_bytes, pieces, utf8
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.pieces import NumericPieces
 
@@ -62,6 +62,19 @@ def ignore_last_byte_of_pieces(self: NumericPieces, rows: tf.Tensor) -> tf.Tenso
     return _read_pieces(self, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
 
 
+def join_what_stands_apart(table: Any) -> Any:
+    """The last of what stands apart is a letter."""
+    tables = _build_tables(table)
+    return dataclasses.replace(tables, last_apart=tables.last_apart - 1)
+
+
+def admit_longer_forms(value: tf.Tensor, first: int, end: int) -> tf.Tensor:
+    """Of UTF-8: two bytes for what has one."""
+    return _within(value, 0xC0 if first == 0xC2 else first, end)
+
+
+_build_tables = pieces.build_graph_tables
+_within = utf8._within
 _read_packed = packed_bytes.packed_ids
 _read_bytes = NumericText.__call__
 _read_pieces = NumericPieces.__call__
