@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import switch_tf
 from switch_tf import files
-from switch_tf.config import load_config
+from switch_tf.config import Config, load_config
+from switch_tf.data.examples import fingerprint, read_examples
 from switch_tf.data.request import DataRequest, request_of
 from switch_tf.errors import ArgumentError, ConfigError, DataError, RunError
 from switch_tf.models.classifier import ClassifierOutput
@@ -25,6 +26,8 @@ from switch_tf.training.distilling import Distillation, distill, soften, student
 from switch_tf.training.session import prepare
 from switch_tf.training.steps import Encoded, Taught, losses
 from switch_tf.training.trainer import Start, Trainer
+
+PAIR = [("a lovely film", "good"), ("a dull film", "bad")]
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +209,49 @@ def test_other_data_and_settings_are_refused(teacher: Run, data_folder: Path, tm
     with pytest.raises(DataError, match="given in memory, which no run keeps"):
         distill(held, Distillation(), student_config(teacher), tmp_path / "new", Quiet())
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_in_the_way_is_told_before_anything_is_trained(
+    teacher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distilling, "train", lambda *_, **__: pytest.fail("it trains"))
+    config = student_config(teacher)
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(RunError, match="taken already exists"):
+        distill(teacher, Distillation(), config, tmp_path / "taken", Quiet())
+    (tmp_path / "begun.unfinished").mkdir()
+    with pytest.raises(RunError, match="holds an unfinished training"):
+        distill(teacher, Distillation(), config, tmp_path / "begun", Quiet())
+    with pytest.raises(RunError, match="nothing to resume"):
+        distill(teacher, Distillation(), config, tmp_path / "new", Quiet(), resume=True)
+
+
+def test_a_teacher_that_was_pruned_on_other_labels_is_refused(teacher: Run, tmp_path: Path) -> None:
+    """On texts of one label alone, and on texts that are to be rejected."""
+    for rows, named in (([("a film", "good"), ("film", "good")], "bad"), ([*PAIR, ("xyz", "unknown")], "unknown")):
+        path = write_tsv(tmp_path / "pruned_on.tsv", rows)
+        data = {"data": str(path), "fingerprint": fingerprint(read_examples(path)), "test_fingerprint": None}
+        of_both = teacher.data | data | {"test": None, "embedded": None}
+        pruned = Run(teacher.path, teacher.config, teacher.labels, teacher.vocabulary, of_both)
+        with pytest.raises(DataError, match=rf"'{named}' is a label of .* alone\. Distil the run that it was pruned"):
+            distill(pruned, Distillation(), student_config(teacher), tmp_path / "new", Quiet())
+
+
+def test_the_student_alone_has_no_threshold_to_reach(
+    teacher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def stop(request: DataRequest, config: Config, *_: object, **__: object) -> None:
+        seen.append(config.train)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distilling, "train", stop)
+    config = student_config(teacher, ["train.reject=0.9", "train.reject_label=unsure"])
+    with pytest.raises(KeyboardInterrupt):
+        distill(teacher, Distillation(), config, tmp_path / "new", Quiet())
+    assert [(each.reject, each.reject_label, each.baseline) for each in seen] == [(None, None, False)]
+    assert config.train.reject == 0.9
 
 
 def test_words_that_do_not_fit_end_with_2(teacher: Run, tmp_path: Path) -> None:

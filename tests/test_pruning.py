@@ -243,6 +243,11 @@ def test_what_a_router_cannot_do_is_refused(trained_run: Path, data_folder: Path
     write_manifest(dense.path)
     with pytest.raises(RunError, match=r"has no experts \(model.num_experts = 0\)"):
         prune(open_run(dense.path), request, Pruning(), tmp_path / "new", Quiet())
+    settings = settings.replace("num_experts = 0", "num_experts = 5").replace("switch_every = 1", "switch_every = 2")
+    (dense.path / "config.toml").write_text(settings, encoding="utf-8")
+    write_manifest(dense.path)
+    with pytest.raises(RunError, match=r"has no experts \(model.switch_every = 2, of 1 blocks\)"):
+        prune(open_run(dense.path), request, Pruning(), tmp_path / "new", Quiet())
     assert not (tmp_path / "new").exists()
 
 

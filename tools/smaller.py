@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from quality import fill, spread
+from quality import by_set, fill, spread
+
+from switch_tf.files import write_bytes
 
 PRUNED = {
     "4 kept": ["--keep", "4"],
@@ -48,13 +50,13 @@ def main(sets: tuple[str, ...], seeds: int, results: Path, write: Path | None) -
             found = measured.setdefault(f"{name}/{seed}", {})
 
             def keep() -> None:
-                results.write_text(json.dumps(measured, indent=1) + "\n")
+                write_bytes(results, (json.dumps(measured, indent=1) + "\n").encode())
 
             measure_pruning(found, Path(folder), seed, keep)
             measure_distillation(found, Path(folder), seed, keep)
     tables = {"pruning": pruning_table(measured), "distillation": distillation_table(measured)}
     if write is not None:
-        write.write_text(fill(write.read_text("utf-8"), tables), "utf-8")
+        write_bytes(write, fill(write.read_text("utf-8"), tables).encode())
     click.echo("\n\n".join(tables.values()))
 
 
@@ -125,7 +127,7 @@ def pruning_table(measured: dict[str, dict[str, Any]]) -> str:
         "| bytes before | after |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, runs in of_sets(measured).items():
+    for name, runs in by_set(measured).items():
         for way in PRUNED:
             each = [run[f"pruned, {way}"] for run in runs if f"pruned, {way}" in run]
             if not each:
@@ -148,7 +150,7 @@ def distillation_table(measured: dict[str, dict[str, Any]]) -> str:
         "| with more texts |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, runs in of_sets(measured).items():
+    for name, runs in by_set(measured).items():
         for student in STUDENTS:
             each = [run[f"student, {student}"] for run in runs if f"student, {student}" in run]
             if not each:
@@ -166,14 +168,6 @@ def kept_of_gain(figures: dict[str, list[float]], key: str) -> str:
     """The share of the teacher's gain over the student alone that a student keeps, of the means over seeds."""
     teacher, alone, student = (sum(figures[each]) / len(figures[each]) for each in ("teacher", "student_alone", key))
     return "no gain" if teacher <= alone else f"{(student - alone) / (teacher - alone):.0%}"
-
-
-def of_sets(measured: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The results of each set, by seed."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for key in sorted(measured):
-        found.setdefault(key.rpartition("/")[0], []).append(measured[key])
-    return found
 
 
 if __name__ == "__main__":

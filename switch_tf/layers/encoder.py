@@ -8,8 +8,7 @@ import tf_keras as keras
 from switch_tf.config import ModelConfig
 from switch_tf.layers.attention import MaskedAttention
 from switch_tf.layers.common import dropout
-from switch_tf.layers.dense_ffn import DenseFFN
-from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.reporting_ffn import feed_forward
 from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.layers.token_routes import TokenRoutes, Words
 
@@ -32,18 +31,7 @@ class EncoderBlock(keras.layers.Layer):
         self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
         self.attention = MaskedAttention(config, compute_dtype, name="attention")
         self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
-        self.feed_forward = (
-            ReportingSwitchFFN.from_settings(
-                config,
-                sequence_length,
-                compute_dtype,
-                name="switch_ffn",
-                router=router or config.router,
-                expert_map=expert_map,
-            )
-            if use_switch
-            else DenseFFN(config, compute_dtype, name="dense_ffn")
-        )
+        self.feed_forward = feed_forward(config, sequence_length, use_switch, compute_dtype, router, expert_map)
 
     def call(
         self,

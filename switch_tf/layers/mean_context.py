@@ -7,8 +7,7 @@ import tf_keras as keras
 
 from switch_tf.config import ModelConfig
 from switch_tf.layers.common import masked_pool, scaled
-from switch_tf.layers.dense_ffn import DenseFFN
-from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.reporting_ffn import feed_forward
 from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.layers.token_routes import TokenRoutes, Words
 
@@ -35,18 +34,7 @@ class MeanContextBlock(keras.layers.Layer):
             config.d_model, use_bias=False, kernel_initializer=scaled(config.d_model, config), name="context"
         )
         self.feed_forward_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="feed_forward_norm")
-        self.feed_forward = (
-            ReportingSwitchFFN.from_settings(
-                config,
-                sequence_length,
-                compute_dtype,
-                name="switch_ffn",
-                router=router or config.router,
-                expert_map=expert_map,
-            )
-            if use_switch
-            else DenseFFN(config, compute_dtype, name="dense_ffn")
-        )
+        self.feed_forward = feed_forward(config, sequence_length, use_switch, compute_dtype, router, expert_map)
 
     def call(
         self,

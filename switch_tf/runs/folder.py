@@ -43,7 +43,7 @@ DESCRIBED = (*SETTINGS, HELD_OUT, METRICS, WEIGHTS)  # and in the end
 # Of the folder. 1 had no number, and wrote text.byte_length down where nobody had asked for it; 2 had no manifest;
 # 4 has a reject threshold, which a release of before would pass over. A folder without one is written as 3.
 FORMAT = 4
-_FIRST_WITH_MANIFEST = 3
+FIRST_WITH_MANIFEST = 3
 _FIRST_WITH_REJECT = 4
 _VOCABULARY_LIMIT = 2**30  # bytes: far above a million words
 
@@ -131,7 +131,7 @@ def open_run(path: Path) -> Run:
         raise RunError(
             f"{received}. Expected at most {FORMAT}: open it with the release that wrote it, or a newer one."
         )
-    if not checked and data.get("format", 1) >= _FIRST_WITH_MANIFEST:
+    if not checked and data.get("format", 1) >= FIRST_WITH_MANIFEST:
         raise RunError(f"{path} has lost its {MANIFEST}, which tells whether it is whole. Restore it, or train again.")
     labels = read_labels(path)
     rejection = read_threshold(path, labels) if number >= _FIRST_WITH_REJECT else None

@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from switch_tf import checksums, files
-from switch_tf.config import Config, config_from_dict, config_to_dict, dense_twin
-from switch_tf.data.examples import Examples, fingerprint, label_names
+from switch_tf.config import Config, config_from_dict, config_to_dict, dense_twin, without_threshold
+from switch_tf.data.examples import Examples, fingerprint
 from switch_tf.data.request import DataRequest, read_data, read_test, request_of
 from switch_tf.errors import ArgumentError, DataError
 from switch_tf.locks import scratch
 from switch_tf.measuring.fusion import softmax
 from switch_tf.runs import folder as runs
-from switch_tf.runs.folder import Run, read_metrics
+from switch_tf.runs.folder import Run, read_metrics, unfinished
 from switch_tf.settings import merge, parse_assignment
 from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.timing import timed
+from switch_tf.training.prepared import check_folders
 from switch_tf.training.session import Teaching, token_ids, train
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from switch_tf.training.steps import Encoded
     from switch_tf.training.trainer import Start
 
-_NOTHING: Mapping[str, Examples] = {}
 _TEXT_BATCH = 1024
 _LEAST = 1e-12  # probability whose logarithm is taken
 _FIGURES = ("accuracy", "macro_f1", "log_loss")
@@ -113,6 +113,7 @@ def distill(
         DataError: the data is not there any more, or is other data.
         RunError, ConfigError: as `switch_tf.training.session.train` says.
     """
+    check_folders(output, unfinished(output), resume)  # before the student that is compared is trained
     request, in_memory = _request(run, data, test)
     _refuse_other_data(run, request, in_memory)
     alone: dict[str, Any] | None = None
@@ -161,8 +162,10 @@ def _refuse_other_data(run: Run, request: DataRequest, in_memory: Mapping[str, E
     if (None if test is None else fingerprint(test)) != run.data["test_fingerprint"]:
         name = "There are no test texts" if test is None else f"{test.source} is not what there was"
         raise DataError(f"{name} to measure {run.path} on. Say where those are.", "test")
-    if label_names(examples) != run.labels:  # a pruned run may have been given texts of some labels alone
-        raise DataError(f"{examples.source} lacks labels that {run.path} knows. Distil the run it was pruned from.")
+    other = set(examples.labels.unique().to_pylist()) ^ set(run.labels)
+    if other:  # a pruned run may have been given texts of some labels alone, or some that are to be rejected
+        problem = f"{min(other)!r} is a label of {examples.source} or of {run.path} alone"
+        raise DataError(f"{problem}. Distil the run that it was pruned from.")
 
 
 def _train_alone(
@@ -170,6 +173,7 @@ def _train_alone(
 ) -> dict[str, Any]:
     """Figures and size of the student that has no teacher; nothing of it is left."""
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, baseline=False))
+    config = without_threshold(config)  # which counts in no figure, and which this student might not reach
     trained = train(request, config, folder, progress, in_memory=in_memory)
     return _sized(trained.path, read_metrics(trained.path))
 

@@ -20,6 +20,7 @@ from switch_tf.errors import ArgumentError, RunError
 from switch_tf.expert_map import GONE
 from switch_tf.locks import locked
 from switch_tf.measuring.scores import evaluate, score
+from switch_tf.models.blocks import map_of_block, switch_blocks
 from switch_tf.reporting.history import write_history
 from switch_tf.reporting.summary import write_summary
 from switch_tf.runs import folder as runs
@@ -27,12 +28,12 @@ from switch_tf.runs.folder import Run
 from switch_tf.runs.rejection import label_list
 from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.timing import timed
+from switch_tf.training.prepared import NOTHING, Prepared, describe_data
 
 if TYPE_CHECKING:
     from switch_tf.measuring.expert_use import ExpertUse
     from switch_tf.training.loop import Progress
 
-_NOTHING: Mapping[str, Examples] = {}
 _COOLER = 0.1  # of the learning rates: what is there shall be mended, not learnt anew
 _LEARNING = "learning"  # the folder in which a pruned model goes on learning
 _COPIED = (runs.HELD_OUT, "history.csv", "history.png")
@@ -73,9 +74,7 @@ class _Data:
     """What a run is pruned on: all texts, how they are split for learning, and what it is measured on."""
 
     everything: Examples
-    training: Examples
-    validation: Examples
-    test: Examples | None
+    split: Prepared
     measured: Examples
 
 
@@ -85,7 +84,7 @@ def prune(
     wanted: Pruning,
     output: Path,
     progress: "Progress",
-    in_memory: Mapping[str, Examples] = _NOTHING,
+    in_memory: Mapping[str, Examples] = NOTHING,
 ) -> dict[str, Any]:
     """Leave a pruned copy of `run` in the folder `output`, which must not exist yet; return what that changed.
 
@@ -110,7 +109,11 @@ def prune(
     request = request.resolved()
     with timed(f"Reading {request.data}"):
         data = _read(run, request, wanted, in_memory)
-    description = _describe(run, request, data, wanted, sorted(in_memory))
+    description = {
+        **describe_data(request, data.split, in_memory),
+        "format": max(run.data.get("format", 1), runs.FIRST_WITH_MANIFEST),
+        "pruned": {"from": str(run.path), **asdict(wanted), "trained_on": run.data},
+    }
     with locked(output, "pruned"), files.new_folder(output) as folder:
         report = _prune(run, wanted, data, description, folder, progress)
     return {"run": str(output), "from": str(run.path), **report}
@@ -140,8 +143,10 @@ def choose_kept(use: np.ndarray, wanted: Pruning, least: int) -> list[int]:
 
 def _refuse(run: Run, wanted: Pruning, output: Path) -> None:
     model = run.config.model
-    if not model.num_experts:
-        raise RunError(f"{run.path} has no experts (model.num_experts = 0). Expected a run with a Switch layer.")
+    if not switch_blocks(model):
+        sparse = f"model.switch_every = {model.switch_every}, of {model.num_blocks} blocks"
+        cause = sparse if model.num_experts else "model.num_experts = 0"
+        raise RunError(f"{run.path} has no experts ({cause}). Expected a run with a Switch layer.")
     if wanted.keep is not None and not least_experts(model.router) <= wanted.keep <= model.num_experts:
         expected = f"{least_experts(model.router)} to {model.num_experts}, with router = {model.router!r}"
         raise ArgumentError(f"Received keep={wanted.keep}. Expected {expected}.", "keep")
@@ -168,8 +173,8 @@ def _read(run: Run, request: DataRequest, wanted: Pruning, in_memory: Mapping[st
         encode_labels(test, label_list(run.labels, run.rejection))
     settings = run.config.train
     training, validation = split_validation(everything, settings.validation_share, settings.seed)
-    measured = test or (validation if wanted.epochs else everything)
-    return _Data(everything, training, validation, test, measured)
+    split = Prepared(list(run.labels), training, validation, test, fingerprint(everything))
+    return _Data(everything, split, test or (validation if wanted.epochs else everything))
 
 
 def _prune(
@@ -200,9 +205,9 @@ def _prune(
         "max_abs_diff": float(np.abs(answered - answers).max()),
     }
     if wanted.epochs:
-        _go_on(pruned, weights, data, wanted.epochs, progress)
+        _go_on(pruned, weights, data.split, wanted.epochs, progress)
         report["fine_tuned"], _ = _measure(pruned, data.measured)
-    _write(run, pruned, data, report)
+    _write(run, pruned, data.split.held_out, report)
     return report
 
 
@@ -256,8 +261,6 @@ def _layers(
     run: Run, maps: Sequence[Sequence[int]], used: Sequence[np.ndarray], kept: Sequence[Sequence[int]]
 ) -> list[dict[str, Any]]:
     """What became of each Switch layer's experts, by the numbers that they had."""
-    from switch_tf.models.blocks import map_of_block, switch_blocks
-
     found = []
     for layer, block in enumerate(switch_blocks(run.config.model)):
         before = map_of_block(run.config.model, block) or list(range(run.config.model.num_experts))
@@ -286,7 +289,7 @@ def _slots(config: Config) -> int:
     return expert_capacity(length, model.num_experts, model.eval_capacity_factor, model.min_capacity)
 
 
-def _go_on(pruned: Run, weights: Mapping[str, np.ndarray], data: _Data, epochs: int, progress: "Progress") -> None:
+def _go_on(pruned: Run, weights: Mapping[str, np.ndarray], data: Prepared, epochs: int, progress: "Progress") -> None:
     """Let the deep path go on learning, and write its best epoch down; the wide path and the scales stay.
 
     Raises:
@@ -323,23 +326,7 @@ def _go_on(pruned: Run, weights: Mapping[str, np.ndarray], data: _Data, epochs: 
     write_history(pruned.path, history)
 
 
-def _describe(run: Run, request: DataRequest, data: _Data, wanted: Pruning, in_memory: Sequence[str]) -> dict[str, Any]:
-    """The pruned run's data.json: what it was measured on, and what it was made from."""
-    held = {"in_memory": list(in_memory)} if in_memory else {}
-    return {
-        "format": max(run.data.get("format", 1), runs.FORMAT - 1),
-        **asdict(request),
-        **held,
-        "fingerprint": fingerprint(data.everything),
-        "training_examples": len(data.training),
-        "validation_examples": len(data.validation),
-        "test_examples": 0 if data.test is None else len(data.test),
-        "test_fingerprint": None if data.test is None else fingerprint(data.test),
-        "pruned": {"from": str(run.path), **asdict(wanted), "trained_on": run.data},
-    }
-
-
-def _write(run: Run, pruned: Run, data: _Data, report: dict[str, Any]) -> None:
+def _write(run: Run, pruned: Run, splits: Mapping[str, Examples], report: dict[str, Any]) -> None:
     """The files beside the weights: those of the run, and new figures in place of those that are no longer true."""
     from switch_tf.models.text_classifier import load_classifier
 
@@ -350,7 +337,6 @@ def _write(run: Run, pruned: Run, data: _Data, report: dict[str, Any]) -> None:
     if run.rejection is not None:  # it was chosen for the run of before, and stays
         runs.write_rejection(pruned.path, run.rejection, {})
     model = load_classifier(pruned)
-    splits = {"validation": data.validation} | ({} if data.test is None else {"test": data.test})
     old = runs.read_metrics(run.path)
     metrics = {name: evaluate(model, examples) for name, examples in splits.items()}
     metrics |= {name: old[name] for name in ("changed_by_byte_length", "versions") if name in old}
