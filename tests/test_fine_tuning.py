@@ -276,7 +276,8 @@ class TestRefusals:
         answer = ask("train", "reviews", "--from-hf", FIXTURES / "plain", "--output", output, "--resume")
         assert answer.code == 1 and f"{folder} was started without a checkpoint. Leave it out to resume" in answer.err
         (folder / "fine_tuning.json").write_text("{}", encoding="utf-8")
-        for settings in ({}, {"epochs": 1}):
+        kinds: list[dict[str, Any]] = [{}, {"epochs": 1}]
+        for settings in kinds:
             with pytest.raises(RunError, match=r"was started from a checkpoint\. Give it again to resume"):
                 switch_tf.train("reviews", output=output, resume=True, verbose=0, **settings)
 

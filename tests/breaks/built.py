@@ -15,8 +15,9 @@ from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.proof.gate import load_exported
 from switch_tf.export.saved_model import build as saved_model_build
 from switch_tf.layers.switch_ffn import SwitchFFN
-from switch_tf.text import packed_bytes, pieces, utf8
+from switch_tf.text import packed_bytes, utf8
 from switch_tf.text.from_bytes import NumericText
+from switch_tf.text.piece_tables import build_graph_tables
 from switch_tf.text.pieces import NumericPieces
 
 
@@ -73,7 +74,7 @@ def admit_longer_forms(value: tf.Tensor, first: int, end: int) -> tf.Tensor:
     return _within(value, 0xC0 if first == 0xC2 else first, end)
 
 
-_build_tables = pieces.build_graph_tables
+_build_tables = build_graph_tables
 _within = utf8._within
 _read_packed = packed_bytes.packed_ids
 _read_bytes = NumericText.__call__
