@@ -7,6 +7,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "text": {"vocabulary_size": 40_000},
         "model": {
             "context": "mean",
+            "router": "token",
             "character_grams": True,
             "pair_min_count": 2,
             "num_experts": 8,
