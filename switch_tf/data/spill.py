@@ -3,14 +3,18 @@
 They lie in files without a name, mapped into memory: what is not in use the operating system takes out of memory again,
 and nothing is left when the process ends, however it ends. The files are where temporary files are (TMPDIR), which
 should be on a disk.
+
+What was read once counts as the process's memory until something else wants it. `relieving` gives it back in passing.
 """
 
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +22,37 @@ import pyarrow as pa
 from switch_tf import files
 
 LIMIT = 256 * 2**20  # bytes of a table or an array that stays in memory
+_CHUNK = 2**22  # numbers of an array that are computed at a time
+_maps: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()  # all that are in use
+_T = TypeVar("_T")
+
+
+def relieving(items: Iterable[_T], every: int) -> Iterator[_T]:
+    """The items, after so many of which what is on disk leaves memory; whoever needs it again reads it again."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % every == 0:
+            relieve()
+
+
+def relieve() -> None:
+    """Take what is on disk out of this process's memory. What has been written to it stays written."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for each in list(_maps):
+            each.madvise(mmap.MADV_DONTNEED)
+
+
+def computed(shape: tuple[int, ...], kind: type[np.generic], rows: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """An array made some rows at a time, on disk if it is large.
+
+    >>> computed((3, 2), np.int32, lambda some: np.arange(6).reshape(3, 2)[some]).tolist()
+    [[0, 1], [2, 3], [4, 5]]
+    """
+    made = empty_array(shape, kind)
+    step = max(1, _CHUNK // max(1, int(np.prod(shape[1:]))))
+    for start in relieving(range(0, shape[0], step), 8):
+        made[start : start + step] = rows(slice(start, start + step))
+    return made
 
 
 def gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
@@ -44,6 +79,7 @@ def _on_disk(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
                 writer.write_table(table)
         file.flush()
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        _maps.add(content)
     return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
 
 
@@ -77,4 +113,8 @@ def empty_array(shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
     with files.refusing(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
         if hasattr(os, "posix_fallocate"):  # or else a full disk would end the process at some later write
             os.posix_fallocate(file.fileno(), 0, size)
-        return np.memmap(file, kind, "w+", shape=shape)
+        else:
+            file.truncate(size)
+        content = mmap.mmap(file.fileno(), size)
+        _maps.add(content)
+        return np.frombuffer(content, kind).reshape(shape)

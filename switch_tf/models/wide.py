@@ -23,6 +23,7 @@ from switch_tf.errors import RunError
 from switch_tf.text.ngrams import PairIndex, build_pair_index
 
 TINY = 1e-6  # below the squared norm of any text that has a word, which is 1 at least
+_TEXTS = 4096  # whose rows are summed at a time
 _PARTS = ("words", "pairs", "bias")
 _INDEX = "index/"  # before the names of the index's arrays
 
@@ -45,6 +46,10 @@ class WideTables:
 
     def logits(self, ids: np.ndarray) -> np.ndarray:
         """int32 [texts, length], padded with 0, to float32 [texts, classes]; the bias for a text without words."""
+        parts = [self._some_logits(ids[start : start + _TEXTS]) for start in range(0, len(ids), _TEXTS)]
+        return np.concatenate(parts) if parts else np.zeros([0, len(self.bias)], np.float32)
+
+    def _some_logits(self, ids: np.ndarray) -> np.ndarray:
         sums = _sum_rows(self.words, ids) + _sum_rows(self.pairs, self.index.find(ids))  # [texts, columns + 1]
         scores = sums[:, :-1] / np.sqrt(np.maximum(sums[:, -1:], np.float32(TINY)))  # [texts, columns]
         return scores * _per_class(len(self.bias)) + self.bias  # [texts, classes]

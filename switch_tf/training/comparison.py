@@ -16,6 +16,7 @@ from switch_tf.models.fused import FusedClassifier, deep_arrays
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import WEIGHTS, Run
 from switch_tf.text.spec import FIRST_WORD_ID
+from switch_tf.training.counted import counted
 from switch_tf.training.fusing import Fusion, choose_scales, deep_logits, grams_of
 from switch_tf.training.loop import Progress, fit
 from switch_tf.training.sampling import KnownPairs
@@ -120,9 +121,11 @@ def twin_logits(
     folder.mkdir(exist_ok=True)  # a training that was cut off goes on
     grams = grams_of(config, finished.vocabulary)
     num_ids = len(finished.vocabulary) + FIRST_WORD_ID
-    fit(splits.training, splits.validation, num_ids, len(finished.labels), config, folder, progress, grams)
+    texts = counted(splits.training, config.train.counted_tokens)
+    classes = len(finished.labels)
+    fit(texts, splits.validation, num_ids, classes, config, folder, progress, grams, lessons=splits.training)
     weights = deep_arrays(files.read_tensors(folder / WEIGHTS)[0])
-    known = KnownPairs(splits.training.ids, num_ids, config.model.pair_min_count)
+    known = KnownPairs(texts.ids, num_ids, config.model.pair_min_count)
     deep = deep_logits(twin, weights, known, splits.measured.ids)
     if fusion is not None and wide is not None:
         of_validation = deep if splits.test is None else deep_logits(twin, weights, known, splits.validation.ids)

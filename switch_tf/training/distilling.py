@@ -236,12 +236,15 @@ def _start(run: Run, student: Run, training: "Encoded") -> "Start":
     """The teacher's weights that are no expert's; those of words and pairs if the student knows the same ones."""
     from switch_tf.models.fused import deep_arrays, deep_pairs
     from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS
+    from switch_tf.training.counted import counted
     from switch_tf.training.sampling import KnownPairs
     from switch_tf.training.trainer import Start
 
     path = run.path / runs.WEIGHTS
     weights, _ = files.read_tensors(path)
-    known = KnownPairs(training.ids, len(student.vocabulary) + FIRST_WORD_ID, student.config.model.pair_min_count)
+    config = student.config
+    texts = counted(training, config.train.counted_tokens)
+    known = KnownPairs(texts.ids, len(student.vocabulary) + FIRST_WORD_ID, config.model.pair_min_count)
     left_out = set() if student.vocabulary == run.vocabulary else {EMBEDDINGS, PAIR_EMBEDDINGS}
     if not np.array_equal(deep_pairs(weights, str(path)), known.pairs):
         left_out.add(PAIR_EMBEDDINGS)

@@ -24,6 +24,7 @@ from switch_tf.models.weights import assign_weights
 from switch_tf.runs.folder import WEIGHTS, Run
 from switch_tf.text.ngrams import word_grams
 from switch_tf.text.spec import FIRST_WORD_ID
+from switch_tf.training.counted import counted
 from switch_tf.training.loop import balanced_weights
 from switch_tf.training.sampling import KnownPairs
 from switch_tf.training.steps import Encoded
@@ -104,13 +105,15 @@ def add_wide_path(
     stays is fitted on those too.
 
     Args:
+        training: the texts that are counted, of `switch_tf.training.counted.counted`.
         unseen: the validation texts as a model reads them that knows the words of the training texts alone.
     """
     alone = fit_on_validation(run.config.wide, training, unseen, len(run.labels), grams)
     joined = join_paths(run, alone, training, unseen)
     write_paths(run, training, validation, grams, joined)
     probabilities = softmax(joined.logits / joined.scales[2])
-    return Fusion(probabilities, joined.alone.logits, joined.deep, _figures(joined, probabilities, unseen.labels))
+    figures = _figures(joined, probabilities, unseen.labels, counted_texts=len(training.labels))
+    return Fusion(probabilities, joined.alone.logits, joined.deep, figures)
 
 
 def join_paths(run: Run, alone: WideAlone, training: Encoded, validation: Encoded) -> Joined:
@@ -158,8 +161,9 @@ def write_paths(
 ) -> None:
     """Write the weights of both paths into the run folder, after fitting the wide one on all texts."""
     num_classes = len(run.labels)
-    ids = np.concatenate([training.ids, validation.ids])
-    labels = np.concatenate([training.labels, validation.labels])
+    more = counted(validation, run.config.train.counted_tokens)
+    ids = np.concatenate([training.ids, more.ids])
+    labels = np.concatenate([training.labels, more.labels])
     weights = None if training.weights is None else balanced_weights(labels, num_classes)
     refitted = fit_wide(
         ids, labels, num_classes, grams, joined.alone.settings, start=joined.alone.fitted.weights, weights=weights
@@ -169,12 +173,13 @@ def write_paths(
     files.write_tensors(run.path / WEIGHTS, fused_arrays(joined.weights, tables, np.array([a, b]) / cooled))
 
 
-def _figures(joined: Joined, probabilities: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+def _figures(joined: Joined, probabilities: np.ndarray, expected: np.ndarray, counted_texts: int) -> dict[str, Any]:
     """What joining chose and gave, for JSON."""
     a, b, cooled = joined.scales
     paths = (("wide", joined.alone.logits), ("deep", joined.deep), ("fused", joined.logits / cooled))
     return {
         "inverse_regularization": joined.alone.settings.inverse_regularization,
+        "counted_texts": counted_texts,
         "wide_scale": a / cooled,
         "deep_scale": b / cooled,
         "temperature": cooled,

@@ -15,6 +15,7 @@ import tf_keras as keras
 
 from switch_tf import files
 from switch_tf.config import Config
+from switch_tf.data import spill
 from switch_tf.errors import RunError
 from switch_tf.runs.folder import WEIGHTS
 from switch_tf.training.composed import ComposedTrainer
@@ -22,6 +23,7 @@ from switch_tf.training.steps import Encoded, Totals
 from switch_tf.training.trainer import Start, Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
+_RELIEVED = 1024  # steps between two times that what is on disk leaves memory
 _MEASURED = 2000  # training texts, on which the figures of an epoch are measured
 
 
@@ -116,7 +118,7 @@ def _run_epoch(trainer: Trainer, training: Encoded, epoch: int, progress: Progre
     batches = epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)
     started = time.perf_counter()
     totals = Totals()
-    for number, rows in enumerate(batches):
+    for number, rows in enumerate(spill.relieving(batches, _RELIEVED)):
         totals.add(trainer.train_on(training, rows, epoch, epoch * len(batches) + number))
         progress.step(totals, time.perf_counter() - started)
     return totals, time.perf_counter() - started

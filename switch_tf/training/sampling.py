@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
+from switch_tf.data import spill
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.steps import Encoded, padded_length
 
@@ -68,6 +69,9 @@ class KnownPairs:
         """
         if not self.codes.size:
             return np.zeros(ids.shape, np.int32)
+        return spill.computed(ids.shape, np.int32, lambda some: self._some_rows(ids[some]))
+
+    def _some_rows(self, ids: np.ndarray) -> np.ndarray:
         codes = self._codes(ids)
         place = np.minimum(np.searchsorted(self.codes, codes), self.codes.size - 1)
         found = (self.codes[place] == codes) & (ids != PADDING_ID)

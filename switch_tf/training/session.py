@@ -14,7 +14,7 @@ from switch_tf import files
 from switch_tf.config import Config, config_from_dict, without_threshold
 from switch_tf.data.examples import Examples, encode_labels, join
 from switch_tf.data.request import DataRequest, request_of
-from switch_tf.data.spill import empty_array
+from switch_tf.data.spill import computed, empty_array, relieving
 from switch_tf.data.survey import survey
 from switch_tf.errors import ConfigError, RunError
 from switch_tf.locks import locked
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from switch_tf.training.trainer import Start
 
 _TEXT_BATCH = 1024
+_RELIEVED = 64  # batches of ids that are read between two times that what was read leaves memory
 
 
 class Teaching(NamedTuple):
@@ -227,11 +228,21 @@ def choose_vocabulary(config: Config, prepared: Prepared) -> list[str]:
 
 def with_unknown(validation: "Encoded", training: "Encoded") -> "Encoded":
     """Validation texts in which the words that no training text has are unknown, as they will be in other texts."""
-    known = np.zeros(max(int(each.ids.max(initial=0)) for each in (training, validation)) + 1, bool)  # [ids]
+    known = np.zeros(max(_largest(each.ids) for each in (training, validation)) + 1, bool)  # [ids]
     known[PADDING_ID] = True
-    for start in range(0, len(training.ids), _TEXT_BATCH):
+    for start in relieving(range(0, len(training.ids), _TEXT_BATCH), _RELIEVED):
         known[training.ids[start : start + _TEXT_BATCH]] = True
-    return validation._replace(ids=np.where(known[validation.ids], validation.ids, np.int32(OUT_OF_VOCABULARY_ID)))
+    unknown = np.int32(OUT_OF_VOCABULARY_ID)
+
+    def read(some: slice) -> np.ndarray:
+        return np.where(known[validation.ids[some]], validation.ids[some], unknown)
+
+    return validation._replace(ids=computed(validation.ids.shape, np.int32, read))
+
+
+def _largest(ids: np.ndarray) -> int:
+    starts = relieving(range(0, len(ids), _TEXT_BATCH), _RELIEVED)
+    return max((int(ids[start : start + _TEXT_BATCH].max(initial=0)) for start in starts), default=0)
 
 
 def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_column: str) -> dict[str, Any]:
@@ -251,6 +262,7 @@ class _Fitted(NamedTuple):
 def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teaching | None) -> _Fitted:
     """Train in the folder of `started`."""
     from switch_tf.text.front_ends import reading_front_end
+    from switch_tf.training.counted import counted
     from switch_tf.training.fusing import add_wide_path, grams_of
     from switch_tf.training.loop import balanced_weights, fit
 
@@ -265,15 +277,26 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teach
     unseen = with_unknown(validation, training)
     grams = grams_of(config, started.vocabulary)
     lessons, start = (None, None) if teaching is None else teaching.lessons(started, prepared.training, training)
+    known = counted(training, config.train.counted_tokens)
     with timed("Training"):
         history = fit(
-            training, unseen, num_ids, len(started.labels), config, started.path, progress, grams, start, lessons
+            known,
+            unseen,
+            num_ids,
+            len(started.labels),
+            config,
+            started.path,
+            progress,
+            grams,
+            start,
+            lessons or training,
         )
     if not config.wide.enabled or grams is None:
         return _Fitted(history, None, training, unseen)
-    progress.stage("Fitting the wide path")
+    part = "" if known is training else f", on {len(known.ids):,} of {len(training.ids):,} texts"
+    progress.stage(f"Fitting the wide path{part}")
     with timed("Fitting the wide path, twice"):
-        fusion = add_wide_path(started, training, unseen, validation, grams)
+        fusion = add_wide_path(started, known, unseen, validation, grams)
     return _Fitted(history, fusion, training, unseen)
 
 

@@ -15,6 +15,7 @@ from switch_tf.runs.folder import Run
 from switch_tf.text.front_ends import reading_front_end
 from switch_tf.text.ngrams import count_codes, neighbours
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+from switch_tf.training.counted import counted
 from switch_tf.training.fusing import (
     Joined,
     WideAlone,
@@ -63,6 +64,7 @@ class Trial:
         if config.train.class_weights == "balanced":
             training = training._replace(weights=balanced_weights(training.labels, len(prepared.labels)))
         self._texts = texts._replace(training=training)
+        self._known = counted(training, config.train.counted_tokens)
         self._joined: Joined | None = None
         self._run = Run(folder, config, prepared.labels, texts.vocabulary, {})
         self._grams = grams_of(config, texts.vocabulary)
@@ -71,8 +73,7 @@ class Trial:
         """The wide path by itself, if the settings have one."""
         if not self.config.wide.enabled or self._grams is None:
             return None
-        training, unseen = self._texts.training, self._texts.unseen
-        return fit_on_validation(self.config.wide, training, unseen, len(self._labels), self._grams)
+        return fit_on_validation(self.config.wide, self._known, self._texts.unseen, len(self._labels), self._grams)
 
     def validate(self, alone: WideAlone | None, progress: Progress) -> dict[str, Any]:
         """Train, and measure on validation, as a training with these settings will: the figures of `scores.score`.
@@ -82,10 +83,11 @@ class Trial:
         """
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        texts, classes = self._texts, len(self._labels)
-        fit(texts.training, texts.unseen, texts.num_ids, classes, self.config, self._folder, progress, self._grams)
+        texts, known, classes = self._texts, self._known, len(self._labels)
+        learnt, config, folder = texts.training, self.config, self._folder
+        fit(known, texts.unseen, texts.num_ids, classes, config, folder, progress, self._grams, lessons=learnt)
         if alone is not None:
-            self._joined = join_paths(self._run, alone, texts.training, texts.unseen)
+            self._joined = join_paths(self._run, alone, known, texts.unseen)
             logits = self._joined.logits / self._joined.scales[2]
         else:
             logits = self._logits()
@@ -103,7 +105,7 @@ class Trial:
         from switch_tf.export.tflite_file.build import build_tflite
 
         if self._joined is not None and self._grams is not None:
-            write_paths(self._run, self._texts.training, self._texts.validation, self._grams, self._joined)
+            write_paths(self._run, self._known, self._texts.validation, self._grams, self._joined)
         return len(build_tflite(self._run, load_classifier(self._run), precision="int8"))
 
     def least_size(self) -> int:
@@ -112,11 +114,11 @@ class Trial:
         columns = 1 if len(self._labels) == 2 else len(self._labels)
         size = texts.num_ids * model.d_model
         if wide.enabled:
-            ids = np.concatenate([texts.training.ids, texts.validation.ids])
+            ids = np.concatenate([self._known.ids, texts.validation.ids])
             pairs = count_pairs(ids, texts.num_ids, wide.pair_min_count)
             size += (texts.num_ids + pairs) * columns + 4 * pairs * (count_codes(texts.num_ids) + 1)
         if model.pair_min_count:
-            size += count_pairs(texts.training.ids, texts.num_ids, model.pair_min_count) * model.d_model
+            size += count_pairs(self._known.ids, texts.num_ids, model.pair_min_count) * model.d_model
         return size
 
 
