@@ -110,7 +110,7 @@ def _look(
             words = read(text)
             _count(seen, text, words, spec.sequence_length, known)
             if words_seen is not None:
-                words_seen.update(words[: spec.sequence_length])
+                words_seen.update(known.intersection(words[: spec.sequence_length]))
             whole.add(b" ".join(words))
             within.add(b" ".join(word if word in known else b"" for word in words[: spec.sequence_length]))
     seen.whole, seen.within = whole.numbers(), within.numbers()

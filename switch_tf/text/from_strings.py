@@ -14,7 +14,6 @@ array([[1, 1, 4, 2, 3, 0],
 Source: the layer's documentation, https://www.tensorflow.org/api_docs/python/tf/keras/layers/TextVectorization.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -24,6 +23,7 @@ import tf_keras as keras
 from switch_tf.errors import DataError
 from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY, TextSpec
 from switch_tf.text.vocabulary import check_vocabulary
+from switch_tf.text.word_counts import WordCounts
 
 
 class KerasText(tf.Module):
@@ -62,10 +62,10 @@ def adapt_vocabulary(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str]
         DataError: the texts hold no word, or one of the words to keep is not UTF-8.
     """
     tokenize = _layer(spec, output_mode=None)
-    counts: Counter[bytes] = Counter()
+    counts: WordCounts[bytes] = WordCounts()
     for texts in batches:
         words = tokenize(_nul_to_space(tf.constant(texts, tf.string)))  # ragged string [batch, words]
-        counts.update(words.flat_values.numpy().tolist())
+        counts.count(words.flat_values.numpy().tolist())
     del counts[OUT_OF_VOCABULARY.encode()]
     most_frequent = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
     vocabulary = [_decode(word) for word in most_frequent[: spec.vocabulary_size - FIRST_WORD_ID]]

@@ -22,6 +22,7 @@ from switch_tf.errors import DataError
 from switch_tf.text.characters import Characters, read_characters
 from switch_tf.text.plain_pieces import CONTINUES
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+from switch_tf.text.word_counts import WordCounts
 
 _LEAST = 2  # times that a pair or character was seen
 _CHARACTERS = 0.75  # of the room at most
@@ -40,10 +41,10 @@ def learn_pieces(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str]:
         DataError: the texts hold no character of which two were seen.
     """
     characters = read_characters(spec.tokenizer_rules)
-    words = Counter[str]()
+    words = WordCounts[str]()
     for texts in batches:
         for text in texts:
-            words.update(characters.words(text if isinstance(text, bytes) else str(text).encode()))
+            words.count(characters.words(text if isinstance(text, bytes) else str(text).encode()))
     room = spec.vocabulary_size - FIRST_WORD_ID
     alphabet = _alphabet(characters, words, room)
     if not alphabet:

@@ -4,6 +4,7 @@ The rules come from eleven sets of 5,000 to 25,000 texts, 2 to 150 classes and 1
 be good enough to need no second look, not to be the best there is.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from switch_tf.text.spec import TextSpec
 MANY_CLASSES, SEVERAL_CLASSES = 50, 6
 MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the data takes a minute
 _LARGEST_VOCABULARY, _LONGEST = 40_000, 512
+_COUNTED_WORDS = 2_000_000  # different ones, which many more are not told from
 _COVERED = 0.995  # of the texts are read whole
 _MOST_PIECES, _PIECE = 10_000, 4  # pieces, and letters of one: somewhat fewer than there are on average
 _STEP = 16  # sequence lengths are multiples of it
@@ -36,7 +38,7 @@ class DataSize(NamedTuple):
         texts: how many there are, validation included.
         classes: different labels.
         length: words of a text that 99.5 % of the texts do not exceed.
-        words: different words.
+        words: different words, two millions of them at most.
         tokenizer: `text.tokenizer`; with "wordpiece" the length is in pieces, as far as it can be told beforehand.
     """
 
@@ -101,14 +103,15 @@ def measure(examples: Examples, text: TextSpec = _WORDS) -> DataSize:
     Raises:
         DataError: there are fewer than two labels.
     """
-    lengths: list[int] = []
+    lengths = array("i")
     words: set[bytes] | set[str] = set()
     characters = None if text.tokenizer == "words" else read_characters(text.tokenizer_rules)
     for texts in examples.text_batches(1024):
         for each in texts:
             read: list[Any] = words_of(each) if characters is None else characters.words(each.encode())
             lengths.append(len(read) if characters is None else sum(-(-len(word) // _PIECE) for word in read))
-            words.update(read)
+            if len(words) < _COUNTED_WORDS:
+                words.update(read)
     length = int(np.quantile(lengths, _COVERED))
     return DataSize(len(examples), len(label_names(examples)), length, len(words), text.tokenizer)
 
