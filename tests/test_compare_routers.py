@@ -47,7 +47,7 @@ def test_the_table_by_hand() -> None:
 
 
 def test_every_router_of_the_settings_is_compared_by_settings_that_there_are() -> None:
-    configs = [load_config(assignments=settings).model for settings in compare_routers.ROUTERS.values()]
+    configs = [load_config("auto", None, settings).model for settings in compare_routers.ROUTERS.values()]
     assert {each.router for each in configs} == {"top1", "top2", "expert_choice", "xmoe", "token"}
     assert len({str(each) for each in configs}) == len(configs)
 

@@ -32,13 +32,17 @@ from quality import fill, spread, train
 from switch_tf.files import write_bytes
 
 ROUTERS: dict[str, tuple[str, ...]] = {  # by what the table calls them: settings over the recipe's
-    "top1": (),
+    "top1": ("model.router=top1",),
     "top2": ("model.router=top2",),
     "expert_choice": ("model.router=expert_choice",),
     "xmoe": ("model.router=xmoe",),
     "token": ("model.router=token",),
-    "top1, priority = gate": ("model.priority=gate",),
-    "top1, balance_rate = 0.001": ("model.balance_rate=0.001", "model.auxiliary_loss_weight=0.0"),
+    "top1, priority = gate": ("model.router=top1", "model.priority=gate"),
+    "top1, balance_rate = 0.001": (
+        "model.router=top1",
+        "model.balance_rate=0.001",
+        "model.auxiliary_loss_weight=0.0",
+    ),
 }
 _FIRST = "top1"  # what times are compared with
 _SHAPE = (
