@@ -28,6 +28,8 @@ from switch_tf.models.wide import TINY
 from switch_tf.text.ngrams import neighbours
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID
 
+_TEXTS = 4096  # whose pairs are looked up at a time
+
 Matrix: TypeAlias = scipy.sparse.csr_matrix
 
 
@@ -39,23 +41,36 @@ def count_features(ids: np.ndarray, num_ids: int, min_pair_count: int) -> tuple[
         pairs: float32 [texts, pairs], of those that occur `min_pair_count` times in all texts together.
         known_pairs: int32 [pairs, 2], in rising order.
     """
+    chunks = [slice(start, start + _TEXTS) for start in range(0, max(len(ids), 1), _TEXTS)]
+    codes = np.concatenate([_pair_codes(ids[some], num_ids) for some in chunks], axis=None)
+    known, counts = np.unique(codes[codes > 0], return_counts=True)
+    del codes  # which are the most that is held here
+    known = known[counts >= min_pair_count]
+    numbers = np.concatenate([_numbers_of(known, _pair_codes(ids[some], num_ids)) for some in chunks])
+    pairs = _count_numbers(numbers, len(known))
+    known_pairs = np.stack(np.divmod(known, num_ids), axis=1).astype(np.int32)
+    return _count_numbers(np.where(ids > 0, ids, np.int32(-1)), num_ids), pairs, known_pairs
+
+
+def _pair_codes(ids: np.ndarray, num_ids: int) -> np.ndarray:
+    """A number for each pair of neighbours, int64 [texts, length + 1]: 0 where it is one of paddings."""
     previous, this = neighbours(ids.astype(np.int64))
-    codes = previous * num_ids + this  # [texts, length + 1]
-    present = codes > 0  # or else a pair of paddings
-    known, column, counts = np.unique(codes[present], return_inverse=True, return_counts=True)
-    kept = counts >= min_pair_count  # [different codes]
-    numbers = np.full(codes.shape, -1, np.int32)  # [texts, length + 1]
-    numbers[present] = np.where(kept, np.cumsum(kept) - 1, -1)[column]
-    pairs = _count_numbers(numbers, int(kept.sum()))
-    known_pairs = np.stack(np.divmod(known[kept], num_ids), axis=1).astype(np.int32)
-    return _count_numbers(np.where(ids > 0, ids, -1), num_ids), pairs, known_pairs
+    return previous * num_ids + this
+
+
+def _numbers_of(known: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The place of each code in `known`, which rises: int32 [texts, length + 1], -1 where it is not there."""
+    if not known.size:
+        return np.full(codes.shape, -1, np.int32)
+    places = np.minimum(np.searchsorted(known, codes), known.size - 1)
+    return np.where(known[places] == codes, places, -1).astype(np.int32)
 
 
 def _count_numbers(numbers: np.ndarray, width: int) -> Matrix:
     """int [texts, places], -1 where there is none, to how often each text has each: float32 [texts, width]."""
     present = numbers >= 0
     ends = np.append(0, np.cumsum(present.sum(axis=1)))  # [texts + 1]
-    found = numbers[present].astype(np.int32)
+    found = numbers[present]
     matrix = scipy.sparse.csr_matrix((np.ones(len(found), np.float32), found, ends), (len(numbers), width))
     matrix.sum_duplicates()
     return matrix

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse
 import scipy.special
 
 from switch_tf.config import WideConfig
@@ -92,6 +93,7 @@ def fit_wide(
     words, pairs, known = count_features(ids, grams.shape[0], settings.pair_min_count)
     power, as_unknown = settings.naive_bayes_power, settings.rare_as_unknown
     features = make_features(words, pairs, grams, labels, num_classes, power, as_unknown)
+    del words, pairs  # the features have all of it, and as much memory
     threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         columns = 1 if num_classes == 2 else num_classes
@@ -184,11 +186,18 @@ class _Product:
         matrix, self._pool = matrix.tocsr(), pool
         cuts = np.searchsorted(matrix.indptr, np.linspace(0, matrix.nnz, blocks + 1)[1:-1])
         edges = [0, *cuts.tolist(), matrix.shape[0]]
-        self._blocks = [matrix[begin:end] for begin, end in itertools.pairwise(edges)]
+        self._blocks = [_rows(matrix, begin, end) for begin, end in itertools.pairwise(edges)]
 
     def __call__(self, dense: np.ndarray) -> np.ndarray:
         """float32 [columns, n] -> float32 [rows, n]."""
         return np.concatenate(list(self._pool.map(lambda block: block @ dense, self._blocks)))
+
+
+def _rows(matrix: Matrix, begin: int, end: int) -> Matrix:
+    """Some rows, which share the memory of the whole."""
+    first, last = matrix.indptr[begin], matrix.indptr[end]
+    parts = matrix.data[first:last], matrix.indices[first:last], matrix.indptr[begin : end + 1] - first
+    return scipy.sparse.csr_matrix(parts, (end - begin, matrix.shape[1]))
 
 
 def cross_entropy(
