@@ -26,21 +26,21 @@ def readable_ids(spec: TextSpec, vocabulary: Sequence[str]) -> list[int]:
     >>> readable_ids(TextSpec(tokenizer="wordpiece"), ["un", "##film", "a"])
     [2, 4]
     """
-    if spec.tokenizer == "words":
+    if spec.by_bytes:
         return list(range(FIRST_WORD_ID, FIRST_WORD_ID + len(vocabulary)))
     return sorted(PieceTable(spec, vocabulary).first.values())
 
 
 def standing_apart(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
-    """The pieces that are words whatever stands beside them; none where tokens are words.
+    """The words or pieces that are so whatever stands beside them; none where words are bytes between spaces.
 
     >>> standing_apart(TextSpec(tokenizer="wordpiece"), ["un", "!", "##a", "a", "中"])
     ['!', '中']
     """
-    if spec.tokenizer == "words":
+    if spec.by_bytes:
         return []
-    table = PieceTable(spec, vocabulary)
-    return [piece for piece in table.first if len(piece) == 1 and not table.characters.is_word(piece, behind=True)]
+    characters = PieceTable(spec, vocabulary).characters
+    return [piece for piece in vocabulary if characters.is_word(piece) and characters.words(2 * piece.encode())[1:]]
 
 
 def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
@@ -51,7 +51,7 @@ def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     >>> [len(word) for word in longest_words(TextSpec(tokenizer="wordpiece"), ["x", "##x", "é", "y"])]
     [100, 101, 100]
     """
-    if spec.tokenizer == "words":
+    if spec.tokenizer == "words":  # there, no word is as long that the vocabulary does not have
         return []
     table = PieceTable(spec, vocabulary)
     letters = [each for each in table.first if len(each) == 1 and each in table.further]

@@ -47,7 +47,7 @@ from switch_tf.layers import dispatch
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes, packed_bytes, pieces, utf8
+from switch_tf.text import byte_codes, code_points, packed_bytes, pieces, utf8
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.pieces import NumericPieces
 
@@ -63,7 +63,7 @@ _PIECE_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("two traded", trade("vocabulary")),
     ("a word may have 99 letters", with_code(pieces, "LONGEST_WORD", 99)),
     ("a word has at most four", with_code(pieces, "_ROUNDS", 2)),
-    ("what stands apart joins its neighbour", with_code(pieces, "build_graph_tables", join_what_stands_apart)),
+    ("what stands apart joins its neighbour", with_code(code_points, "build_graph_tables", join_what_stands_apart)),
     ("longer forms are read", with_code(utf8, "_within", admit_longer_forms)),
 ]
 _RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
