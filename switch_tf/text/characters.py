@@ -56,7 +56,7 @@ class Characters:
     _spaced: "_Table" = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_normal", _Table(lambda code: "".join(map(chr, self.outcome(code)))))
+        object.__setattr__(self, "_normal", _Table(self.text_of))
         object.__setattr__(self, "_spaced", _Table(lambda code: (chr(code), f" {chr(code)} ", " ")[self.kinds[code]]))
 
     def words(self, text: bytes, limit: int | None = None) -> list[str]:
@@ -93,6 +93,10 @@ class Characters:
             return ()
         start, end = self.sequence_starts[number - _FIRST_SEQUENCE : number - _FIRST_SEQUENCE + 2]
         return tuple(self.sequences[start:end].tolist())
+
+    def text_of(self, code: int) -> str:
+        """The same as a text."""
+        return "".join(map(chr, self.outcome(code)))
 
     def size(self, character: str) -> int:
         """What a character adds to the length of its word."""

@@ -1,7 +1,10 @@
 """What a text has to say to be read as a word or piece of a vocabulary."""
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.plain_pieces import PieceTable
@@ -41,6 +44,38 @@ def standing_apart(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
         return []
     characters = PieceTable(spec, vocabulary).characters
     return [piece for piece in vocabulary if characters.is_word(piece) and characters.words(2 * piece.encode())[1:]]
+
+
+def respellings(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
+    """Each other character that is read as letters of a vocabulary's word, in such a word; none but by Unicode's rules.
+
+    >>> respellings(TextSpec(lowercase="unicode"), ["fi", "x"])[:5]
+    ['Fi', 'fI', 'X', 'ˣ', 'fᴵ']
+    """
+    if spec.by_bytes or spec.tokenizer != "words":
+        return []
+    table = PieceTable(spec, vocabulary)
+    characters = table.characters
+    outcomes = {code: characters.text_of(code) for code in np.flatnonzero(characters.becomes).tolist()}
+    holders = _holders(table.first, set(outcomes.values()))
+    made = [
+        (holders[outcome], holders[outcome].replace(outcome, chr(code), 1))
+        for code, outcome in outcomes.items()
+        if outcome in holders
+    ]
+    return [text for word, text in made if characters.words(text.encode()) == [word]]
+
+
+def _holders(words: Iterable[str], parts: set[str]) -> dict[str, str]:
+    """Of each part that is in some word the first such word."""
+    sizes = sorted({len(part) for part in parts if part})
+    found: dict[str, str] = {}
+    for word in words:
+        for start, size in itertools.product(range(len(word)), sizes):
+            part = word[start : start + size]
+            if part in parts:
+                found.setdefault(part, word)
+    return found
 
 
 def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
