@@ -99,7 +99,7 @@ def join(first: Reference, second: Reference) -> Reference:
 
 
 def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray:
-    """The ids of the Keras front-end, or those of the definition in Python where characters are read, int32 [texts, length]."""
+    """Ids of the Keras front-end, or of the definition in Python where characters are read: int32 [texts, length]."""
     import tensorflow as tf
 
     from switch_tf.text.code_points import StringCodePoints

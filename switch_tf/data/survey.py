@@ -205,8 +205,8 @@ def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> It
         yield (
             f"the model cannot learn from these texts: {report['texts_without_spaces']:,} of {total:,} have no spaces "
             f"between words ({report['words_per_text']['median']:.0f} words in a text), as Chinese, Japanese and Thai, "
-            "and it splits at spaces alone. Set text.lowercase=unicode, which reads each of their characters as a word, "
-            "or text.tokenizer=wordpiece, which reads pieces of words."
+            "and it splits at spaces alone. Set text.lowercase=unicode, which reads each of their characters as a "
+            "word, or text.tokenizer=wordpiece, which reads pieces of words."
         )
         return
     if report["unknown_words_on_validation"] > _UNKNOWN:

@@ -1,13 +1,13 @@
 """Turns rows of bytes into ids of words by Unicode's rules in a graph of gathers, scatters and sums, for every runtime.
 
 The ids are those of `switch_tf.text.plain_pieces.PlainPieces`, bit for bit. Here for "Café 好好" with N = 13 and L = 4,
-the words café and 好, and characters for their codes:
+the words café and 好, and characters for their codes, ^ for the accent:
 
-    codes     c a f e ´ _ 好 好 _ _ _ _ _    int32 [batch, N]: decomposed, 0 for _; see `switch_tf.text.code_points`
+    codes     c a f e ^ _ 好 好 _ _ _ _ _    int32 [batch, N]: decomposed, 0 for _; see `switch_tf.text.code_points`
     first     1 0 0 0 0 0 1  1  0 0 0 0 0    1 where a word begins: nothing joins what stands apart but marks
     begins    0 6 7 N                        int32 [batch, L]: where the first L words do
-    further   0 a f e ´ _ 0  0  _ _ _ _ _    the codes behind the first of a word
-    node      of c a f e ´, 好, 好           int32 [batch, L]: where the trie leads to by a word's codes
+    further   0 a f e ^ _ 0  0  _ _ _ _ _    the codes behind the first of a word
+    node      of c a f e ^, 好, 好           int32 [batch, L]: where the trie leads to by a word's codes
     ids       2 3 3 0                        of the words that end in these nodes
 
 Marks behind one letter are put in canonical order by neighbours that trade places until none has to: once if ever in
@@ -69,7 +69,7 @@ class NumericWords(CodePointText):
         number = tf.cumsum(is_base, axis=1)  # of what is no mark, from 1 on
         stands = scatter_rows(tf.where(is_base > 0, number, width + 1), tf.cast(apart, tf.int32), width + 2)
         in_apart = gather_rows(stands, number)  # whether a place, or what the mark there belongs to, stands apart
-        before = tf.pad(tf.cast(codes > 0, tf.int32) + in_apart, [[0, 0], [1, 0]])[:, :width]  # 0 space, 2 apart
+        before = _before(tf.cast(codes > 0, tf.int32) + in_apart)  # 0 space, 1 of letters, 2 apart
         joins = tf.logical_or(tf.equal(before, 1), tf.logical_and(before > 0, tf.equal(is_base, 0)))
         return tf.logical_and(codes > 0, tf.logical_or(apart, tf.logical_not(joins)))
 
@@ -112,23 +112,32 @@ def in_order(codes: tf.Tensor, classes: np.ndarray) -> tf.Tensor:
     """
     column = np.arange(codes.shape[1], dtype=np.int32)
 
-    def wrong(codes: tf.Tensor) -> tf.Tensor:
-        """Where a mark and the one behind it have to trade places: int32 [batch, N] of 0 and 1."""
-        this = tf.gather(classes, codes)  # [batch, N]
-        behind = tf.pad(this, [[0, 0], [0, 1]])[:, 1:]  # [batch, N]
-        return tf.cast(tf.logical_and(this > behind, behind > 0), tf.int32)
+    def wrong(of: tf.Tensor) -> tf.Tensor:
+        """Where a mark of such a class and the one behind it have to trade places: bool [batch, N]."""
+        behind = _behind(of)  # [batch, N]
+        return tf.logical_and(of > behind, behind > 0)
 
-    def trade(codes: tf.Tensor, parity: int) -> tf.Tensor:
-        first = wrong(codes) * np.where(column % 2 == parity, 1, 0).astype(np.int32)  # [batch, N], as all below
-        last = tf.pad(first, [[0, 0], [1, 0]])[:, :-1]
-        behind, before = tf.pad(codes, [[0, 0], [0, 1]])[:, 1:], tf.pad(codes, [[0, 0], [1, 0]])[:, :-1]
-        return tf.where(first > 0, behind, tf.where(last > 0, before, codes))
+    def trade(parity: int, *rows: tf.Tensor) -> list[tf.Tensor]:
+        first = tf.where(wrong(rows[1]), np.where(column % 2 == parity, 1, 0).astype(np.int32), 0)  # [batch, N]
+        last = _before(first)  # [batch, N]
+        return [tf.where(first > 0, _behind(row), tf.where(last > 0, _before(row), row)) for row in rows]
 
-    def goes_on(codes: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_any(wrong(codes) > 0)
+    def goes_on(codes: tf.Tensor, of: tf.Tensor) -> tf.Tensor:
+        del codes
+        return tf.reduce_any(wrong(of))
 
-    def both(codes: tf.Tensor) -> tuple[tf.Tensor]:
-        return (trade(trade(codes, 0), 1),)
+    def both(codes: tf.Tensor, of: tf.Tensor) -> list[tf.Tensor]:
+        return trade(1, *trade(0, codes, of))
 
-    (ordered,) = tf.while_loop(goes_on, both, (codes,), shape_invariants=(tf.TensorShape([None, codes.shape[1]]),))
-    return ordered
+    row = tf.TensorShape([None, codes.shape[1]])
+    return tf.while_loop(goes_on, both, [codes, tf.gather(classes, codes)], shape_invariants=[row, row])[0]
+
+
+def _behind(row: tf.Tensor) -> tf.Tensor:
+    """What stands one place further, 0 at the last: int32 [batch, N] -> int32 [batch, N]."""
+    return tf.pad(row, [[0, 0], [0, 1]])[:, 1:]
+
+
+def _before(row: tf.Tensor) -> tf.Tensor:
+    """What stands one place before, 0 at the first: int32 [batch, N] -> int32 [batch, N]."""
+    return tf.pad(row, [[0, 0], [1, 0]])[:, :-1]

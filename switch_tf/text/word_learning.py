@@ -19,8 +19,8 @@ def frequent_words(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str]:
     """The most frequent words of `batches` (never of test texts), at most `spec.vocabulary_size - 2`.
 
     Each batch is an array of texts, string or object [batch]. Words of equal count stand in falling order of their
-    bytes, as `switch_tf.text.from_strings.adapt_vocabulary` has them. Words of over `LONGEST_WORD` characters, and those
-    with bytes that are not UTF-8, are unknown always.
+    bytes, as `switch_tf.text.from_strings.adapt_vocabulary` has them. Words of over `LONGEST_WORD` characters are left
+    out, as those with bytes that are not UTF-8: these are always unknown.
 
     Raises:
         DataError: the texts hold no word.
