@@ -4,6 +4,7 @@ Figures come from what the model will see: each text's words or pieces of words,
 that it sees alike and that have different labels are an error that no weights can mend.
 """
 
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ _MISSING_TEXTS = frozenset([b"nan", b"null", b"none", b"na", b"<na>"])
 _TOO_LONG, _UNKNOWN, _UNREADABLE, _CONTRADICTING, _INDISTINCT = 0.2, 0.4, 0.05, 0.02, 0.05
 _RARE = 0.2  # of an even share of the examples
 _LETTERS_PER_WORD, _LOOKED_AT = 6, 400
+# Chinese characters, kana, Thai, Lao, Burmese and Khmer, of which a word has fewer letters than that.
+_UNSPACED = re.compile(r"[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+_UNSPACED_PER_WORD = 3
 _CAPITALS = 0.3  # of texts with a capital that is not lower-cased
 
 
@@ -137,9 +141,15 @@ def _count(seen: _Seen, text: str, words: list[bytes], length: int, known: set[b
 
 
 def _has_no_spaces(text: str) -> bool:
-    """Whether its words are far too long for a script that writes spaces: over six letters that have no capitals."""
+    """Whether its words are far too long for a script that writes spaces: over six letters that have no capitals.
+
+    Over three do in a script that is known to write none.
+    """
+    words, unspaced = len(text.split()), len(_UNSPACED.findall(text))
+    if unspaced > _UNSPACED_PER_WORD * words and 2 * unspaced > len(text):
+        return True
     letters = sum(each.isalpha() and each.lower() == each.upper() for each in text)
-    return letters > _LETTERS_PER_WORD * len(text.split()) and 2 * letters > len(text)
+    return letters > _LETTERS_PER_WORD * words and 2 * letters > len(text)
 
 
 def _contradicting(groups: np.ndarray, labels: np.ndarray) -> int:
