@@ -160,6 +160,20 @@ def test_marks_are_sorted_between_what_stays(rows: list[list[int]]) -> None:
     assert in_order(tf.constant(rows, tf.int32), classes).numpy().tolist() == expected
 
 
+def test_as_many_marks_as_a_word_may_have_are_put_in_order() -> None:
+    spec = make_spec(byte_length=512)
+    words = ["\u0316" * 50 + "\u0301" * 50, "á\u0316" + "\u0301" * 97]
+    texts = [
+        words[0][::-1],
+        "a" + "\u0301" * 98 + "\u0316",
+        words[0][::-1] + "\u0316",
+        "\u0301\u0316" * 60 + " " + words[0],
+    ]
+    ids = NumericWords(spec, words)(tf.constant(pack(texts, 512))).numpy()
+    assert ids[:, :2].tolist() == [[2, 0], [3, 0], [1, 0], [1, 2]]
+    np.testing.assert_array_equal(ids, PlainPieces(spec, words).ids([text.encode() for text in texts]))
+
+
 @pytest.mark.slow
 def test_strings_are_read_as_bytes_are(numeric: NumericWords, plain: PlainPieces, texts: list[bytes]) -> None:
     strings = tf.function(StringCodePoints(numeric).__call__).get_concrete_function(tf.TensorSpec([None], tf.string))

@@ -20,12 +20,14 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.code_points import CodePointText, drop_last_word, gather_rows
 from switch_tf.text.from_bytes import scatter_rows
 from switch_tf.text.piece_tables import UNKNOWN_APART, narrow
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 
 _ROOT = 0  # of the trie
+_ROUNDS = LONGEST_WORD // 2  # in which neighbours trade places twice: they sort as many marks as a word may have
 
 
 class NumericWords(CodePointText):
@@ -104,7 +106,9 @@ class NumericWords(CodePointText):
 def in_order(codes: tf.Tensor, classes: np.ndarray) -> tf.Tensor:
     """Marks that follow on each other in the order of their classes, those of one class as they were.
 
-    Neighbours trade places, those that begin at even places and then the others, until none has to.
+    Neighbours trade places, those that begin at even places and then the others, until none has to (odd-even
+    transposition: Knuth, "Sorting and Searching", 5.3.4). More marks than a known word can have stay as they are, so
+    that no text takes long.
 
     Args:
         codes: int32 [batch, N].
@@ -130,7 +134,8 @@ def in_order(codes: tf.Tensor, classes: np.ndarray) -> tf.Tensor:
         return trade(1, *trade(0, codes, of))
 
     row = tf.TensorShape([None, codes.shape[1]])
-    return tf.while_loop(goes_on, both, [codes, tf.gather(classes, codes)], shape_invariants=[row, row])[0]
+    start = [codes, tf.gather(classes, codes)]
+    return tf.while_loop(goes_on, both, start, shape_invariants=[row, row], maximum_iterations=_ROUNDS)[0]
 
 
 def _behind(row: tf.Tensor) -> tf.Tensor:
