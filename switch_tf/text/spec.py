@@ -42,9 +42,7 @@ class TextSpec:
         None, "wordpiece's pieces from a vocab.txt or tokenizer.json, in place of pieces learnt from the training texts"
     )
     lowercase: Literal["ascii", "unicode"] = setting(
-        "ascii",
-        "how words are read: 'ascii' as Keras does, byte by byte; 'unicode' with the capitals, spellings, white space "
-        "and punctuation of all scripts, and each character of Chinese, Japanese or Thai as a word",
+        "ascii", "how words are read: as Keras does, or by Unicode's rules, each Chinese or Thai character a word"
     )
     strip_accents: bool = setting(False, "with lowercase = 'unicode': read é as e and й as и, which then are one word")
     standardize: Standardize = setting(

@@ -87,10 +87,11 @@ class NumericWords(CodePointText):
         """Where the codes of each word lead to: int32 [batch, N] twice, [batch, L] -> int32 [batch, L]."""
         codes = tf.pad(codes, [[0, 0], [0, 1]])  # [batch, N + 1]
         further = tf.pad(further, [[0, 0], [0, self._steps + 1]])  # [batch, N + steps + 1]
-        node = self.child(tf.fill(tf.shape(begins), _ROOT), gather_rows(codes, begins))  # [batch, L]
+        dead = self._tables.trie.dead
+        node = self.child(tf.where(begins < self.spec.num_bytes, _ROOT, dead), gather_rows(codes, begins))  # [batch, L]
 
         def goes_on(step: tf.Tensor, node: tf.Tensor, code: tf.Tensor) -> tf.Tensor:
-            walks = tf.logical_and(code > 0, tf.not_equal(node, self._tables.trie.dead))
+            walks = tf.logical_and(code > 0, tf.not_equal(node, dead))
             return tf.logical_and(step < self._steps, tf.reduce_any(walks))
 
         def walk(step: tf.Tensor, node: tf.Tensor, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
