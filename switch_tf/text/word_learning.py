@@ -5,14 +5,15 @@
 ['éclair', '好', '看']
 """
 
-from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 
+from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
 from switch_tf.text.unicode_characters import characters_of
 from switch_tf.text.vocabulary import check_vocabulary
+from switch_tf.text.word_counts import WordCounts
 
 
 def frequent_words(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str]:
@@ -26,10 +27,11 @@ def frequent_words(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str]:
         DataError: the texts hold no word.
     """
     characters = characters_of(spec)
-    counts = Counter[str]()
+    counts = WordCounts[str]()
     for texts in batches:
         for text in texts:
-            counts.update(characters.words(text if isinstance(text, bytes) else str(text).encode()))
+            words = characters.words(text if isinstance(text, bytes) else str(text).encode())
+            counts.count(word for word in words if len(word) <= LONGEST_WORD)
     room = spec.vocabulary_size - FIRST_WORD_ID
     vocabulary: list[str] = []
     for word in sorted(counts, key=lambda word: (counts[word], word), reverse=True):
