@@ -120,3 +120,11 @@ def test_pieces_are_counted_where_they_are_asked_for(tmp_path: Path) -> None:
     size = measure(read_examples(write_tsv(tmp_path / "few.tsv", rows)), asked)
     assert size == DataSize(10, 2, 6, 5, "wordpiece")  # 15 letters are four pieces; good and ! are one each
     assert {choice.key: choice.value for choice in choose(size)}["text.vocabulary_size"] == 10_000
+
+
+def test_words_by_unicode_are_counted_where_they_are_asked_for(tmp_path: Path) -> None:
+    rows = [("好看 ÉCOLE — école", "p"), ("难看!", "n")] * 5
+    examples = read_examples(write_tsv(tmp_path / "few.tsv", rows))
+    size = measure(examples, load_config(assignments=["text.lowercase=unicode"]).text)
+    assert size == DataSize(10, 2, 4, 4, "words")
+    assert measure(examples).words == 5  # of bytes: a dash is one, and capitals beyond ASCII are others

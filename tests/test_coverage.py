@@ -30,6 +30,16 @@ def test_pieces_that_stand_apart_are_asked_without_spaces_too():
     assert together == [b"un ! ab a", "中 ? - ;".encode(), "!!中中??--".encode(), b";;"]
 
 
+def test_other_spellings_of_words_by_unicode_are_asked_in_words():
+    spec = TextSpec(lowercase="unicode", sequence_length=64, byte_length=256)
+    alone, together = vocabulary_texts(spec, ["éa", "中", "d"])
+    assert alone == ["éa".encode(), "中".encode(), b"d"]
+    assert together[:2] == ["éa 中 d".encode(), "中中".encode()]
+    asked = b" ".join(together[2:]).decode().split(" ")
+    assert {"Éa", "e\u0301A", "D", "\uff24"} <= set(asked)
+    assert not any("b" in each for each in asked)
+
+
 @given(
     st.lists(st.text(alphabet="abcxyzé", min_size=1, max_size=12), min_size=1, max_size=60, unique=True),
     st.integers(1, 20),

@@ -93,6 +93,7 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "words": ["model.context=mean", "model.character_grams=true", "model.router=token"],
         "cosines": ["model.context=mean", "model.router=xmoe"],
         "pieces": ["model.context=mean", "text.tokenizer=wordpiece", "text.byte_length=128"],
+        "unicode": ["model.context=mean", "text.lowercase=unicode", "text.byte_length=128"],
     }
     request = DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv"))
     folder = tmp_path_factory.mktemp("runs")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from switch_tf.errors import DataError
 from switch_tf.text.byte_codes import pack
+from switch_tf.text.code_points import StringCodePoints
 from switch_tf.text.piece_files import read_pieces
-from switch_tf.text.pieces import NumericPieces, StringPieces
+from switch_tf.text.pieces import NumericPieces
 from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import TextSpec
 
@@ -89,7 +90,7 @@ def test_tensorflow_by_the_other_rules(texts: list[bytes]) -> None:
 
 @pytest.mark.slow
 def test_strings_are_read_as_bytes_are(numeric: NumericPieces, plain: PlainPieces, texts: list[bytes]) -> None:
-    strings = tf.function(StringPieces(numeric).__call__).get_concrete_function(tf.TensorSpec([None], tf.string))
+    strings = tf.function(StringCodePoints(numeric).__call__).get_concrete_function(tf.TensorSpec([None], tf.string))
     ids = [strings(tf.constant(texts[start : start + 500])).numpy() for start in range(0, len(texts), 500)]
     np.testing.assert_array_equal(np.concatenate(ids), plain.ids(texts))
     assert strings(tf.constant([], tf.string)).shape == (0, LENGTH)

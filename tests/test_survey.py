@@ -14,6 +14,7 @@ from test_examples import examples_of
 from switch_tf.data.survey import survey
 from switch_tf.reporting.data_survey import survey_lines
 from switch_tf.text.from_strings import KerasText
+from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import TextSpec
 
 
@@ -71,6 +72,15 @@ def test_texts_without_spaces_are_told(letters: str) -> None:
     report = surveyed(rows[:50], rows[50:])
     assert report["texts_without_spaces"] > 50
     assert any("cannot learn" in each and "text.tokenizer=wordpiece" in each for each in report["warnings"])
+    assert any("text.lowercase=unicode" in each for each in report["warnings"])
+    assert not any("spaces" in each for each in surveyed(rows, rows, lowercase="unicode")["warnings"])
+
+
+@pytest.mark.parametrize("text", ["我好喜欢 12", "ดีมาก ok", "好看的电影"])
+def test_short_texts_without_spaces_are_told_too(text: str) -> None:
+    rows = [(f"{text}{n % 4}", "pn"[n % 2]) for n in range(40)]
+    report = surveyed(rows, rows)
+    assert report["texts_without_spaces"] == (0 if " " in text else 80)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +92,7 @@ def test_texts_without_spaces_are_told(letters: str) -> None:
         "फिल्म बहुत अच्छी थी",
         "فيلم جيد جدا",
         "好 的",
+        "我 喜欢 这部 电影",
     ],
 )
 def test_texts_with_spaces_are_not(text: str) -> None:
@@ -125,6 +136,17 @@ def test_words_out_of_vocabulary_are_told_with_what_helps() -> None:
 def test_words_are_read_as_the_models_front_end_reads_them(text: str, standardize: str) -> None:
     spec = TextSpec(sequence_length=50, standardize=standardize)  # type: ignore[arg-type]
     ids = KerasText(spec, ["film"])(pa.array([text]).to_numpy(zero_copy_only=False)).numpy()[0]
+    parts = {"training": examples_of([(text, "x")]), "validation": examples_of([(text, "y")])}
+    report = survey(parts, ["x", "y"], spec, ["film"], "label")
+    assert report["words_per_text"]["median"] == (ids > 0).sum()
+    assert report["unknown_words_on_validation"] == pytest.approx((ids == 1).sum() / max((ids > 0).sum(), 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_words_by_unicode_are_read_as_the_models_front_end_reads_them(text: str) -> None:
+    spec = TextSpec(sequence_length=50, lowercase="unicode")
+    ids = PlainPieces(spec, ["film"]).ids([text.encode()])[0]
     parts = {"training": examples_of([(text, "x")]), "validation": examples_of([(text, "y")])}
     report = survey(parts, ["x", "y"], spec, ["film"], "label")
     assert report["words_per_text"]["median"] == (ids > 0).sum()

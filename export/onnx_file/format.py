@@ -25,11 +25,14 @@ class OnnxFormat(FileFormat):
     options = FileFormat.options | {"inputs"}
 
     def inputs_of(self, run: "Run", options: ExportOptions) -> Door:
-        """Strings, or bytes where tokens are pieces of words: ONNX has no operators that take those from strings."""
-        if run.config.text.tokenizer == "words":
+        """Strings, or bytes where a text is read as characters: ONNX has no operators that take those from strings."""
+        text = run.config.text
+        if text.by_bytes:
             return super().inputs_of(run, options)
         if options.inputs == "text":
-            problem = f"ONNX takes no strings with text.tokenizer = {run.config.text.tokenizer!r}"
+            words = text.tokenizer == "words"
+            setting = f"lowercase = {text.lowercase!r}" if words else f"tokenizer = {text.tokenizer!r}"
+            problem = f"ONNX takes no strings with text.{setting}"
             raise ArgumentError(f"{problem}. Expected inputs bytes, which it has by default, or ids.", "inputs")
         return options.inputs or "bytes"
 

@@ -12,7 +12,7 @@ import numpy as np
 from switch_tf.export.proof.reference import Visited, find_visited
 from switch_tf.models.blocks import experts_of_layers
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
-from switch_tf.text.spelling import readable_ids, spellings, standing_apart
+from switch_tf.text.spelling import readable_ids, respellings, spellings, standing_apart
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
@@ -34,12 +34,15 @@ def vocabulary_texts(spec: TextSpec, vocabulary: Sequence[str]) -> VocabularyTex
 
     Pieces that stand behind others are asked behind one, where the vocabulary has one that they can stand behind.
     Those that stand apart, as punctuation does, are asked twice without spaces besides: no neighbour may join them.
+    By Unicode's rules each character that is read as letters of a word is asked in such a word.
     """
     words = [word.encode() for word in spellings(spec, vocabulary)]
     most = spec.sequence_length if spec.tokenizer == "words" else max(1, spec.sequence_length // _PIECES)
     twice = [2 * piece.encode() for piece in standing_apart(spec, vocabulary)]
     size = spec.num_bytes - 1
-    return VocabularyTexts(words, [*_joined(words, b" ", most, size), *_joined(twice, b"", most, size)])
+    others = [each.encode() for each in respellings(spec, vocabulary)]
+    together = [*_joined(words, b" ", most, size), *_joined(twice, b"", most, size), *_joined(others, b" ", most, size)]
+    return VocabularyTexts(words, together)
 
 
 def _joined(words: Sequence[bytes], between: bytes, most: int, size: int) -> Iterator[bytes]:

@@ -99,13 +99,13 @@ def join(first: Reference, second: Reference) -> Reference:
 
 
 def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray:
-    """The ids of the Keras front-end, or those of the pieces' definition in Python, int32 [texts, length]."""
+    """Ids of the Keras front-end, or of the definition in Python where characters are read: int32 [texts, length]."""
     import tensorflow as tf
 
-    from switch_tf.text.pieces import StringPieces
+    from switch_tf.text.code_points import StringCodePoints
     from switch_tf.text.plain_pieces import PlainPieces
 
-    if isinstance(model.text, StringPieces):
+    if isinstance(model.text, StringCodePoints):
         return PlainPieces(model.spec, model.vocabulary).ids(texts)
     with on_the_cpu():
         parts = [

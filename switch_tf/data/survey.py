@@ -4,6 +4,7 @@ Figures come from what the model will see: each text's words or pieces of words,
 that it sees alike and that have different labels are an error that no weights can mend.
 """
 
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ _MISSING_TEXTS = frozenset([b"nan", b"null", b"none", b"na", b"<na>"])
 _TOO_LONG, _UNKNOWN, _UNREADABLE, _CONTRADICTING, _INDISTINCT = 0.2, 0.4, 0.05, 0.02, 0.05
 _RARE = 0.2  # of an even share of the examples
 _LETTERS_PER_WORD, _LOOKED_AT = 6, 400
+# Chinese characters, kana, Thai, Lao, Burmese and Khmer, of which a word has fewer letters than that.
+_UNSPACED = re.compile(r"[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+_UNSPACED_PER_WORD = 3
 _CAPITALS = 0.3  # of texts with a capital that is not lower-cased
 
 
@@ -77,6 +81,7 @@ def survey(
         "vocabulary_room": spec.vocabulary_size - FIRST_WORD_ID,
         "sequence_length": spec.sequence_length,
         "tokenizer": spec.tokenizer,
+        "lowercase": spec.lowercase,
         "words_per_text": {"median": float(np.median(lengths)), "p95": float(np.percentile(lengths, 95))},
         "longer_than_sequence_length": sum(each.longer for each in both) / total,
         "words_behind_sequence_length": 1 - sum(each.read for each in both) / max(sum(each.words for each in both), 1),
@@ -136,9 +141,15 @@ def _count(seen: _Seen, text: str, words: list[bytes], length: int, known: set[b
 
 
 def _has_no_spaces(text: str) -> bool:
-    """Whether its words are far too long for a script that writes spaces: over six letters that have no capitals."""
+    """Whether its words are far too long for a script that writes spaces: over six letters that have no capitals.
+
+    Over three do in a script that is known to write none.
+    """
+    words, unspaced = len(text.split()), len(_UNSPACED.findall(text))
+    if unspaced > _UNSPACED_PER_WORD * words and 2 * unspaced > len(text):
+        return True
     letters = sum(each.isalpha() and each.lower() == each.upper() for each in text)
-    return letters > _LETTERS_PER_WORD * len(text.split()) and 2 * letters > len(text)
+    return letters > _LETTERS_PER_WORD * words and 2 * letters > len(text)
 
 
 def _contradicting(groups: np.ndarray, labels: np.ndarray) -> int:
@@ -172,7 +183,8 @@ def _warnings(report: dict[str, Any], spec: TextSpec, label_column: str) -> Iter
             "trained on as they are, and cost accuracy. Look at their labels."
         )
     beyond = report["indistinguishable"] - report["contradicting"]
-    if beyond >= _INDISTINCT * total and report["texts_without_spaces"] <= total / 3:
+    has_spaces = not spec.by_bytes or report["texts_without_spaces"] <= total / 3
+    if beyond >= _INDISTINCT * total and has_spaces:
         best = 1 - report["indistinguishable"] / total
         yield (
             f"the model cannot learn these labels: it sees {_texts(beyond)} exactly as others of a different label, "
@@ -199,11 +211,12 @@ def _warnings_of_labels(report: dict[str, Any], total: int) -> Iterator[str]:
 
 def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> Iterator[str]:
     unread, validation = report["validation_texts_without_a_known_word"], report["examples"]["validation"]
-    if spec.tokenizer == "words" and report["texts_without_spaces"] > total / 3:
+    if spec.by_bytes and report["texts_without_spaces"] > total / 3:
         yield (
             f"the model cannot learn from these texts: {report['texts_without_spaces']:,} of {total:,} have no spaces "
             f"between words ({report['words_per_text']['median']:.0f} words in a text), as Chinese, Japanese and Thai, "
-            "and it splits at spaces alone. Set text.tokenizer=wordpiece, which reads pieces of words."
+            "and it splits at spaces alone. Set text.lowercase=unicode, which reads each of their characters as a "
+            "word, or text.tokenizer=wordpiece, which reads pieces of words."
         )
         return
     if report["unknown_words_on_validation"] > _UNKNOWN:
@@ -215,13 +228,12 @@ def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> It
             f"the model cannot read {unread:,} of the {validation:,} validation texts: not one of their words is in "
             "the vocabulary. See text.standardize and text.vocabulary_size."
         )
-    if spec.tokenizer != "words":
-        return
-    if spec.standardize.startswith("lower") and report["texts_with_capitals_beyond_ascii"] > _CAPITALS * total:
+    lowers_ascii = spec.by_bytes and spec.standardize.startswith("lower")
+    if lowers_ascii and report["texts_with_capitals_beyond_ascii"] > _CAPITALS * total:
         yield (
             f"{_texts(report['texts_with_capitals_beyond_ascii'])} have capitals beyond ASCII, which text.standardize "
-            "does not lower-case: capital and small are two words. Lower-case in training and in asking, or set "
-            "text.tokenizer=wordpiece, which does."
+            "does not lower-case: capital and small are two words. Set text.lowercase=unicode, which does, as "
+            "text.tokenizer=wordpiece does, or lower-case in training and in asking."
         )
 
 

@@ -18,12 +18,11 @@ import numpy as np
 
 from switch_tf.text.spec import Rules
 
-LETTER, APART, SPACE = 0, 1, 2  # kinds of characters
+LETTER, APART, SPACE, MARK = 0, 1, 2, 3  # kinds of characters; marks are told from letters by some rules alone
 REPLACEMENT = 0xFFFD  # stands for a byte that is not UTF-8
 LONGEST_WORD = 100  # in bytes or characters, as the rules count; longer ones are unknown
-ITSELF, _NOTHING, _FIRST_SEQUENCE = 0, 1, 2  # outcomes of a code point
+ITSELF, NOTHING, _FIRST_SEQUENCE = 0, 1, 2  # outcomes of a code point
 _COUNTS_BYTES = {"bert": True, "hf_bert": False}
-_FOLDER = Path(__file__).parent / "character_tables"
 _EACH_BYTE = "switch_tf.each_byte"
 
 
@@ -57,7 +56,7 @@ class Characters:
     _spaced: "_Table" = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_normal", _Table(lambda code: "".join(map(chr, self.outcome(code)))))
+        object.__setattr__(self, "_normal", _Table(self.text_of))
         object.__setattr__(self, "_spaced", _Table(lambda code: (chr(code), f" {chr(code)} ", " ")[self.kinds[code]]))
 
     def words(self, text: bytes, limit: int | None = None) -> list[str]:
@@ -66,18 +65,38 @@ class Characters:
         Args:
             limit: of characters that are read once they are normal, white space included; all unless given.
         """
-        normal = text.decode("utf-8", _EACH_BYTE).translate(self._normal)[:limit]
-        return [word for word in normal.translate(self._spaced).split(" ") if word]
+        return [word for word in self.normal(text, limit).translate(self._spaced).split(" ") if word]
+
+    def normal(self, text: bytes, limit: int | None = None) -> str:
+        """The characters that a text becomes, white space of any kind as spaces."""
+        return text.decode("utf-8", _EACH_BYTE).translate(self._normal)[:limit]
+
+    def written(self, word: str) -> str:
+        """A word, or piece of one, as a vocabulary writes it."""
+        return word
+
+    def unwritten(self, word: str) -> str:
+        """The same the other way round, of what `is_word`."""
+        return word
+
+    def combining_class(self, character: str) -> int:
+        """By which marks behind a letter are put in order; 0 where they stay in the order of the text."""
+        del character
+        return 0
 
     def outcome(self, code: int) -> tuple[int, ...]:
         """The code points of the characters that a code point becomes."""
         number = int(self.becomes[code])
         if number == ITSELF:
             return (code,)
-        if number == _NOTHING:
+        if number == NOTHING:
             return ()
         start, end = self.sequence_starts[number - _FIRST_SEQUENCE : number - _FIRST_SEQUENCE + 2]
         return tuple(self.sequences[start:end].tolist())
+
+    def text_of(self, code: int) -> str:
+        """The same as a text."""
+        return "".join(map(chr, self.outcome(code)))
 
     def size(self, character: str) -> int:
         """What a character adds to the length of its word."""
@@ -114,5 +133,10 @@ class _Table(dict[int, str]):
 @cache
 def read_characters(rules: Rules) -> Characters:
     """The tables of a rule, which come with the package."""
-    with np.load(_FOLDER / f"{rules}.npz", allow_pickle=False) as arrays:
-        return Characters(**arrays, counts_bytes=_COUNTS_BYTES[rules])
+    return Characters(**read_arrays(rules), counts_bytes=_COUNTS_BYTES[rules])
+
+
+def read_arrays(name: str) -> dict[str, np.ndarray]:
+    """Tables that come with the package."""
+    with np.load(Path(__file__).parent / "character_tables" / f"{name}.npz", allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -1,8 +1,11 @@
 """The front-ends that a `TextSpec` asks for: the one place where its tokenizer is looked at.
 
-           strings                 bytes                  Python, of any runtime
-words      from_strings.KerasText  from_bytes.NumericText plain.PlainText
-wordpiece  pieces.StringPieces     pieces.NumericPieces   plain_pieces.PlainPieces
+           strings                 bytes                       Python, of any runtime
+words      from_strings.KerasText  from_bytes.NumericText      plain.PlainText
+unicode    StringCodePoints        unicode_words.NumericWords  plain_pieces.PlainPieces
+wordpiece  StringCodePoints        pieces.NumericPieces        plain_pieces.PlainPieces
+
+"unicode" stands for words with `lowercase` = "unicode".
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,16 +14,19 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text import packed_bytes
+from switch_tf.text.code_points import CodePointText, StringCodePoints
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.from_strings import KerasText, adapt_vocabulary
 from switch_tf.text.piece_files import read_pieces
 from switch_tf.text.piece_learning import learn_pieces
-from switch_tf.text.pieces import NumericPieces, StringPieces
+from switch_tf.text.pieces import NumericPieces
 from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import TextSpec
+from switch_tf.text.unicode_words import NumericWords
+from switch_tf.text.word_learning import frequent_words
 
-StringFrontEnd = KerasText | StringPieces
-BytesFrontEnd = NumericText | NumericPieces
+StringFrontEnd = KerasText | StringCodePoints
+BytesFrontEnd = NumericText | CodePointText
 Graph = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -32,7 +38,7 @@ def choose_vocabulary(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str
         ConfigError: `spec.vocabulary_file` is none that the tokenizer takes.
     """
     if spec.tokenizer == "words":
-        return adapt_vocabulary(spec, batches)
+        return adapt_vocabulary(spec, batches) if spec.by_bytes else frequent_words(spec, batches)
     return learn_pieces(spec, batches) if spec.vocabulary_file is None else read_pieces(spec)
 
 
@@ -42,18 +48,19 @@ def string_front_end(spec: TextSpec, vocabulary: Sequence[str]) -> StringFrontEn
     Raises:
         DataError: no front-end takes the vocabulary; see `switch_tf.text.vocabulary.check_vocabulary`.
     """
-    words = spec.tokenizer == "words"
-    return KerasText(spec, vocabulary) if words else StringPieces(NumericPieces(spec, vocabulary))
+    if spec.by_bytes:
+        return KerasText(spec, vocabulary)
+    return StringCodePoints((NumericWords if spec.tokenizer == "words" else NumericPieces)(spec, vocabulary))
 
 
 def bytes_front_end(spec: TextSpec, vocabulary: Sequence[str], strings: StringFrontEnd) -> BytesFrontEnd:
     """What makes ids of rows of bytes, where `strings` makes them of strings."""
-    return strings.pieces if isinstance(strings, StringPieces) else NumericText(spec, vocabulary)
+    return strings.of_bytes if isinstance(strings, StringCodePoints) else NumericText(spec, vocabulary)
 
 
 def reading_front_end(spec: TextSpec, vocabulary: Sequence[str]) -> KerasText | PlainPieces:
     """The fastest for many texts in this process, which is what trainings read with."""
-    return KerasText(spec, vocabulary) if spec.tokenizer == "words" else PlainPieces(spec, vocabulary)
+    return KerasText(spec, vocabulary) if spec.by_bytes else PlainPieces(spec, vocabulary)
 
 
 def traced(front_end: KerasText | PlainPieces) -> Callable[[np.ndarray], np.ndarray]:
@@ -67,12 +74,12 @@ def traced(front_end: KerasText | PlainPieces) -> Callable[[np.ndarray], np.ndar
 
 def of_any_batch(front_end: BytesFrontEnd) -> Graph:
     """The front-end as LiteRT takes it in any batch: words at the cost of the texts, not of their rows."""
-    if isinstance(front_end, NumericPieces):
+    if isinstance(front_end, CodePointText):
         return front_end
     return lambda rows: packed_bytes.packed_ids(front_end, rows)
 
 
 def arrays_of_any_batch(front_end: BytesFrontEnd) -> dict[str, np.ndarray]:
     """The constants of `of_any_batch` that follow from the specification or the vocabulary, by name: integers."""
-    pieces = isinstance(front_end, NumericPieces)
-    return front_end.stored_arrays() if pieces else packed_bytes.stored_arrays(front_end)
+    characters = isinstance(front_end, CodePointText)
+    return front_end.stored_arrays() if characters else packed_bytes.stored_arrays(front_end)

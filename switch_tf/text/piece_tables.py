@@ -7,6 +7,7 @@ A code stands for a character of a normal text:
     2 ... P        one that stands apart and is a piece
     P + 1 ... U    a letter of a piece, the most frequent first
     U + 1 ... U+4  a letter of no piece, by the bytes of its UTF-8
+    U + 5          a mark of no piece, where a rule tells marks from letters
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from switch_tf.text.characters import APART, ITSELF, LETTER, SPACE, Characters
+from switch_tf.text.characters import APART, ITSELF, LETTER, MARK, SPACE, Characters
 from switch_tf.text.double_array import Codes, DoubleArray, build_double_array
 from switch_tf.text.plain_pieces import PieceTable
 
@@ -35,6 +36,8 @@ class GraphTables:
     codes: int32, of all sequences, one behind the other.
     last_apart: P of the module.
     sizes: int32 [codes], what each code adds to the length of a word.
+    marks: int32 [codes], 1 for marks.
+    classes: int32 [codes], by which marks are put in order; zeros but for marks of pieces.
     trie: of the pieces, root 0 for those that begin a word and root 1 for the others; values are ids.
     """
 
@@ -45,6 +48,8 @@ class GraphTables:
     codes: np.ndarray
     last_apart: int
     sizes: np.ndarray
+    marks: np.ndarray
+    classes: np.ndarray
     trie: DoubleArray
 
 
@@ -59,7 +64,8 @@ class _Codes:
         self._known = {letter: number for number, letter in enumerate([*apart, *letters], UNKNOWN_APART + 1)}
         self.last_apart = UNKNOWN_APART + len(apart)
         self._last = UNKNOWN_APART + len(self._known)
-        self.count = self._last + len(_UTF8_LENGTHS) + 1
+        self._unknown_mark = self._last + len(_UTF8_LENGTHS) + 1
+        self.count = self._unknown_mark + 1
 
     @property
     def letters(self) -> Iterable[str]:
@@ -73,7 +79,7 @@ class _Codes:
         kind = self._kind(letter)
         if kind == SPACE:
             return 0
-        unknown = UNKNOWN_APART if kind == APART else self._last + len(letter.encode())
+        unknown = {APART: UNKNOWN_APART, MARK: self._unknown_mark}.get(kind, self._last + len(letter.encode()))
         return self._known.get(letter, unknown)
 
     def of_all(self, pieces: dict[str, int]) -> dict[Codes, int]:
@@ -85,8 +91,20 @@ class _Codes:
         sizes[0] = 0
         for letter, code in self._known.items():
             sizes[code] = self._characters.size(letter)
-        sizes[self._last + 1 :] = _UTF8_LENGTHS if counts_bytes else 1
+        sizes[self._last + 1 : self._unknown_mark] = _UTF8_LENGTHS if counts_bytes else 1
         return sizes
+
+    def marks(self) -> np.ndarray:
+        marks = np.zeros(self.count, np.int32)
+        marks[self._unknown_mark] = 1
+        marks[list(self._known.values())] = [self._kind(letter) == MARK for letter in self._known]
+        return marks
+
+    def classes(self) -> np.ndarray:
+        """A word with a mark that is unknown is so in any order."""
+        classes = np.zeros(self.count, np.int32)
+        classes[list(self._known.values())] = list(map(self._characters.combining_class, self._known))
+        return classes
 
     def _kind(self, letter: str) -> int:
         return int(self._characters.kinds[ord(letter)])
@@ -106,6 +124,8 @@ def build_graph_tables(table: PieceTable) -> GraphTables:
         codes=np.array([code for each in sequences for code in each], np.int32),
         last_apart=codes.last_apart,
         sizes=codes.sizes(),
+        marks=codes.marks(),
+        classes=codes.classes(),
         trie=build_double_array([codes.of_all(table.first), codes.of_all(table.further)], codes.count),
     )
 
@@ -119,7 +139,7 @@ def _sequences(characters: Characters, codes: _Codes) -> tuple[np.ndarray, list[
 
     numbers = np.zeros(len(characters.becomes), np.int32)
     for start, end in _UTF8_RANGES:  # as if no character were in a piece
-        for kind in (LETTER, APART, SPACE):
+        for kind in (LETTER, APART, SPACE, MARK):
             alike = np.flatnonzero((characters.becomes[start:end] == ITSELF) & (characters.kinds[start:end] == kind))
             stranger = next((code for code in (alike + start).tolist() if not codes.knows(chr(code))), None)
             if stranger is not None:

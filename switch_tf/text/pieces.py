@@ -20,60 +20,40 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from switch_tf.text.byte_codes import WHITESPACE
 from switch_tf.text.characters import LONGEST_WORD
+from switch_tf.text.code_points import CodePointText, drop_last_word, gather_rows
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.piece_tables import PAGE, GraphTables, build_graph_tables, narrow
-from switch_tf.text.plain_pieces import PieceTable
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
-from switch_tf.text.utf8 import code_points
 
 _BEGINNING, _FURTHER = 0, 1  # roots of the trie
 _ID_BITS = 20  # above the million ids that there may be
 _ROUNDS = LONGEST_WORD.bit_length()  # of jumps that double
 
 
-class NumericPieces(tf.Module):
-    """Bytes to ids; its constants are part of every graph it is traced into.
-
-    Attributes:
-        spec: of the text.
-        false_positive_rate: how likely a piece out of vocabulary is taken for one of it: never.
-        dropped_words: how many pieces of the vocabulary no text can be read as; their ids go unused.
-        table_bytes: size of all constants.
-    """
-
-    false_positive_rate = 0.0
+class NumericPieces(CodePointText):
+    """Bytes to ids; its constants are part of every graph it is traced into."""
 
     def __init__(self, spec: TextSpec, vocabulary: Sequence[str]):
         """
         Raises:
             DataError: no front-end takes the vocabulary; see `check_vocabulary`.
         """
-        super().__init__(name="numeric_pieces")
-        table = PieceTable(spec, vocabulary)
-        self.spec = spec
-        self.dropped_words = len(vocabulary) - len(table)
-        self._tables: GraphTables = build_graph_tables(table)
+        super().__init__(spec, vocabulary, name="numeric_pieces")
         trie = self._tables.trie
-        self._base, self._check = narrow(trie.base), narrow(trie.check)
         # Length and id of the piece that ends at a slot, in one number: one look-up a step fewer.
         self._found = np.where(trie.values > 0, trie.depths << _ID_BITS | trie.values, 0).astype(np.int32)
         self._steps = int(trie.depths[trie.values > 0].max(initial=1))
-        self.table_bytes = sum(each.nbytes for each in self.stored_arrays().values())
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
         """Every constant that follows from the rules or the vocabulary, by name: integers."""
-        tables = self._tables
-        arrays = {name: getattr(tables, name) for name in ("pages", "rows", "lengths", "offsets", "codes", "sizes")}
-        arrays |= {"trie/base": self._base, "trie/check": self._check, "trie/found": self._found}
-        return {f"bytes front-end/{name}": each for name, each in arrays.items()}
+        own = {"sizes": self._tables.sizes, "trie/found": self._found}
+        return super().stored_arrays() | {f"bytes front-end/{name}": each for name, each in own.items()}
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
         if self.spec.truncation == "drop":
             rows = drop_last_word(rows)  # [batch, N]
-        codes = self._codes(rows)  # [batch, N], as all below
+        codes = self.codes(rows)  # [batch, N], as all below
         is_letter = codes > self._tables.last_apart
         begins = tf.logical_not(tf.logical_and(is_letter, _before(is_letter)))
         first = tf.logical_and(codes > 0, begins)
@@ -90,28 +70,6 @@ class NumericPieces(tf.Module):
         place = tf.where(tf.logical_and(token, rank < length), rank, length)
         ids = tf.where(unknown, OUT_OF_VOCABULARY_ID, pieces)
         return scatter_rows(place, ids, length + 1)[:, :length]  # [batch, L]
-
-    def _codes(self, rows: tf.Tensor) -> tf.Tensor:
-        """uint8 [batch, N] to codes, one behind the other and cut at N: int32 [batch, N]."""
-        tables, width = self._tables, self.spec.num_bytes
-        points = code_points(rows)  # [batch, N], as all below
-        leads = points >= 0
-        points = tf.where(leads, points, 0)
-        page = tf.cast(tf.gather(tables.pages, points // PAGE), tf.int32)
-        sequence = tf.cast(tf.gather(tables.rows, page * PAGE + tf.math.floormod(points, PAGE)), tf.int32)
-        sequence = tf.where(leads, sequence, 0)
-        length = tf.gather(tables.lengths, sequence)
-        start = tf.cumsum(length, axis=1, exclusive=True)
-        used = tf.logical_and(length > 0, start < width)
-        rank = tf.cumsum(tf.cast(used, tf.int32), axis=1, exclusive=True)
-        # Of each sequence that is used, what leads from a place in the row to one in `tables.codes`, side by side.
-        shift = scatter_rows(tf.where(used, rank, width), tf.gather(tables.offsets, sequence) - start, width + 1)
-        begins = scatter_rows(tf.where(used, start, width), tf.ones_like(start), width + 1)[:, :width]
-        number = tf.cumsum(begins, axis=1) - 1  # of the sequence that a place belongs to
-        column = np.arange(width, dtype=np.int32)
-        source = _gather_rows(shift, tf.maximum(number, 0)) + column
-        written = column < start[:, -1:] + length[:, -1:]
-        return tf.where(written, tf.gather(tables.codes, tf.where(written, source, 0)), 0)
 
     def _longest(self, codes: tf.Tensor, further: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Size and id of the longest piece that begins at each place, zeros where none does: int32 [batch, N] both."""
@@ -133,9 +91,7 @@ class NumericPieces(tf.Module):
 
     def _step(self, node: tf.Tensor, found: tf.Tensor, codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Where each place of the trie leads by one code more, and the longest piece found so far."""
-        slot = tf.cast(tf.gather(self._base, node), tf.int32) + codes
-        leads = tf.equal(tf.cast(tf.gather(self._check, slot), tf.int32), node)
-        node = tf.where(leads, slot, self._tables.trie.dead)
+        node = self.child(node, codes)
         longer = tf.gather(self._found, node)
         return node, tf.where(longer > 0, longer, found)
 
@@ -143,7 +99,7 @@ class NumericPieces(tf.Module):
         """The place behind each piece, N where the word ends there or there is no piece: int32 [batch, N]."""
         width = self.spec.num_bytes
         behind = sizes + np.arange(width, dtype=np.int32)
-        goes_on = _gather_rows(tf.pad(further, [[0, 0], [0, 1]]), behind) > 0
+        goes_on = gather_rows(tf.pad(further, [[0, 0], [0, 1]]), behind) > 0
         return tf.where(tf.logical_and(sizes > 0, goes_on), behind, width)
 
     def _unknown(self, codes: tf.Tensor, word: tf.Tensor, first: tf.Tensor, stuck: tf.Tensor) -> tf.Tensor:
@@ -152,33 +108,10 @@ class NumericPieces(tf.Module):
         size = tf.gather(self._tables.sizes, codes)
         before = tf.cumsum(size, axis=1, exclusive=True)
         at_first = scatter_rows(tf.where(first, word, 0), before, width + 1)  # by the number of a word
-        too_long = before + size - _gather_rows(at_first, word) > LONGEST_WORD
+        too_long = before + size - gather_rows(at_first, word) > LONGEST_WORD
         failed = tf.logical_and(tf.logical_or(stuck, too_long), codes > 0)
         words = scatter_rows(tf.where(failed, word, 0), tf.ones_like(word), width + 1)  # number 0 is no word's
-        return tf.logical_and(_gather_rows(words, word) > 0, word > 0)
-
-
-class StringPieces(tf.Module):
-    """Strings to ids: their first N bytes, as the bytes input reads them. It loads wherever TensorFlow does."""
-
-    def __init__(self, pieces: NumericPieces):
-        super().__init__(name="string_pieces")
-        self.pieces = pieces
-
-    def __call__(self, text: tf.Tensor) -> tf.Tensor:
-        """`text` string [batch], any bytes -> ids int32 [batch, sequence_length]."""
-        width = self.pieces.spec.num_bytes
-        rows = tf.io.decode_raw(text, tf.uint8, fixed_length=width)  # [batch, N], with zeros behind a text
-        return self.pieces(tf.ensure_shape(rows, [None, width]))
-
-
-def drop_last_word(rows: tf.Tensor) -> tf.Tensor:
-    """Zeros for what has no white space behind it, for its word may go on: uint8 [batch, N] -> int32 [batch, N]."""
-    rows = tf.cast(rows, tf.int32)  # LiteRT does not choose between bytes
-    is_space = np.isin(np.arange(256), list(WHITESPACE)).astype(np.int32)
-    spaces = tf.gather(is_space, rows)  # [batch, N]
-    before = tf.cumsum(spaces, axis=1, exclusive=True)  # LiteRT has no sum from behind
-    return tf.where(before < tf.reduce_sum(spaces, axis=1, keepdims=True), rows, 0)
+        return tf.logical_and(gather_rows(words, word) > 0, word > 0)
 
 
 def _reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
@@ -189,17 +122,10 @@ def _reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
     for _ in range(_ROUNDS):
         hit = scatter_rows(tf.where(reached > 0, jump, width), tf.ones_like(jump), width + 1)
         reached = tf.cast(reached + hit > 0, tf.int32)
-        jump = _gather_rows(jump, jump)
+        jump = gather_rows(jump, jump)
     return reached[:, :width] > 0
 
 
 def _before(flags: tf.Tensor) -> tf.Tensor:
     """The flag one place before, False at the first: bool [batch, N] -> bool [batch, N]."""
     return tf.pad(tf.cast(flags, tf.int32), [[0, 0], [1, 0]])[:, : flags.shape[1]] > 0
-
-
-def _gather_rows(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Of each row its values at places in it: [batch, n], int32 [batch, m] -> [batch, m]."""
-    width = values.shape[1]
-    row_start = tf.range(tf.shape(values)[0])[:, tf.newaxis] * width  # [batch, 1]
-    return tf.gather(tf.reshape(values, [-1]), places + row_start)

@@ -69,4 +69,4 @@ def read_plain_text(text: Any, words: Any) -> PlainText | PlainPieces:
     spec = TextSpec(**{name: text[name] for name in _FIELDS if name in text})
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise TypeError("the vocabulary is no list of words")
-    return PlainText(spec, words) if spec.tokenizer == "words" else PlainPieces(spec, words)
+    return PlainText(spec, words) if spec.by_bytes else PlainPieces(spec, words)

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from switch_tf.text.byte_codes import kept_bytes
-from switch_tf.text.characters import read_characters
 from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY, OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
+from switch_tf.text.unicode_characters import characters_of
 from switch_tf.text.vocabulary import check_vocabulary
 
 CONTINUES = "##"  # before a piece that stands behind another of its word
@@ -30,6 +30,8 @@ _REMEMBERED = 200_000  # words
 
 class PieceTable:
     """The pieces that some text can be read as; others keep their ids, which go unused.
+
+    Where tokens are words, each is a piece that begins one, and none stands behind it.
 
     Attributes:
         characters: the rule that says what a word is.
@@ -43,14 +45,14 @@ class PieceTable:
             DataError: no front-end takes the vocabulary; see `check_vocabulary`.
         """
         check_vocabulary(spec, vocabulary)
-        self.characters = read_characters(spec.tokenizer_rules)
+        self.characters = characters_of(spec)
         self.first: dict[str, int] = {}
         self.further: dict[str, int] = {}
         for number, piece in enumerate(vocabulary, FIRST_WORD_ID):
             rest = piece.removeprefix(CONTINUES)
             behind = rest != piece
             if self.characters.is_word(rest, behind):
-                (self.further if behind else self.first)[rest] = number
+                (self.further if behind else self.first)[self.characters.unwritten(rest)] = number
         self._starts = [each for each in self.first if len(each) == 1 and self.characters.is_word(each, behind=True)]
 
     def __len__(self) -> int:
@@ -59,7 +61,9 @@ class PieceTable:
     def reads(self, piece: str) -> bool:
         """Whether some text is read as the piece, as the vocabulary writes it."""
         rest = piece.removeprefix(CONTINUES)
-        return rest in self.first if rest == piece else rest in self.further
+        behind = rest != piece
+        found = self.further if behind else self.first
+        return self.characters.is_word(rest, behind) and self.characters.unwritten(rest) in found
 
     def text_of(self, piece: str) -> str:
         """A text that is read as the piece, behind one character if it is written with ##; the piece if none is."""

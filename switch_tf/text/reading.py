@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from switch_tf.text.byte_codes import WHITESPACE, letters
 from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import TextSpec
+from switch_tf.text.unicode_characters import characters_of
 
 Reader = Callable[[str], list[bytes]]
 
@@ -14,10 +15,14 @@ def token_reader(spec: TextSpec, vocabulary: Sequence[str]) -> Reader:
 
     >>> token_reader(TextSpec(), [])("Don't  stop - now!")
     [b'dont', b'stop', b'now']
+    >>> b" ".join(token_reader(TextSpec(lowercase="unicode"), [])("ÉCLAIR, 好好!")).decode()
+    'éclair 好 好'
     >>> token_reader(TextSpec(tokenizer="wordpiece"), ["do", "##n", "'"])("Don't")
     [b'do', b'##n', b"'", b'[UNK]']
     """
-    return _word_reader(spec) if spec.tokenizer == "words" else _piece_reader(PlainPieces(spec, vocabulary))
+    if spec.tokenizer == "words":
+        return _word_reader(spec) if spec.by_bytes else _unicode_reader(spec)
+    return _piece_reader(PlainPieces(spec, vocabulary))
 
 
 def _word_reader(spec: TextSpec) -> Reader:
@@ -27,6 +32,11 @@ def _word_reader(spec: TextSpec) -> Reader:
     folded = bytes(32 if byte == 0 else byte for byte in range(256))
     folded = folded.lower() if lower else folded  # bytes.lower() is ASCII only
     return lambda text: text.encode().translate(folded, delete=stripped).split()  # bytes.split: bytes 9-13 and 32
+
+
+def _unicode_reader(spec: TextSpec) -> Reader:
+    characters = characters_of(spec)
+    return lambda text: [characters.written(word).encode() for word in characters.words(text.encode())]
 
 
 def _piece_reader(pieces: PlainPieces) -> Reader:

@@ -25,7 +25,8 @@ class TextSpec:
     Bytes 9-13, 32 and 0 are whitespace; lower-casing is ASCII only; punctuation is `string.punctuation` and is
     removed without leaving a space; a token that becomes empty vanishes; id 0 is padding and id 1 is out of vocabulary.
     With `tokenizer` = "wordpiece" tokens are pieces of words instead, as `switch_tf.text.plain_pieces` has it, and
-    every input reads the first `num_bytes` bytes of a text.
+    every input reads the first `num_bytes` bytes of a text. So it does with `lowercase` = "unicode", by which a word is
+    what `switch_tf.text.unicode_characters` says.
     """
 
     vocabulary_size: Annotated[int, Field(ge=3, le=1_000_000)] = setting(
@@ -40,6 +41,10 @@ class TextSpec:
     vocabulary_file: Annotated[str, Field(min_length=1)] | None = setting(
         None, "wordpiece's pieces from a vocab.txt or tokenizer.json, in place of pieces learnt from the training texts"
     )
+    lowercase: Literal["ascii", "unicode"] = setting(
+        "ascii", "how words are read: as Keras does, or by Unicode's rules, each Chinese or Thai character a word"
+    )
+    strip_accents: bool = setting(False, "with lowercase = 'unicode': read é as e and й as и, which then are one word")
     standardize: Standardize = setting(
         "lower_and_strip_punctuation",
         "as in Keras TextVectorization, lower-casing ASCII alone (not É or Ж); 'none' changes nothing",
@@ -60,6 +65,26 @@ class TextSpec:
             raise ValueError("tokenizer_rules and vocabulary_file are for tokenizer = 'wordpiece'")
         return self
 
+    @model_validator(mode="after")
+    def _fits_lowercase(self) -> "TextSpec":
+        unicode = self.lowercase == "unicode"
+        if unicode and self.tokenizer != "words":
+            raise ValueError(f"lowercase is for tokenizer = 'words'; {self.tokenizer} has its own rules")
+        if unicode and self.standardize != "lower_and_strip_punctuation":
+            raise ValueError("lowercase = 'unicode' goes with standardize = 'lower_and_strip_punctuation' alone")
+        if self.strip_accents and not unicode:
+            raise ValueError("strip_accents is for lowercase = 'unicode'")
+        return self
+
+    @property
+    def by_bytes(self) -> bool:
+        """Whether a token is a word of bytes, whatever their encoding, as Keras reads it.
+
+        >>> TextSpec().by_bytes, TextSpec(lowercase="unicode").by_bytes, TextSpec(tokenizer="wordpiece").by_bytes
+        (True, False, False)
+        """
+        return self.tokenizer == "words" and self.lowercase == "ascii"
+
     @property
     def num_bytes(self) -> int:
         """Bytes that the bytes input reads, N: as asked for, or else from the sequence length.
@@ -75,4 +100,6 @@ class TextSpec:
         left_out = ["vocabulary_file"]  # of the machine that trained
         if self.tokenizer == "words":
             left_out += ["tokenizer", "tokenizer_rules"]  # as every release that reads such a model expects
+        if self.lowercase == "ascii":
+            left_out += ["lowercase", "strip_accents"]  # the same
         return {name: value for name, value in values.items() if name not in left_out}

@@ -1,7 +1,10 @@
 """What a text has to say to be read as a word or piece of a vocabulary."""
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.plain_pieces import PieceTable
@@ -26,21 +29,53 @@ def readable_ids(spec: TextSpec, vocabulary: Sequence[str]) -> list[int]:
     >>> readable_ids(TextSpec(tokenizer="wordpiece"), ["un", "##film", "a"])
     [2, 4]
     """
-    if spec.tokenizer == "words":
+    if spec.by_bytes:
         return list(range(FIRST_WORD_ID, FIRST_WORD_ID + len(vocabulary)))
     return sorted(PieceTable(spec, vocabulary).first.values())
 
 
 def standing_apart(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
-    """The pieces that are words whatever stands beside them; none where tokens are words.
+    """The words or pieces that are so whatever stands beside them; none where words are bytes between spaces.
 
     >>> standing_apart(TextSpec(tokenizer="wordpiece"), ["un", "!", "##a", "a", "中"])
     ['!', '中']
     """
-    if spec.tokenizer == "words":
+    if spec.by_bytes:
+        return []
+    characters = PieceTable(spec, vocabulary).characters
+    return [piece for piece in vocabulary if characters.is_word(piece) and characters.words(2 * piece.encode())[1:]]
+
+
+def respellings(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
+    """Each other character that is read as letters of a vocabulary's word, in such a word; none but by Unicode's rules.
+
+    >>> respellings(TextSpec(lowercase="unicode"), ["fi", "x"])[:5]
+    ['Fi', 'fI', 'X', 'ˣ', 'fᴵ']
+    """
+    if spec.by_bytes or spec.tokenizer != "words":
         return []
     table = PieceTable(spec, vocabulary)
-    return [piece for piece in table.first if len(piece) == 1 and not table.characters.is_word(piece, behind=True)]
+    characters = table.characters
+    outcomes = {code: characters.text_of(code) for code in np.flatnonzero(characters.becomes).tolist()}
+    holders = _holders(table.first, set(outcomes.values()))
+    made = [
+        (holders[outcome], holders[outcome].replace(outcome, chr(code), 1))
+        for code, outcome in outcomes.items()
+        if outcome in holders
+    ]
+    return [text for word, text in made if characters.words(text.encode()) == [word]]
+
+
+def _holders(words: Iterable[str], parts: set[str]) -> dict[str, str]:
+    """Of each part that is in some word the first such word."""
+    sizes = sorted({len(part) for part in parts if part})
+    found: dict[str, str] = {}
+    for word in words:
+        for start, size in itertools.product(range(len(word)), sizes):
+            part = word[start : start + size]
+            if part in parts:
+                found.setdefault(part, word)
+    return found
 
 
 def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
@@ -51,7 +86,7 @@ def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     >>> [len(word) for word in longest_words(TextSpec(tokenizer="wordpiece"), ["x", "##x", "é", "y"])]
     [100, 101, 100]
     """
-    if spec.tokenizer == "words":
+    if spec.tokenizer == "words":  # there, no word is as long that the vocabulary does not have
         return []
     table = PieceTable(spec, vocabulary)
     letters = [each for each in table.first if len(each) == 1 and each in table.further]

@@ -14,8 +14,8 @@ import numpy as np
 from switch_tf.config import Config, load_config
 from switch_tf.data.examples import Examples, label_names, read_examples, words_of
 from switch_tf.data.request import DataRequest, read_data
-from switch_tf.text.characters import read_characters
 from switch_tf.text.spec import TextSpec
+from switch_tf.text.unicode_characters import characters_of
 
 MANY_CLASSES, SEVERAL_CLASSES = 50, 6
 MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the data takes a minute
@@ -98,18 +98,18 @@ def measure(examples: Examples, text: TextSpec = _WORDS) -> DataSize:
     """One look at every text.
 
     Args:
-        text: whose tokenizer says what is counted.
+        text: whose tokenizer and rules say what is counted.
 
     Raises:
         DataError: there are fewer than two labels.
     """
     lengths = array("i")
     words: set[bytes] | set[str] = set()
-    characters = None if text.tokenizer == "words" else read_characters(text.tokenizer_rules)
+    characters, words_alone = None if text.by_bytes else characters_of(text), text.tokenizer == "words"
     for texts in examples.text_batches(1024):
         for each in texts:
             read: list[Any] = words_of(each) if characters is None else characters.words(each.encode())
-            lengths.append(len(read) if characters is None else sum(-(-len(word) // _PIECE) for word in read))
+            lengths.append(len(read) if words_alone else sum(-(-len(word) // _PIECE) for word in read))
             if len(words) < _COUNTED_WORDS:
                 words.update(read)
     length = int(np.quantile(lengths, _COVERED))

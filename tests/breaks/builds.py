@@ -27,8 +27,10 @@ from breaks.built import (
     fails_on_long_texts,
     ignore_last_byte,
     ignore_last_byte_of_pieces,
+    ignore_last_byte_of_words,
     join_what_stands_apart,
     keep_nul,
+    marks_as_letters,
     pack_no_long_texts,
     pack_without_last_byte,
     roll_positions,
@@ -38,18 +40,21 @@ from breaks.built import (
     spoil_nothing,
     temperature,
     trade,
+    with_characters,
     with_code,
 )
-from breaks.targets import OFF, ONNX, ONNX_BYTES, ONNX_IDS, SAVED_MODEL, TFLITE, Build
+from breaks.targets import OFF, ONNX, ONNX_BYTES, ONNX_IDS, SAVED_MODEL, TFLITE, Build, Target
 from switch_tf.expert_map import GONE
 from switch_tf.export.onnx_file import text_graph
 from switch_tf.layers import dispatch
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes, packed_bytes, pieces, utf8
+from switch_tf.text import byte_codes, code_points, packed_bytes, pieces, utf8
+from switch_tf.text.characters import ITSELF, LETTER
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.pieces import NumericPieces
+from switch_tf.text.unicode_words import NumericWords
 
 _MODELS = [ONNX_IDS, TFLITE, SAVED_MODEL]
 _FRONT_ENDS = [ONNX, TFLITE, SAVED_MODEL]
@@ -63,8 +68,16 @@ _PIECE_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("two traded", trade("vocabulary")),
     ("a word may have 99 letters", with_code(pieces, "LONGEST_WORD", 99)),
     ("a word has at most four", with_code(pieces, "_ROUNDS", 2)),
-    ("what stands apart joins its neighbour", with_code(pieces, "build_graph_tables", join_what_stands_apart)),
+    ("what stands apart joins its neighbour", with_code(code_points, "build_graph_tables", join_what_stands_apart)),
     ("longer forms are read", with_code(utf8, "_within", admit_longer_forms)),
+]
+_UNICODE_BUILDS: list[tuple[str, Target, Callable[[Any], Any]]] = [
+    ("a fold missing", TFLITE, with_characters("becomes", "F", ITSELF)),
+    ("Chinese characters in one word", TFLITE, with_characters("kinds", "\u4e2d", LETTER)),
+    ("accents stripped", TFLITE, settings("text", strip_accents=True)),
+    ("words of bytes", TFLITE, settings("text", lowercase="ascii")),
+    ("marks are letters", ONNX_BYTES, with_code(code_points, "build_graph_tables", marks_as_letters)),
+    ("the last byte ignored", TFLITE, with_code(NumericWords, "__call__", ignore_last_byte_of_words)),
 ]
 _RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
     ("one slot more", capacity(1), spoil_nothing),
@@ -137,6 +150,7 @@ BUILDS = [
         model="pruned",
     ),
     *(Build(f"pieces: {name}", _PIECES, wrong, model="pieces") for name, wrong in _PIECE_BUILDS),
+    *(Build(f"unicode: {name}", [target], wrong, model="unicode") for name, target, wrong in _UNICODE_BUILDS),
     Build("reject: what is sure", _MODELS, same, answer_by(when_sure), model="recipe"),
     Build("reject: the last class's index", _MODELS, same, answer_by(as_the_last_class), model="recipe"),
 ]

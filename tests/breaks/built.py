@@ -1,5 +1,6 @@
 """Breaks that are built in: wrong settings, wrong code of the front-end and the layers, wrong weights."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import tensorflow as tf
 
 from breaks.targets import Build, Target, read_folder
@@ -15,10 +17,11 @@ from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.proof.gate import load_exported
 from switch_tf.export.saved_model import build as saved_model_build
 from switch_tf.layers.switch_ffn import SwitchFFN
-from switch_tf.text import packed_bytes, utf8
+from switch_tf.text import code_points, packed_bytes, utf8
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.piece_tables import build_graph_tables
 from switch_tf.text.pieces import NumericPieces
+from switch_tf.text.unicode_words import NumericWords
 
 
 def settings(table: str, **changes: Any) -> Callable[[Any], Any]:
@@ -69,6 +72,28 @@ def join_what_stands_apart(table: Any) -> Any:
     return dataclasses.replace(tables, last_apart=tables.last_apart - 1)
 
 
+def with_characters(name: str, character: str, value: int) -> Callable[[Any], Any]:
+    """One character, while an artifact is made, has another outcome (`becomes`) or kind (`kinds`)."""
+
+    def build(table: Any) -> Any:
+        changed = getattr(table.characters, name).copy()
+        changed[ord(character)] = value
+        wrong = copy.copy(table)
+        wrong.characters = dataclasses.replace(table.characters, **{name: changed})
+        return _build_tables(wrong)
+
+    return with_code(code_points, "build_graph_tables", build)
+
+
+def marks_as_letters(table: Any) -> Any:
+    tables = _build_tables(table)
+    return dataclasses.replace(tables, marks=np.zeros_like(tables.marks))
+
+
+def ignore_last_byte_of_words(self: NumericWords, rows: tf.Tensor) -> tf.Tensor:
+    return _read_words(self, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
+
+
 def admit_longer_forms(value: tf.Tensor, first: int, end: int) -> tf.Tensor:
     """Of UTF-8: two bytes for what has one."""
     return _within(value, 0xC0 if first == 0xC2 else first, end)
@@ -79,6 +104,7 @@ _within = utf8._within
 _read_packed = packed_bytes.packed_ids
 _read_bytes = NumericText.__call__
 _read_pieces = NumericPieces.__call__
+_read_words = NumericWords.__call__
 
 
 def fails_on_long_texts(self: NumericText, rows: tf.Tensor) -> tf.Tensor:

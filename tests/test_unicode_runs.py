@@ -1,0 +1,173 @@
+# ruff: noqa: RUF001 - words of many scripts
+"""A run with text.lowercase = "unicode", from texts in Chinese, Thai and capitals to artifacts of every format."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Quiet, ask, tiny_config, write_tsv
+
+from switch_tf.artifacts.opening import load_predictor
+from switch_tf.artifacts.providers import Provider
+from switch_tf.artifacts.tensorflow import RunPredictor
+from switch_tf.data.examples import read_examples
+from switch_tf.data.request import DataRequest
+from switch_tf.data.survey import survey
+from switch_tf.errors import ArgumentError, ConfigError
+from switch_tf.export.formats import FORMATS
+from switch_tf.export.options import ExportOptions
+from switch_tf.export.proof.gate import Proof
+from switch_tf.export.session import export_run
+from switch_tf.runs.folder import Run, read_metrics
+from switch_tf.text.front_ends import choose_vocabulary
+from switch_tf.text.plain_pieces import PlainPieces
+from switch_tf.training.session import train
+
+PRAISE, BLAME, FILLING = (
+    ["好棒", "喜欢", "ดีมาก", "ЧУДО", "Чудо"],
+    ["难看", "无聊", "แย่มาก", "СКУКА", "Скука"],
+    ["电影", "这部", "我", "หนัง", "演员", "film🙂", "École"],
+)
+SETTINGS = (
+    "text.lowercase=unicode",
+    "text.vocabulary_size=120",
+    "text.sequence_length=32",
+    "text.byte_length=96",
+    "wide.enabled=true",
+)
+
+
+def rows(count: int, seed: int) -> list[tuple[str, str]]:
+    """Texts without spaces that say good or bad by one word, no two alike."""
+    draw = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        words = [*draw.choice(FILLING, 4), draw.choice(PRAISE if number % 2 else BLAME)]
+        made.append(("。".join(draw.permutation(words)) + f" {seed}x{number}!", "good" if number % 2 else "bad"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unicode")
+    write_tsv(folder / "train.tsv", rows(160, 0))
+    write_tsv(folder / "test.tsv", rows(60, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    request = DataRequest(str(folder / "train.tsv"), str(folder / "test.tsv"))
+    return train(request, tiny_config(*SETTINGS), folder / "run", Quiet())
+
+
+@pytest.fixture(scope="module")
+def proof(run: Run) -> Proof:
+    return Proof(run, texts=60)
+
+
+def test_it_learns_where_words_of_bytes_cannot(run: Run, folder: Path) -> None:
+    assert read_metrics(run.path)["test"]["accuracy"] >= 0.9
+    assert run.data["survey"]["warnings"] == []
+    assert {"好", "ม", "чудо", "film", "🙂", "école"} <= set(run.vocabulary)
+    spec = tiny_config(*SETTINGS[1:]).text
+    examples = read_examples(str(folder / "train.tsv"))
+    vocabulary = choose_vocabulary(spec, examples.text_batches(64))
+    report = survey({"training": examples, "validation": examples}, ["bad", "good"], spec, vocabulary, "label")
+    assert any("Set text.lowercase=unicode" in each for each in report["warnings"])
+
+
+def test_every_way_to_the_ids_is_the_same(run: Run, proof: Proof) -> None:
+    import tensorflow as tf
+
+    model = RunPredictor(run.path)
+    texts = [*proof.texts, *proof.invalid_texts]
+    expected = PlainPieces(run.config.text, run.vocabulary).ids(texts)
+    np.testing.assert_array_equal(model.tokenize(texts), expected)
+    packed = np.stack([np.frombuffer(text[:96].ljust(96, b"\0"), np.uint8) for text in texts])
+    np.testing.assert_array_equal(model.model.tokenize_bytes(tf.constant(packed))["ids"], expected)
+
+
+def test_the_gate_asks_every_word_and_every_other_spelling(run: Run, proof: Proof) -> None:
+    plain = PlainPieces(run.config.text, run.vocabulary)
+    asked = {number for text in proof.words for number in plain.ids([text])[0].tolist()}
+    assert asked >= set(range(2, 2 + len(run.vocabulary)))
+    together = b" ".join(proof.words).decode()
+    assert all(each in together for each in ("Ч", "Ｆ", "É", "🄵"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("tflite", {}), ("onnx", {}), ("onnx", {"inputs": "ids"})],
+)
+def test_files_pass_the_gate(run: Run, proof: Proof, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    path = tmp_path / f"model{FORMATS[name].suffix}"  # type: ignore[attr-defined]
+    _, (comparison,) = FORMATS[name].export(run, proof, path, ExportOptions(name, **options))
+    assert comparison.problems == []
+    assert comparison.door == options.get("inputs", "bytes")
+    assert comparison.ids_equal == comparison.texts > 100
+    assert comparison.words_equal == comparison.words == len(run.vocabulary)
+    texts = [text for text, _ in rows(20, 2)]
+    provider: Provider = "cpu" if name == "onnx" else "auto"
+    np.testing.assert_array_equal(
+        load_predictor(path, provider=provider).tokenize(texts), RunPredictor(run.path).tokenize(texts)
+    )
+
+
+@pytest.mark.slow
+def test_files_that_drop_the_last_word_and_accents_pass_it_too(run: Run, tmp_path: Path) -> None:
+    text = dataclasses.replace(run.config.text, truncation="drop", strip_accents=True)
+    changed = dataclasses.replace(run, config=dataclasses.replace(run.config, text=text))
+    proof = Proof(changed, texts=60)
+    options = ExportOptions("tflite", batch=1, precision="int8")
+    _, (comparison,) = FORMATS["tflite"].export(changed, proof, tmp_path / "model.tflite", options)
+    assert comparison.problems == [] and comparison.ids_equal == comparison.texts > 100
+
+
+@pytest.mark.slow
+def test_a_saved_model_passes_the_gate(run: Run, proof: Proof, tmp_path: Path) -> None:
+    _, (of_text, of_bytes) = FORMATS["saved_model"].export(run, proof, tmp_path / "model", ExportOptions("saved_model"))
+    for each in (of_text, of_bytes):
+        assert each.problems == []
+        assert each.ids_equal == each.texts
+        assert each.words_equal == len(run.vocabulary)
+
+
+def test_onnx_takes_bytes_by_default_and_no_strings(run: Run) -> None:
+    onnx = FORMATS["onnx"]
+    assert onnx.reads_bytes(run, ExportOptions("onnx"))
+    with pytest.raises(ArgumentError, match=r"text.lowercase = 'unicode'. Expected inputs bytes") as refused:
+        export_run(run, ExportOptions("onnx", inputs="text"))
+    assert refused.value.argument == "inputs"
+
+
+def test_tokens_are_shown(run: Run) -> None:
+    number = run.vocabulary.index("école") + 2
+    told = json.loads(ask("tokenize", run.path, "--json", "ÉCOLE国").out)
+    expected = [{"id": number, "token": "école"}, {"id": 1, "token": "[UNK]"}]
+    assert told == {"text": "ÉCOLE国", "tokens": expected}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["text.tokenizer=wordpiece", "text.lowercase=unicode"], "lowercase is for tokenizer = 'words'"),
+        (["text.standardize=none", "text.lowercase=unicode"], "goes with standardize = 'lower_and_strip_punctuation'"),
+        (["text.strip_accents=true"], "strip_accents is for lowercase = 'unicode'"),
+        (["text.lowercase=Unicode"], "lowercase"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny_config(*settings)
+
+
+def test_a_model_that_leaves_says_how_it_reads() -> None:
+    told = tiny_config("text.lowercase=unicode", "text.strip_accents=true").text.as_dict()
+    assert (told["lowercase"], told["strip_accents"]) == ("unicode", True)
+    assert "tokenizer" not in told
+    assert not {"lowercase", "strip_accents"} & set(tiny_config().text.as_dict())
