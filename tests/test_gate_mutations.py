@@ -4,6 +4,7 @@ Nothing of the wrong artifact may be left, and an earlier good one must stand un
 """
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from breaks.built import build as build_wrong
 from breaks.changes import CHANGES, SURGEONS
 from breaks.targets import INT8, SAVED_MODEL, SMALL, Build, Change, Target, read_folder
 from conftest import Quiet, tiny_config
+from sentencepieces import charsmap, vocabulary
 
 from switch_tf.data.request import DataRequest
 from switch_tf.errors import ParityError
@@ -24,6 +26,9 @@ from switch_tf.export.proof.gate import Proof
 from switch_tf.export.saved_model import build
 from switch_tf.runs.folder import open_run
 from switch_tf.runs.rejection import Rejection
+from switch_tf.text.normalization import digests
+from switch_tf.text.sentencepiece_file import UNKNOWN, Piece, write_model
+from switch_tf.text.unigram_table import piece_of, score_of
 from switch_tf.training.pruning import Pruning, prune
 from switch_tf.training.session import train
 
@@ -80,6 +85,20 @@ def write_folder(content: dict[str, bytes], place: Path) -> Path:
     return place
 
 
+def _of_unigram(path: Path) -> list[str]:
+    """Settings that take pieces from a file, which has some with equal sums, and rules that leave marks as they are."""
+    rules = charsmap("nfkc_cf")
+    pieces = [Piece("<unk>", 0.0, UNKNOWN), *(Piece(piece_of(each), score_of(each)) for each in vocabulary())]
+    path.write_bytes(write_model(pieces, rules, "nfkc_cf"))
+    name = digests()[hashlib.sha256(rules).hexdigest()]
+    return [
+        "text.tokenizer=unigram",
+        f"text.normalization={name}",
+        f"text.vocabulary_file={path}",
+        f"text.vocabulary_size={len(pieces) + 1}",
+    ]
+
+
 @pytest.fixture(scope="module")
 def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Right]:
     """Runs that have every kind of weight, large enough to be rounded in a file; tokens compete for slots.
@@ -87,6 +106,7 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     One has a reject threshold, and the gate's texts lie on both sides of it.
     """
     large = ["model.d_model=32", "model.d_ff=64", "model.num_experts=4", "train.epochs=2", "wide.enabled=true"]
+    folder = tmp_path_factory.mktemp("runs")
     shapes = {
         "attention": ["model.num_heads=4"],
         "recipe": ["model.context=mean", "model.character_grams=true", "model.pair_min_count=2"],
@@ -94,9 +114,9 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "cosines": ["model.context=mean", "model.router=xmoe"],
         "pieces": ["model.context=mean", "text.tokenizer=wordpiece", "text.byte_length=128"],
         "unicode": ["model.context=mean", "text.lowercase=unicode", "text.byte_length=128"],
+        "unigram": ["model.context=mean", "text.byte_length=128", *_of_unigram(folder / "given.model")],
     }
     request = DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv"))
-    folder = tmp_path_factory.mktemp("runs")
     runs = {
         name: open_run(train(request, tiny_config(*large, *shape), folder / name, Quiet()).path)
         for name, shape in shapes.items()

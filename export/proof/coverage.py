@@ -17,7 +17,7 @@ from switch_tf.text.spelling import readable_ids, respellings, spellings, standi
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
 
-_PIECES = 2  # at most that a spelling is read as
+_TOKENS = {"words": 1, "wordpiece": 2, "unigram": 3}  # at most that a spelling is read as
 _BATCH = 1024  # words or pairs of words routed at a time: they are one or two tokens long
 _ROUNDS = 2  # of pairs, as many in each as there are words
 
@@ -37,7 +37,7 @@ def vocabulary_texts(spec: TextSpec, vocabulary: Sequence[str]) -> VocabularyTex
     By Unicode's rules each character that is read as letters of a word is asked in such a word.
     """
     words = [word.encode() for word in spellings(spec, vocabulary)]
-    most = spec.sequence_length if spec.tokenizer == "words" else max(1, spec.sequence_length // _PIECES)
+    most = max(1, spec.sequence_length // _TOKENS[spec.tokenizer])
     twice = [2 * piece.encode() for piece in standing_apart(spec, vocabulary)]
     size = spec.num_bytes - 1
     others = [each.encode() for each in respellings(spec, vocabulary)]
@@ -68,6 +68,7 @@ def texts_that_visit(model: "TextClassifier", visited: Visited, seed: int = 0) -
     missing = {(layer, int(expert)) for layer, each in enumerate(visited) for expert in np.flatnonzero(~each)}
     experts = experts_of_layers(model.classifier.settings)
     texts: list[bytes] = []
+    words = spellings(model.spec, model.vocabulary)
     for ids in _candidates(np.array(readable_ids(model.spec, model.vocabulary), np.int32), seed):  # [batch, 1 or 2]
         if not missing:
             break
@@ -75,7 +76,7 @@ def texts_that_visit(model: "TextClassifier", visited: Visited, seed: int = 0) -
             found = find_visited(model.classifier(tf.constant(ids)).reports, experts)[layer][:, expert]  # [batch]
             if found.any():
                 row = ids[int(np.argmax(found))] - FIRST_WORD_ID
-                texts.append(" ".join(model.vocabulary[index] for index in row).encode())
+                texts.append(" ".join(words[index] for index in row).encode())
                 missing.discard((layer, expert))
     return texts
 

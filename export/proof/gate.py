@@ -36,7 +36,7 @@ from switch_tf.runs.held_out import read_held_out
 from switch_tf.runs.measured import read_measured
 from switch_tf.text.byte_codes import kept_bytes
 from switch_tf.text.spec import FIRST_WORD_ID
-from switch_tf.text.spelling import longest_words, spellings
+from switch_tf.text.spelling import hard_texts, spellings
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
@@ -92,7 +92,7 @@ class Proof:
         valid = list(read_held_out(run) if held_out is None else held_out)
         spelt = spellings(run.config.text, run.vocabulary)
         valid += adversarial_texts(run.config.text, spelt, texts, seed)
-        valid += longest_words(run.config.text, run.vocabulary)
+        valid += hard_texts(run.config.text, run.vocabulary)
         self.texts = [*(text.encode() for text in valid), *self._vocabulary.together]
         self.invalid_texts = invalid_utf8_texts(spelt, max(1, texts // 16), seed)
         self.complete = len(self.model.vocabulary) == len(run.vocabulary)

@@ -103,10 +103,10 @@ def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray
     import tensorflow as tf
 
     from switch_tf.text.code_points import StringCodePoints
-    from switch_tf.text.plain_pieces import PlainPieces
+    from switch_tf.text.plain import plain_subwords
 
     if isinstance(model.text, StringCodePoints):
-        return PlainPieces(model.spec, model.vocabulary).ids(texts)
+        return plain_subwords(model.spec, model.vocabulary).ids(texts)
     with on_the_cpu():
         parts = [
             model.tokenize(tf.constant(texts[start : start + _IDS_BATCH], tf.string))["ids"].numpy()

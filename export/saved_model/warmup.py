@@ -19,6 +19,7 @@ from switch_tf.errors import ModelError
 from switch_tf.export.saved_model.loader import Call, as_examples, read_signatures, strings
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.text.byte_codes import pack
+from switch_tf.text.spelling import token_names
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 LARGEST_BATCH = 64  # texts that the server answers together, unless told otherwise
@@ -48,7 +49,7 @@ def warmup_records(model: TextClassifier, largest: int = LARGEST_BATCH) -> Itera
 
     The text is words of the vocabulary, which the model holds anyway: nothing of the data goes along.
     """
-    text = " ".join(model.vocabulary[: model.spec.sequence_length]).encode()
+    text = " ".join(token_names(model.spec, model.vocabulary)[: model.spec.sequence_length]).encode()
     for size in batch_sizes(largest):
         text_batch = strings([text] * size)  # [size]
         bytes_batch = pack([text] * size, model.spec.num_bytes)

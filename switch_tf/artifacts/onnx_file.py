@@ -27,7 +27,7 @@ from switch_tf.text.given import check_texts
 
 if TYPE_CHECKING:
     from switch_tf.text.plain import PlainText
-    from switch_tf.text.plain_pieces import PlainPieces
+    from switch_tf.text.plain_subwords import PlainSubwords
 
 _SIZE_LIMIT = 2**31  # bytes: what a protobuf file can hold
 _MEMORY_LIMIT = 4 * 2**30  # bytes: what all graphs of the process may hold at a time, whatever shapes they compute
@@ -189,7 +189,7 @@ class OnnxPredictor:
         return open_session(front_end(parse(self._source, self.path)), self._threads, self.path)
 
     @cached_property
-    def _plain_text(self) -> "PlainText | PlainPieces":
+    def _plain_text(self) -> "PlainText | PlainSubwords":
         """What makes the ids that go in, from the file's metadata."""
         from switch_tf.text.plain import read_plain_text
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from switch_tf.artifacts.base import Predictor
 from switch_tf.runs.folder import is_run, open_run
 from switch_tf.text.spec import OUT_OF_VOCABULARY, PADDING, PADDING_ID
+from switch_tf.text.spelling import token_names
 
 _EXPORT = "export"  # the folder of a run's artifacts
 
@@ -42,7 +43,10 @@ def _without_padding(ids: Any) -> list[int]:
 def _names(path: Path) -> list[str]:
     """What each id stands for; nothing where no run says so."""
     run = next((each for each in (path, *_above(path)) if is_run(each)), None)
-    return [] if run is None else [PADDING, OUT_OF_VOCABULARY, *open_run(run).vocabulary]
+    if run is None:
+        return []
+    opened = open_run(run)
+    return [PADDING, OUT_OF_VOCABULARY, *token_names(opened.config.text, opened.vocabulary)]
 
 
 def _above(path: Path) -> list[Path]:

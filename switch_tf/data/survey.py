@@ -18,6 +18,7 @@ from switch_tf.data.key_numbers import KeyNumbers
 from switch_tf.data.labels import doubtful_labels
 from switch_tf.text.reading import Reader, token_reader
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+from switch_tf.text.spelling import token_names
 
 _BATCH = 1024
 _MISSING_TEXTS = frozenset([b"nan", b"null", b"none", b"na", b"<na>"])
@@ -62,7 +63,7 @@ def survey(
     Args:
         parts: "training" and "validation", and "test" where there is one.
     """
-    known = {word.encode() for word in vocabulary}
+    known = {word.encode() for word in token_names(spec, vocabulary)}
     learnt: set[bytes] = set()  # while something is chosen on validation, the words of the training texts are known
     read = token_reader(spec, vocabulary)
     seen = {"training": _look(parts["training"], spec, read, known, learnt)}
@@ -216,7 +217,7 @@ def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> It
             f"the model cannot learn from these texts: {report['texts_without_spaces']:,} of {total:,} have no spaces "
             f"between words ({report['words_per_text']['median']:.0f} words in a text), as Chinese, Japanese and Thai, "
             "and it splits at spaces alone. Set text.lowercase=unicode, which reads each of their characters as a "
-            "word, or text.tokenizer=wordpiece, which reads pieces of words."
+            "word, or text.tokenizer=wordpiece or unigram, which read pieces of words."
         )
         return
     if report["unknown_words_on_validation"] > _UNKNOWN:

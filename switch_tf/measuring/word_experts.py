@@ -9,6 +9,7 @@ from switch_tf.files import read_tensors
 from switch_tf.models.finished import tables_of
 from switch_tf.runs.folder import WEIGHTS, Run
 from switch_tf.text.spec import FIRST_WORD_ID
+from switch_tf.text.spelling import token_names
 
 _UNKNOWN_ID = FIRST_WORD_ID - 1
 
@@ -67,8 +68,9 @@ def words_of_experts(run: Run, block: int | None = None, expert: int | None = No
             raise RunError(f"{unfit}. Restore it, or train again.")
     _refuse_unknown("block", block, list(tables))
     _refuse_unknown("expert", expert, range(experts))
+    names = token_names(run.config.text, run.vocabulary)
     return [
-        _words_of(run.vocabulary, number, which, each.expert == which, each.gate)
+        _words_of(names, number, which, each.expert == which, each.gate)
         for number, each in tables.items()
         for which in range(experts)
         if block in (None, number) and expert in (None, which)

@@ -18,7 +18,7 @@ from switch_tf.runs.folder import VOCABULARY, WEIGHTS, Run
 from switch_tf.runs.rejection import Rejection, label_list
 from switch_tf.text.front_ends import BytesFrontEnd, bytes_front_end, reading_front_end, string_front_end
 from switch_tf.text.given import check_texts
-from switch_tf.text.plain_pieces import PlainPieces
+from switch_tf.text.plain_subwords import PlainSubwords
 from switch_tf.text.spec import FIRST_WORD_ID
 
 _BATCH = 64  # texts at a time: larger ones are no faster on a CPU
@@ -85,7 +85,7 @@ class TextClassifier(tf.Module):
     def whole_ids(self) -> Callable[[Sequence[bytes]], np.ndarray]:
         """What reads texts of any length as a whole, whatever the inputs read of them: int32 [texts, length]."""
         front_end = reading_front_end(self.spec, self._vocabulary)
-        if isinstance(front_end, PlainPieces):
+        if isinstance(front_end, PlainSubwords):
             return front_end.whole_ids
         return lambda texts: self.tokenize(tf.constant(texts, tf.string))["ids"].numpy()
 

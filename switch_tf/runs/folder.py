@@ -2,7 +2,8 @@
 
     config.toml           every setting; a training with this file trains the same again
     weights.safetensors   the best epoch's weights, float32
-    vocabulary.txt        one word a line; line i (from 0) has id i + 2
+    vocabulary.txt        one word a line; line i (from 0) has id i + 2; of unigram pieces each with a tab and its score
+    sentencepiece.model   unigram pieces as the library of that name reads them; nothing here does
     labels.json           class names, in the order of the probabilities
     reject.json           the reject threshold and what it was measured to do, where there is one
     data.json             the folder's format, and what it was trained on: names, columns, sizes, fingerprints
@@ -31,6 +32,7 @@ from switch_tf.settings import read_toml
 CONFIG = "config.toml"
 WEIGHTS = "weights.safetensors"
 VOCABULARY = "vocabulary.txt"
+TOKENIZER = "sentencepiece.model"
 LABELS = "labels.json"
 REJECT = "reject.json"
 DATA = "data.json"

@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text.byte_codes import WHITESPACE
-from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.piece_tables import PAGE, GraphTables, build_graph_tables, narrow
+from switch_tf.text.graph_rows import look_up_point, write_sequences
+from switch_tf.text.piece_tables import GraphTables, build_graph_tables, narrow
 from switch_tf.text.plain_pieces import PieceTable
 from switch_tf.text.spec import TextSpec
 from switch_tf.text.utf8 import code_points
 
 
-class CodePointText(tf.Module):
+class CharacterText(tf.Module):
     """Bytes to ids by way of characters; its constants are part of every graph it is traced into.
 
     Attributes:
@@ -25,7 +25,26 @@ class CodePointText(tf.Module):
         dropped_words: how many words or pieces of the vocabulary no text can be read as; their ids go unused.
     """
 
+    spec: TextSpec
     false_positive_rate = 0.0
+    dropped_words = 0
+
+    @property
+    def table_bytes(self) -> int:
+        """Size of all constants."""
+        return sum(each.nbytes for each in self.stored_arrays().values())
+
+    def stored_arrays(self) -> dict[str, np.ndarray]:
+        """Every constant that follows from the rules or the vocabulary, by name: integers."""
+        raise NotImplementedError
+
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
+        raise NotImplementedError
+
+
+class CodePointText(CharacterText):
+    """The same of characters that each become what they become, in a trie of words or pieces."""
 
     def __init__(self, spec: TextSpec, vocabulary: Sequence[str], name: str):
         """
@@ -39,42 +58,20 @@ class CodePointText(tf.Module):
         self._tables: GraphTables = build_graph_tables(table)
         self._base, self._check = narrow(self._tables.trie.base), narrow(self._tables.trie.check)
 
-    @property
-    def table_bytes(self) -> int:
-        """Size of all constants."""
-        return sum(each.nbytes for each in self.stored_arrays().values())
-
     def stored_arrays(self) -> dict[str, np.ndarray]:
         """Every constant that follows from the rules or the vocabulary, by name: integers."""
         arrays = {name: getattr(self._tables, name) for name in ("pages", "rows", "lengths", "offsets", "codes")}
         arrays |= {"trie/base": self._base, "trie/check": self._check}
         return {f"bytes front-end/{name}": each for name, each in arrays.items()}
 
-    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
-        raise NotImplementedError
-
     def codes(self, rows: tf.Tensor) -> tf.Tensor:
         """uint8 [batch, N] to codes, one behind the other and cut at N: int32 [batch, N]."""
-        tables, width = self._tables, self.spec.num_bytes
+        tables = self._tables
         points = code_points(rows)  # [batch, N], as all below
         leads = points >= 0
         points = tf.where(leads, points, 0)
-        page = tf.cast(tf.gather(tables.pages, points // PAGE), tf.int32)
-        sequence = tf.cast(tf.gather(tables.rows, page * PAGE + tf.math.floormod(points, PAGE)), tf.int32)
-        sequence = tf.where(leads, sequence, 0)
-        length = tf.gather(tables.lengths, sequence)
-        start = tf.cumsum(length, axis=1, exclusive=True)
-        used = tf.logical_and(length > 0, start < width)
-        rank = tf.cumsum(tf.cast(used, tf.int32), axis=1, exclusive=True)
-        # Of each sequence that is used, what leads from a place in the row to one in `tables.codes`, side by side.
-        shift = scatter_rows(tf.where(used, rank, width), tf.gather(tables.offsets, sequence) - start, width + 1)
-        begins = scatter_rows(tf.where(used, start, width), tf.ones_like(start), width + 1)[:, :width]
-        number = tf.cumsum(begins, axis=1) - 1  # of the sequence that a place belongs to
-        column = np.arange(width, dtype=np.int32)
-        source = gather_rows(shift, tf.maximum(number, 0)) + column
-        written = column < start[:, -1:] + length[:, -1:]
-        return tf.where(written, tf.gather(tables.codes, tf.where(written, source, 0)), 0)
+        sequence = tf.where(leads, look_up_point(tables.pages, tables.rows, points), 0)
+        return write_sequences(sequence, tables.lengths, tables.offsets, tables.codes)
 
     def child(self, node: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         """Where each place of the trie leads by one code more."""
@@ -86,7 +83,7 @@ class CodePointText(tf.Module):
 class StringCodePoints(tf.Module):
     """Strings to ids: their first N bytes, as the bytes input reads them. It loads wherever TensorFlow does."""
 
-    def __init__(self, of_bytes: CodePointText):
+    def __init__(self, of_bytes: CharacterText):
         super().__init__(name="string_code_points")
         self.of_bytes = of_bytes
 
@@ -104,10 +101,3 @@ def drop_last_word(rows: tf.Tensor) -> tf.Tensor:
     spaces = tf.gather(is_space, rows)  # [batch, N]
     before = tf.cumsum(spaces, axis=1, exclusive=True)  # LiteRT has no sum from behind
     return tf.where(before < tf.reduce_sum(spaces, axis=1, keepdims=True), rows, 0)
-
-
-def gather_rows(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Of each row its values at places in it: [batch, n], int32 [batch, m] -> [batch, m]."""
-    width = values.shape[1]
-    row_start = tf.range(tf.shape(values)[0])[:, tf.newaxis] * width  # [batch, 1]
-    return tf.gather(tf.reshape(values, [-1]), places + row_start)

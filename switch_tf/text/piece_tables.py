@@ -114,7 +114,7 @@ def build_graph_tables(table: PieceTable) -> GraphTables:
     """The constants for the pieces of a table."""
     codes = _Codes(table)
     numbers, sequences = _sequences(table.characters, codes)
-    pages, rows = _pages(numbers)
+    pages, rows = page_tables(numbers)
     lengths = np.array([len(each) for each in sequences], np.int32)
     return GraphTables(
         pages=pages,
@@ -151,7 +151,7 @@ def _sequences(characters: Characters, codes: _Codes) -> tuple[np.ndarray, list[
     return np.where(characters.becomes == ITSELF, numbers, of_outcomes[inverse]).astype(np.int32), list(known)
 
 
-def _pages(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def page_tables(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A table of pages, each of which is stored once: int32 [code points / PAGE], int16 or int32 [pages x PAGE]."""
     pages, inverse = np.unique(numbers.reshape(-1, PAGE), axis=0, return_inverse=True)
     return narrow(inverse.reshape(-1)), narrow(pages.reshape(-1))
@@ -159,4 +159,5 @@ def _pages(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def narrow(array: np.ndarray) -> np.ndarray:
     """In 16 bits where that holds it."""
-    return array.astype(np.int16) if array.max(initial=0) < 2**15 else array.astype(np.int32)
+    fits = array.max(initial=0) < 2**15 and array.min(initial=0) >= -(2**15)
+    return array.astype(np.int16) if fits else array.astype(np.int32)

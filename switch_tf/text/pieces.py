@@ -21,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text.characters import LONGEST_WORD
-from switch_tf.text.code_points import CodePointText, drop_last_word, gather_rows
+from switch_tf.text.code_points import CodePointText, drop_last_word
 from switch_tf.text.from_bytes import scatter_rows
+from switch_tf.text.graph_rows import before, gather_rows
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
 
 _BEGINNING, _FURTHER = 0, 1  # roots of the trie
@@ -55,7 +56,7 @@ class NumericPieces(CodePointText):
             rows = drop_last_word(rows)  # [batch, N]
         codes = self.codes(rows)  # [batch, N], as all below
         is_letter = codes > self._tables.last_apart
-        begins = tf.logical_not(tf.logical_and(is_letter, _before(is_letter)))
+        begins = tf.logical_not(tf.logical_and(is_letter, before(is_letter)))
         first = tf.logical_and(codes > 0, begins)
         further = tf.where(first, 0, codes)  # no step of the trie goes over the beginning of a word
         sizes, pieces = self._longest(codes, further, first)
@@ -106,9 +107,9 @@ class NumericPieces(CodePointText):
         """Whether the word of a place is too long, or cannot be read to its end: bool [batch, N]."""
         width = self.spec.num_bytes
         size = tf.gather(self._tables.sizes, codes)
-        before = tf.cumsum(size, axis=1, exclusive=True)
-        at_first = scatter_rows(tf.where(first, word, 0), before, width + 1)  # by the number of a word
-        too_long = before + size - gather_rows(at_first, word) > LONGEST_WORD
+        behind = tf.cumsum(size, axis=1, exclusive=True)
+        at_first = scatter_rows(tf.where(first, word, 0), behind, width + 1)  # by the number of a word
+        too_long = behind + size - gather_rows(at_first, word) > LONGEST_WORD
         failed = tf.logical_and(tf.logical_or(stuck, too_long), codes > 0)
         words = scatter_rows(tf.where(failed, word, 0), tf.ones_like(word), width + 1)  # number 0 is no word's
         return tf.logical_and(gather_rows(words, word) > 0, word > 0)
@@ -124,8 +125,3 @@ def _reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
         reached = tf.cast(reached + hit > 0, tf.int32)
         jump = gather_rows(jump, jump)
     return reached[:, :width] > 0
-
-
-def _before(flags: tf.Tensor) -> tf.Tensor:
-    """The flag one place before, False at the first: bool [batch, N] -> bool [batch, N]."""
-    return tf.pad(tf.cast(flags, tf.int32), [[0, 0], [1, 0]])[:, : flags.shape[1]] > 0

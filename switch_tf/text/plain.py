@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from switch_tf.text.plain_pieces import PlainPieces
+from switch_tf.text.plain_subwords import PlainSubwords
+from switch_tf.text.plain_unigram import PlainUnigram
 from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 from switch_tf.text.vocabulary import check_vocabulary
 
@@ -53,7 +55,7 @@ class PlainText:
         return ids
 
 
-def read_plain_text(text: Any, words: Any) -> PlainText | PlainPieces:
+def read_plain_text(text: Any, words: Any) -> PlainText | PlainSubwords:
     """The front-end that an exported model describes.
 
     Args:
@@ -69,4 +71,13 @@ def read_plain_text(text: Any, words: Any) -> PlainText | PlainPieces:
     spec = TextSpec(**{name: text[name] for name in _FIELDS if name in text})
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise TypeError("the vocabulary is no list of words")
-    return PlainText(spec, words) if spec.by_bytes else PlainPieces(spec, words)
+    return PlainText(spec, words) if spec.by_bytes else plain_subwords(spec, words)
+
+
+def plain_subwords(spec: TextSpec, vocabulary: Sequence[str]) -> PlainSubwords:
+    """The definition of what reads characters: pieces, or words by Unicode's rules.
+
+    Raises:
+        DataError: it does not take the vocabulary.
+    """
+    return PlainUnigram(spec, vocabulary) if spec.tokenizer == "unigram" else PlainPieces(spec, vocabulary)

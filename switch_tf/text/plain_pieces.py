@@ -15,12 +15,10 @@ array([[1, 2, 0, 0, 0, 0, 0, 0]], dtype=int32)
 Source: the tokenizer of Devlin et al. 2018 (arXiv 1810.04805), whose pieces are those of Wu et al. 2016 (1609.08144).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from switch_tf.text.byte_codes import kept_bytes
-from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY, OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
+from switch_tf.text.plain_subwords import PlainSubwords
+from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, TextSpec
 from switch_tf.text.unicode_characters import characters_of
 from switch_tf.text.vocabulary import check_vocabulary
 
@@ -77,7 +75,7 @@ class PieceTable:
         return not any(word[:end] in self.first for end in range(2, len(word) + 1))
 
 
-class PlainPieces:
+class PlainPieces(PlainSubwords):
     """Bytes to ids by dictionaries.
 
     Attributes:
@@ -90,25 +88,13 @@ class PlainPieces:
         Raises:
             DataError: no front-end takes the vocabulary; see `check_vocabulary`.
         """
-        self.length = spec.sequence_length
+        super().__init__(spec, vocabulary)
         self.table = PieceTable(spec, vocabulary)
-        self._spec, self._names = spec, [*_NO_PIECES, *vocabulary]
         self._longest = max(map(len, (*self.table.first, *self.table.further)), default=0)
         self._read: dict[str, tuple[int, ...]] = {}
 
-    def ids(self, texts: Sequence[bytes]) -> np.ndarray:
-        """int32 [texts, sequence_length], of what the inputs read of each text."""
-        limit = self._spec.num_bytes
-        return self._rows(self.table.characters.words(kept_bytes(self._spec, text), limit) for text in texts)
-
-    def whole_ids(self, texts: Sequence[bytes]) -> np.ndarray:
-        """The same of whole texts, however many bytes they have."""
-        return self._rows(map(self.table.characters.words, texts))
-
-    def read(self, text: str) -> list[tuple[str, int]]:
-        """All pieces of a whole text, each with its id."""
-        numbers = [number for word in self.table.characters.words(text.encode()) for number in self.of_word(word)]
-        return [(self._names[number], number) for number in numbers]
+    def numbers(self, text: bytes, limit: int | None = None) -> list[int]:
+        return [number for word in self.table.characters.words(text, limit) for number in self.of_word(word)]
 
     def of_word(self, word: str) -> tuple[int, ...]:
         """The ids of a word's pieces."""
@@ -139,13 +125,3 @@ class PlainPieces:
             if number is not None:
                 return size, number
         return 0, OUT_OF_VOCABULARY_ID
-
-    def _rows(self, texts: "Iterator[list[str]]") -> np.ndarray:
-        rows = [[number for word in words for number in self.of_word(word)][: self.length] for words in texts]
-        ids = np.full([len(rows), self.length], PADDING_ID, np.int32)
-        for row, numbers in zip(ids, rows, strict=True):
-            row[: len(numbers)] = numbers
-        return ids
-
-
-_NO_PIECES = ("", OUT_OF_VOCABULARY)

@@ -3,11 +3,26 @@
 from collections.abc import Callable, Sequence
 
 from switch_tf.text.byte_codes import WHITESPACE, letters
-from switch_tf.text.plain_pieces import PlainPieces
+from switch_tf.text.normalization import read_normalization
+from switch_tf.text.plain import plain_subwords
+from switch_tf.text.plain_subwords import PlainSubwords
 from switch_tf.text.spec import TextSpec
 from switch_tf.text.unicode_characters import characters_of
 
 Reader = Callable[[str], list[bytes]]
+
+
+def words_of_characters(spec: TextSpec) -> Callable[[str], list[str]]:
+    """What reads a text as words of characters, which its tokens are or will be pieces of; not for words of bytes.
+
+    >>> words_of_characters(TextSpec(tokenizer="unigram"))("An  ÉTÉ")
+    ['an', 'été']
+    """
+    if spec.tokenizer == "unigram":
+        rules = read_normalization(spec.normalization)
+        return lambda text: [word for word in rules.apply(text.encode()).split(" ") if word]
+    characters = characters_of(spec)
+    return lambda text: characters.words(text.encode())
 
 
 def token_reader(spec: TextSpec, vocabulary: Sequence[str]) -> Reader:
@@ -22,7 +37,7 @@ def token_reader(spec: TextSpec, vocabulary: Sequence[str]) -> Reader:
     """
     if spec.tokenizer == "words":
         return _word_reader(spec) if spec.by_bytes else _unicode_reader(spec)
-    return _piece_reader(PlainPieces(spec, vocabulary))
+    return _piece_reader(plain_subwords(spec, vocabulary))
 
 
 def _word_reader(spec: TextSpec) -> Reader:
@@ -39,5 +54,5 @@ def _unicode_reader(spec: TextSpec) -> Reader:
     return lambda text: [characters.written(word).encode() for word in characters.words(text.encode())]
 
 
-def _piece_reader(pieces: PlainPieces) -> Reader:
+def _piece_reader(pieces: PlainSubwords) -> Reader:
     return lambda text: [piece.encode() for piece, _ in pieces.read(text)]

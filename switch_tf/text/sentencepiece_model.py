@@ -15,13 +15,9 @@ import numpy as np
 
 from switch_tf import files
 from switch_tf.errors import ModelError
+from switch_tf.text.sentencepiece_file import CONTROL, LARGEST, MARK, NORMAL, UNKNOWN, marked, read_model
 
 SENTINELS = 100  # of T5
-_LIMIT = 64 * 2**20  # bytes: far above a million pieces
-_MARK = "\u2581"
-_UNIGRAM = 1
-_SPACES = (3, 4, 5)  # fields: a mark before the first word, several spaces are one, spaces become marks
-_NORMAL, _UNKNOWN, _CONTROL, _UNUSED = 1, 2, 3, 5  # types of pieces
 _UNKNOWN_PENALTY = np.float32(10.0)  # an unknown character scores this much less than the worst piece
 _SENTINEL = re.compile(r"<extra_id_(\d{1,4})>")
 
@@ -48,7 +44,7 @@ class SentencePieces:
         """
         self._path = path
         try:
-            content = files.read_bytes(path, _LIMIT)
+            content = files.read_bytes(path, LARGEST)
             self._read(content)
         except OSError as error:
             raise ModelError(f"{path} cannot be read: {error}. Expected a SentencePiece model.") from error
@@ -56,7 +52,7 @@ class SentencePieces:
             raise ModelError(f"{path} is damaged ({error}). Expected a SentencePiece model: fetch it anew.") from error
         self.content, self.end_id = content, end_id
         self._sentinels = sentinels
-        self.size = len(self._pieces) + sentinels
+        self.size = self._count + sentinels
 
     @property
     def sentinels(self) -> list[int]:
@@ -80,56 +76,33 @@ class SentencePieces:
         for each in ids:
             if each == self.end_id:
                 break
-            if 0 <= each < len(self._pieces):
+            if 0 <= each < self._count:
                 written.append(self._shown[each])
             elif each < self.size:
                 written.append(f" <extra_id_{self.size - 1 - each}> ")
-        return " ".join("".join(written).replace(_MARK, " ").split())
+        return " ".join("".join(written).replace(MARK, " ").split())
 
     def _read(self, content: bytes) -> None:
-        pieces: list[tuple[str, np.float32, int]] = []
-        charsmap = b""
-        for number, value in _fields(content):
-            if number == 1:
-                pieces.append(_piece(_bytes(value)))
-            elif number == 2:
-                self._check_kind(dict(_fields(_bytes(value))))
-            elif number == 3:
-                rules = dict(_fields(_bytes(value)))
-                charsmap = _bytes(rules.get(2, b""))
-                if any(rules.get(key, 1) != 1 for key in _SPACES):
-                    raise ModelError(f"{self._path} keeps spaces in a way of its own, which is not supported.")
-        unknown = [number for number, (_, _, kind) in enumerate(pieces) if kind == _UNKNOWN]
-        if len(unknown) != 1:
-            raise ValueError(f"it has {len(unknown)} pieces for unknown characters")
-        other = next((text for text, _, kind in pieces if kind not in (_NORMAL, _UNKNOWN, _CONTROL, _UNUSED)), None)
-        if other is not None:
-            raise ModelError(
-                f"{self._path} has the piece {other!r} of a kind that is not supported (bytes or own ones)."
-            )
-        self._unknown = unknown[0]
-        self._pieces = {text: (number, score) for number, (text, score, _) in enumerate(pieces)}
-        if len(self._pieces) != len(pieces):
-            raise ValueError("it has a piece twice")
-        self._shown = ["" if kind == _CONTROL else text for text, _, kind in pieces]
-        self._usable = {text: self._pieces[text] for text, _, kind in pieces if kind == _NORMAL}
+        model = read_model(content)
+        if model.problem is not None:
+            raise ModelError(f"{self._path} {model.problem}.")
+        self._unknown = next(number for number, piece in enumerate(model.pieces) if piece.kind == UNKNOWN)
+        self._count = len(model.pieces)
+        self._shown = ["" if kind == CONTROL else text for text, _, kind in model.pieces]
+        self._usable = {
+            text: (number, np.float32(score))
+            for number, (text, score, kind) in enumerate(model.pieces)
+            if kind == NORMAL
+        }
         if not self._usable:
             raise ValueError("it has no pieces")
         self._longest = max(map(len, self._usable))
         self._unknown_score = min(score for _, score in self._usable.values()) - _UNKNOWN_PENALTY
-        self._rules = Normalization(charsmap)
-
-    def _check_kind(self, training: "dict[int, bytes | int]") -> None:
-        if training.get(3, _UNIGRAM) != _UNIGRAM:
-            raise ModelError(f"{self._path} is no unigram model, such as T5 has. No other kind is supported.")
-        if training.get(24, 0):
-            raise ModelError(f"{self._path} marks spaces behind words, which is not supported.")
+        self._rules = Normalization(model.charsmap)
 
     def _encode(self, text: str) -> list[int]:
-        words = self._rules.apply(text).split(" ")
-        marked = "".join(f"{_MARK}{word}" for word in words if word)
         ids: list[int] = []
-        for piece in self._cut(marked):
+        for piece in self._cut(marked(self._rules.apply(text))):
             if piece != self._unknown or ids[-1:] != [piece]:  # several unknown characters in a row are one
                 ids.append(piece)
         return ids
@@ -228,56 +201,3 @@ def _children(unit: int) -> int:
 def _character_length(first: int) -> int:
     """Bytes of the UTF-8 character that begins with this one."""
     return 1 if first < 0xC0 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
-
-
-def _piece(content: bytes) -> tuple[str, np.float32, int]:
-    """Text, score and type of a piece."""
-    values = dict(_fields(content))
-    score = values.get(2, 0)
-    if not isinstance(score, int):
-        raise ValueError("a score is no number")
-    kind = values.get(3, _NORMAL)
-    number = np.float32(struct.unpack("<f", struct.pack("<I", score))[0])
-    if not np.isfinite(number) or not isinstance(kind, int):
-        raise ValueError("a score is not finite")
-    return _bytes(values.get(1, b"")).decode("utf-8"), number, kind
-
-
-def _bytes(value: bytes | int) -> bytes:
-    if not isinstance(value, bytes):
-        raise ValueError("a number stands where bytes are expected")
-    return value
-
-
-def _fields(content: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """Number and value of each field of a protocol-buffers message."""
-    place = 0
-    while place < len(content):
-        tag, place = _varint(content, place)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            value, place = _varint(content, place)
-            yield number, value
-            continue
-        size = {1: 8, 5: 4}.get(kind, 0)
-        if kind == 2:
-            size, place = _varint(content, place)
-        elif not size:
-            raise ValueError(f"it has a field of the unknown kind {kind}")
-        if place + size > len(content):
-            raise ValueError("it is cut off")
-        chunk = content[place : place + size]
-        yield number, chunk if kind == 2 else int.from_bytes(chunk, "little")
-        place += size
-
-
-def _varint(content: bytes, place: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = content[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-    raise ValueError("a number is too long")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from switch_tf.settings import STRICT, setting
 
@@ -15,7 +16,22 @@ PADDING = ""  # what stands for the first two ids where words do
 OUT_OF_VOCABULARY = "[UNK]"
 
 Standardize = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation", "none"]
-Rules = Literal["bert", "hf_bert"]  # of the tokenizer wordpiece, each the name of a reference
+Rules = Literal["bert", "hf_bert", "sentencepiece"]  # of pieces, each the name of a reference
+Normalization = Literal[
+    "identity",
+    "nmt_nfkc",
+    "nmt_nfkc_cf",
+    "nfkc",
+    "nfkc_cf",
+    "nmt_nfkc/0.2.0",
+    "nmt_nfkc_cf/0.2.0",
+    "nfkc/0.2.0",
+    "nfkc_cf/0.2.0",
+    "nmt_nfkc/0.1.83",
+    "nmt_nfkc_cf/0.1.83",
+    "nfkc/0.1.83",
+    "nfkc_cf/0.1.83",
+]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,22 +40,28 @@ class TextSpec:
 
     Bytes 9-13, 32 and 0 are whitespace; lower-casing is ASCII only; punctuation is `string.punctuation` and is
     removed without leaving a space; a token that becomes empty vanishes; id 0 is padding and id 1 is out of vocabulary.
-    With `tokenizer` = "wordpiece" tokens are pieces of words instead, as `switch_tf.text.plain_pieces` has it, and
-    every input reads the first `num_bytes` bytes of a text. So it does with `lowercase` = "unicode", by which a word is
-    what `switch_tf.text.unicode_characters` says.
+    With `tokenizer` = "wordpiece" tokens are pieces of words instead, as `switch_tf.text.plain_pieces` has it, with
+    "unigram" as `switch_tf.text.plain_unigram` has it, and every input reads the first `num_bytes` bytes of a text. So
+    it does with `lowercase` = "unicode", by which a word is what `switch_tf.text.unicode_characters` says.
     """
 
     vocabulary_size: Annotated[int, Field(ge=3, le=1_000_000)] = setting(
         10_000, "ids in use at most, padding and OOV included; the most frequent training words are kept"
     )
-    tokenizer: Literal["words", "wordpiece"] = setting(
+    tokenizer: Literal["words", "wordpiece", "unigram"] = setting(
         "words", "what a token is: a word, or a piece of one, for languages and spellings that few words cover"
     )
     tokenizer_rules: Rules = setting(
-        "bert", "what wordpiece equals: 'bert' is tensorflow_text.FastBertTokenizer, 'hf_bert' the tokenizers library's"
+        "bert", "reference of pieces: tensorflow_text.FastBertTokenizer, tokenizers' BERT, or of unigram sentencepiece"
+    )
+    normalization: Normalization = setting(
+        "nmt_nfkc_cf", "unigram's rules for characters, as sentencepiece names them: cf folds cases, nmt cleans spaces"
+    )
+    unigram_sums: Literal["exact", "sequential"] = setting(
+        "exact", "scores on a grid, whose sums are exact in any order, or any scores, added as sentencepiece does"
     )
     vocabulary_file: Annotated[str, Field(min_length=1)] | None = setting(
-        None, "wordpiece's pieces from a vocab.txt or tokenizer.json, in place of pieces learnt from the training texts"
+        None, "pieces from a vocab.txt, tokenizer.json or (of unigram) spiece.model, in place of learnt ones"
     )
     lowercase: Literal["ascii", "unicode"] = setting(
         "ascii", "how words are read: as Keras does, or by Unicode's rules, each Chinese or Thai character a word"
@@ -57,12 +79,26 @@ class TextSpec:
         "prefix", "texts that fill byte_length: keep a last word that may be cut ('prefix') or leave it out ('drop')"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rules_of_unigram(cls, given: Any) -> Any:
+        """There is one kind of rules that unigram can have."""
+        named = given.kwargs if isinstance(given, ArgsKwargs) else given
+        if named and named.get("tokenizer") == "unigram" and "tokenizer_rules" not in named:
+            return {**named, "tokenizer_rules": "sentencepiece"}
+        return given
+
     @model_validator(mode="after")
     def _fits_tokenizer(self) -> "TextSpec":
-        if self.tokenizer == "wordpiece" and self.standardize != "lower_and_strip_punctuation":
-            raise ValueError("standardize is for tokenizer = 'words'; what wordpiece lower-cases, its rules say")
+        if self.tokenizer != "words" and self.standardize != "lower_and_strip_punctuation":
+            does = {"wordpiece": "what wordpiece lower-cases, its rules say", "unigram": "unigram has normalization"}
+            raise ValueError(f"standardize is for tokenizer = 'words'; {does[self.tokenizer]}")
         if self.tokenizer == "words" and (self.tokenizer_rules != "bert" or self.vocabulary_file is not None):
-            raise ValueError("tokenizer_rules and vocabulary_file are for tokenizer = 'wordpiece'")
+            raise ValueError("tokenizer_rules and vocabulary_file are for tokenizer = 'wordpiece' or 'unigram'")
+        if (self.tokenizer == "unigram") != (self.tokenizer_rules == "sentencepiece"):
+            raise ValueError("tokenizer = 'unigram' has the rules 'sentencepiece', and no other has")
+        if self.tokenizer != "unigram" and (self.normalization, self.unigram_sums) != ("nmt_nfkc_cf", "exact"):
+            raise ValueError("normalization and unigram_sums are for tokenizer = 'unigram'")
         return self
 
     @model_validator(mode="after")
@@ -100,6 +136,8 @@ class TextSpec:
         left_out = ["vocabulary_file"]  # of the machine that trained
         if self.tokenizer == "words":
             left_out += ["tokenizer", "tokenizer_rules"]  # as every release that reads such a model expects
+        if self.tokenizer != "unigram":
+            left_out += ["normalization", "unigram_sums"]  # the same
         if self.lowercase == "ascii":
             left_out += ["lowercase", "strip_accents"]  # the same
         return {name: value for name, value in values.items() if name not in left_out}

@@ -3,12 +3,24 @@
 import itertools
 import sys
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.plain_pieces import PieceTable
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+from switch_tf.text.unigram_spelling import UnigramSpelling
+from switch_tf.text.unigram_table import piece_of
+
+
+def token_names(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
+    """The words or pieces of a vocabulary, in their order, without what else it says of them.
+
+    >>> token_names(TextSpec(tokenizer="unigram"), ["\\u2581film\\t-2.5"])
+    ['▁film']
+    """
+    return [piece_of(each) for each in vocabulary] if spec.tokenizer == "unigram" else list(vocabulary)
 
 
 def spellings(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
@@ -19,28 +31,32 @@ def spellings(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     """
     if spec.tokenizer == "words":
         return list(vocabulary)
+    if spec.tokenizer == "unigram":
+        return _unigram(spec, tuple(vocabulary)).texts
     table = PieceTable(spec, vocabulary)
     return [table.text_of(piece) for piece in vocabulary]
 
 
 def readable_ids(spec: TextSpec, vocabulary: Sequence[str]) -> list[int]:
-    """The ids of what is read where a text says it as the vocabulary writes it.
+    """The ids of what a text of nothing else is read as, where it says it as `spellings` does.
 
     >>> readable_ids(TextSpec(tokenizer="wordpiece"), ["un", "##film", "a"])
     [2, 4]
     """
     if spec.by_bytes:
         return list(range(FIRST_WORD_ID, FIRST_WORD_ID + len(vocabulary)))
+    if spec.tokenizer == "unigram":
+        return _unigram(spec, tuple(vocabulary)).whole
     return sorted(PieceTable(spec, vocabulary).first.values())
 
 
 def standing_apart(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
-    """The words or pieces that are so whatever stands beside them; none where words are bytes between spaces.
+    """The words or pieces that are so whatever stands beside them; none of words of bytes, or of unigram.
 
     >>> standing_apart(TextSpec(tokenizer="wordpiece"), ["un", "!", "##a", "a", "中"])
     ['!', '中']
     """
-    if spec.by_bytes:
+    if spec.by_bytes or spec.tokenizer == "unigram":
         return []
     characters = PieceTable(spec, vocabulary).characters
     return [piece for piece in vocabulary if characters.is_word(piece) and characters.words(2 * piece.encode())[1:]]
@@ -78,16 +94,20 @@ def _holders(words: Iterable[str], parts: set[str]) -> dict[str, str]:
     return found
 
 
-def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
-    """Words of a letter's pieces that are as long as a word may be, and one letter longer; none where tokens are words.
+def hard_texts(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
+    """Texts at the limits of how pieces are read; none where tokens are words.
 
-    Behind them the same with a last character that is in no piece, so that none of the word is read.
+    With "wordpiece", words of a letter's pieces that are as long as a word may be, and one letter longer; behind them
+    the same with a last character that is in no piece, so that none of the word is read. Of "unigram", see
+    `UnigramSpelling`.
 
-    >>> [len(word) for word in longest_words(TextSpec(tokenizer="wordpiece"), ["x", "##x", "é", "y"])]
+    >>> [len(word) for word in hard_texts(TextSpec(tokenizer="wordpiece"), ["x", "##x", "é", "y"])]
     [100, 101, 100]
     """
     if spec.tokenizer == "words":  # there, no word is as long that the vocabulary does not have
         return []
+    if spec.tokenizer == "unigram":
+        return _unigram(spec, tuple(vocabulary)).hard_texts()
     table = PieceTable(spec, vocabulary)
     letters = [each for each in table.first if len(each) == 1 and each in table.further]
     most = {letter: LONGEST_WORD // table.characters.size(letter) for letter in letters[:2]}
@@ -95,3 +115,8 @@ def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     every = map(chr, range(sys.maxunicode))
     stranger = next(each for each in every if table.characters.is_word(each, True) and each not in table.further)
     return words + [letter * (longest - table.characters.size(stranger)) + stranger for letter, longest in most.items()]
+
+
+@lru_cache(maxsize=2)  # it reads every piece, and is asked for several times in a row
+def _unigram(spec: TextSpec, vocabulary: tuple[str, ...]) -> UnigramSpelling:
+    return UnigramSpelling(spec, vocabulary)

@@ -21,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text.characters import LONGEST_WORD
-from switch_tf.text.code_points import CodePointText, drop_last_word, gather_rows
+from switch_tf.text.code_points import CodePointText, drop_last_word
 from switch_tf.text.from_bytes import scatter_rows
+from switch_tf.text.graph_rows import gather_rows
 from switch_tf.text.piece_tables import UNKNOWN_APART, narrow
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 

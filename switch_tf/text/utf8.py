@@ -7,13 +7,14 @@ from switch_tf.text.characters import REPLACEMENT
 NO_LEAD = -1  # at the further bytes of a character
 
 
-def code_points(rows: tf.Tensor) -> tf.Tensor:
-    """The code point of each character at its first byte, and U+FFFD at every byte that is not UTF-8.
+def code_points(rows: tf.Tensor, bad_byte: int = REPLACEMENT) -> tf.Tensor:
+    """The code point of each character at its first byte, and `bad_byte` at every byte that is not UTF-8.
 
     Overlong forms, surrogates, what is beyond U+10FFFF and a character that the row cuts off are not UTF-8 (RFC 3629).
 
     Args:
         rows: uint8, or int32 of bytes, [batch, N].
+        bad_byte: what stands for one; U+FFFD unless given.
 
     Returns:
         int32 [batch, N], `NO_LEAD` at the other bytes of a character.
@@ -32,7 +33,7 @@ def code_points(rows: tf.Tensor) -> tf.Tensor:
     of_four = (first - 0xF0) * 262_144 + (second - 0x80) * 4096 + (third - 0x80) * 64 + fourth - 0x80
     four = tf.logical_and(tf.logical_and(_within(first, 0xF0, 0xF5), goes_on), _within(of_four, 0x10000, 0x110000))
 
-    beyond = tf.where(three, of_three, tf.where(four, of_four, REPLACEMENT))
+    beyond = tf.where(three, of_three, tf.where(four, of_four, bad_byte))
     lead = tf.where(first < 0x80, first, tf.where(two, (first - 0xC0) * 64 + second - 0x80, beyond))
     three_or_more = tf.logical_or(three, four)
     covered = _behind(tf.logical_or(two, three_or_more), 1) + _behind(three_or_more, 2) + _behind(four, 3)

@@ -14,8 +14,8 @@ import numpy as np
 from switch_tf.config import Config, load_config
 from switch_tf.data.examples import Examples, label_names, read_examples, words_of
 from switch_tf.data.request import DataRequest, read_data
+from switch_tf.text.reading import words_of_characters
 from switch_tf.text.spec import TextSpec
-from switch_tf.text.unicode_characters import characters_of
 
 MANY_CLASSES, SEVERAL_CLASSES = 50, 6
 MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the data takes a minute
@@ -23,6 +23,7 @@ _LARGEST_VOCABULARY, _LONGEST = 40_000, 512
 _COUNTED_WORDS = 2_000_000  # different ones, which many more are not told from
 _COVERED = 0.995  # of the texts are read whole
 _MOST_PIECES, _PIECE = 10_000, 4  # pieces, and letters of one: somewhat fewer than there are on average
+_IDEOGRAPHS = "\u2e80"  # the first of them: Chinese, Japanese and Korean stand behind
 _STEP = 16  # sequence lengths are multiples of it
 _VALIDATION, _MOST_VALIDATION, _ENOUGH = 0.1, 0.3, 100  # shares of the texts, and texts to choose by
 _FEW_TEXTS = 3_000  # of two classes
@@ -39,7 +40,7 @@ class DataSize(NamedTuple):
         classes: different labels.
         length: words of a text that 99.5 % of the texts do not exceed.
         words: different words, two millions of them at most.
-        tokenizer: `text.tokenizer`; with "wordpiece" the length is in pieces, as far as it can be told beforehand.
+        tokenizer: `text.tokenizer`; unless it is "words" the length is in pieces, as far as it can be told beforehand.
     """
 
     texts: int
@@ -105,15 +106,21 @@ def measure(examples: Examples, text: TextSpec = _WORDS) -> DataSize:
     """
     lengths = array("i")
     words: set[bytes] | set[str] = set()
-    characters, words_alone = None if text.by_bytes else characters_of(text), text.tokenizer == "words"
+    characters, words_alone = None if text.by_bytes else words_of_characters(text), text.tokenizer == "words"
     for texts in examples.text_batches(1024):
         for each in texts:
-            read: list[Any] = words_of(each) if characters is None else characters.words(each.encode())
-            lengths.append(len(read) if words_alone else sum(-(-len(word) // _PIECE) for word in read))
+            read: list[Any] = words_of(each) if characters is None else characters(each)
+            lengths.append(len(read) if words_alone else sum(map(_pieces, read)))
             if len(words) < _COUNTED_WORDS:
                 words.update(read)
     length = int(np.quantile(lengths, _COVERED))
     return DataSize(len(examples), len(label_names(examples)), length, len(words), text.tokenizer)
+
+
+def _pieces(word: str) -> int:
+    """About how many pieces a word is; a letter of a script without spaces is one."""
+    alone = sum(letter >= _IDEOGRAPHS for letter in word)
+    return alone - (alone - len(word)) // _PIECE
 
 
 def choose(size: DataSize) -> list[Choice]:

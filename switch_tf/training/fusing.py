@@ -24,6 +24,7 @@ from switch_tf.models.weights import assign_weights
 from switch_tf.runs.folder import WEIGHTS, Run
 from switch_tf.text.ngrams import word_grams
 from switch_tf.text.spec import FIRST_WORD_ID
+from switch_tf.text.spelling import token_names
 from switch_tf.training.counted import counted
 from switch_tf.training.loop import balanced_weights
 from switch_tf.training.sampling import KnownPairs
@@ -56,7 +57,8 @@ def grams_of(config: Config, vocabulary: Sequence[str]) -> scipy.sparse.csr_matr
     """The letters of each word, as a wide path and composed embeddings need them; None where neither does."""
     if not (config.wide.enabled or config.model.character_grams):
         return None
-    return word_grams([word.encode() for word in vocabulary], len(vocabulary) + FIRST_WORD_ID, FIRST_WORD_ID)
+    names = token_names(config.text, vocabulary)
+    return word_grams([name.encode() for name in names], len(vocabulary) + FIRST_WORD_ID, FIRST_WORD_ID)
 
 
 class WideAlone(NamedTuple):

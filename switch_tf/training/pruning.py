@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _COOLER = 0.1  # of the learning rates: what is there shall be mended, not learnt anew
 _LEARNING = "learning"  # the folder in which a pruned model goes on learning
-_COPIED = (runs.HELD_OUT, "history.csv", "history.png")
+_COPIED = (runs.HELD_OUT, runs.TOKENIZER, "history.csv", "history.png")
 
 
 @dataclass(frozen=True)

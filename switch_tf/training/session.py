@@ -43,7 +43,7 @@ from switch_tf.training.threshold import choose_threshold
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.text.from_strings import KerasText
-    from switch_tf.text.plain_pieces import PlainPieces
+    from switch_tf.text.plain_subwords import PlainSubwords
     from switch_tf.training.fusing import Fusion
     from switch_tf.training.loop import Progress
     from switch_tf.training.steps import Encoded
@@ -184,7 +184,7 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
     return prepare_examples(request, config.train, in_memory)
 
 
-def encode(examples: Examples, labels: list[str], front_end: "KerasText | PlainPieces") -> "Encoded":
+def encode(examples: Examples, labels: list[str], front_end: "KerasText | PlainSubwords") -> "Encoded":
     """Token ids and label indices of all examples."""
     from switch_tf.training.steps import Encoded
 
@@ -192,7 +192,7 @@ def encode(examples: Examples, labels: list[str], front_end: "KerasText | PlainP
     return Encoded(ids, encode_labels(examples, labels))
 
 
-def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText | PlainPieces") -> np.ndarray:
+def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText | PlainSubwords") -> np.ndarray:
     """int32 [count, length] of so many texts, given some at a time, each batch an array of str."""
     from switch_tf.text.front_ends import traced
 
@@ -206,12 +206,17 @@ def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText |
 
 def _start(folder: Path, config: Config, prepared: Prepared, description: dict[str, Any]) -> list[str]:
     """Make the folder of a new training, and the vocabulary that it keeps."""
+    from switch_tf.text.front_ends import tokenizer_file
+
     with timed("Choosing the vocabulary"):
         vocabulary = choose_vocabulary(config, prepared)
     with timed("Looking over the data"):
         description["survey"] = _survey(config, prepared, vocabulary, description["label_column"])
     with files.new_folder(folder) as new:
         run.write_settings(new, config, prepared.labels, vocabulary, description)
+        tokenizer = tokenizer_file(config.text, vocabulary)
+        if tokenizer is not None:
+            files.write_bytes(new / run.TOKENIZER, tokenizer)
     return vocabulary
 
 

@@ -29,10 +29,13 @@ from breaks.built import (
     ignore_last_byte_of_pieces,
     ignore_last_byte_of_words,
     join_what_stands_apart,
+    keep_marks_at_the_end,
     keep_nul,
     marks_as_letters,
     pack_no_long_texts,
     pack_without_last_byte,
+    prefer_the_last_to_begin,
+    relax_once,
     roll_positions,
     same,
     scale,
@@ -50,7 +53,7 @@ from switch_tf.layers import dispatch
 from switch_tf.models import classifier
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes, code_points, packed_bytes, pieces, utf8
+from switch_tf.text import byte_codes, code_points, packed_bytes, pieces, unigram, utf8
 from switch_tf.text.characters import ITSELF, LETTER
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.pieces import NumericPieces
@@ -78,6 +81,12 @@ _UNICODE_BUILDS: list[tuple[str, Target, Callable[[Any], Any]]] = [
     ("words of bytes", TFLITE, settings("text", lowercase="ascii")),
     ("marks are letters", ONNX_BYTES, with_code(code_points, "build_graph_tables", marks_as_letters)),
     ("the last byte ignored", TFLITE, with_code(NumericWords, "__call__", ignore_last_byte_of_words)),
+]
+_UNIGRAM_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
+    ("the rules of an older release", settings("text", normalization="nfkc_cf/0.1.83")),
+    ("of equal sums the other", with_code(unigram, "_last_sizes", prefer_the_last_to_begin)),
+    ("two pieces between cuts", with_code(unigram, "_best_between_cuts", relax_once)),
+    ("a mark at the end", with_code(unigram, "_marked", keep_marks_at_the_end)),
 ]
 _RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
     ("one slot more", capacity(1), spoil_nothing),
@@ -151,6 +160,7 @@ BUILDS = [
     ),
     *(Build(f"pieces: {name}", _PIECES, wrong, model="pieces") for name, wrong in _PIECE_BUILDS),
     *(Build(f"unicode: {name}", [target], wrong, model="unicode") for name, target, wrong in _UNICODE_BUILDS),
+    *(Build(f"unigram: {name}", [TFLITE], wrong, model="unigram") for name, wrong in _UNIGRAM_BUILDS),
     Build("reject: what is sure", _MODELS, same, answer_by(when_sure), model="recipe"),
     Build("reject: the last class's index", _MODELS, same, answer_by(as_the_last_class), model="recipe"),
 ]

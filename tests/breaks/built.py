@@ -17,7 +17,7 @@ from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.proof.gate import load_exported
 from switch_tf.export.saved_model import build as saved_model_build
 from switch_tf.layers.switch_ffn import SwitchFFN
-from switch_tf.text import code_points, packed_bytes, utf8
+from switch_tf.text import code_points, packed_bytes, unigram, utf8
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.piece_tables import build_graph_tables
 from switch_tf.text.pieces import NumericPieces
@@ -94,12 +94,37 @@ def ignore_last_byte_of_words(self: NumericWords, rows: tf.Tensor) -> tf.Tensor:
     return _read_words(self, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
 
 
+def prefer_the_last_to_begin(ends: Any, best: tf.Tensor) -> tf.Tensor:
+    """Of equal sums, that of the shortest last piece."""
+    sums = unigram._sums(ends, best)
+    sizes = tf.zeros_like(best, tf.int32)
+    for size, each in enumerate(reversed(sums), 1):
+        sizes = tf.where(tf.logical_and(tf.equal(each, unigram._highest(sums)), sizes < 1), size, sizes)
+    return sizes
+
+
+def relax_once(ends: Any, cut: tf.Tensor) -> tf.Tensor:
+    """At most two pieces between cuts have the highest sum."""
+    first = tf.where(cut, np.float32(0.0), unigram._NOT_REACHED)
+    once = tf.where(cut, np.float32(0.0), unigram._highest(unigram._sums(ends, first)))
+    return tf.where(cut, np.float32(0.0), unigram._highest(unigram._sums(ends, once)))
+
+
+def keep_marks_at_the_end(normal: tf.Tensor) -> Any:
+    """A mark that a text ends in is read."""
+    marked, length = _marked(normal)
+    written = tf.reduce_max(tf.cast(tf.equal(normal, 1), tf.int32), axis=1, keepdims=True)  # U+2581 itself
+    places = np.arange(marked.shape[1], dtype=np.int32)
+    return tf.where(tf.equal(places, length), written, marked), length + written
+
+
 def admit_longer_forms(value: tf.Tensor, first: int, end: int) -> tf.Tensor:
     """Of UTF-8: two bytes for what has one."""
     return _within(value, 0xC0 if first == 0xC2 else first, end)
 
 
 _build_tables = build_graph_tables
+_marked = unigram._marked
 _within = utf8._within
 _read_packed = packed_bytes.packed_ids
 _read_bytes = NumericText.__call__

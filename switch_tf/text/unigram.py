@@ -1,0 +1,284 @@
+"""Turns rows of bytes into ids of unigram pieces in a graph of gathers, scatters, sums and maxima, for every runtime.
+
+The ids are those of `switch_tf.text.plain_unigram.PlainUnigram`, bit for bit. Here for " Ab  a" and pieces ▁a, ▁, a, b
+and ▁ab, with characters for their codes and M = N + 1 = 7:
+
+    normal        _ a b _ _ a        int32 [batch, N]: characters by their rules, _ for white space
+    marked        ▁ a b ▁ a 0 0      int32 [batch, M]: one mark before each word; 0 behind the text
+    found         of each place all pieces that begin there: all places walk down the trie at once, a size a step
+    cut           1 0 0 1 0 1 1 1    bool [batch, M + 1]: ends that no piece goes over, the text's start included
+    best          0 . s 0 s 0 0 0    float32 [batch, M + 1]: the highest sum of pieces from the cut before each end
+    sizes         . . 3 . 2          of the last piece of that sum, at its end
+    ids           ▁ab ▁a             from each cut backwards by jumps, whose number doubles in each round
+
+Sums of scores on a grid are exact in any order, so each begins at a cut, and all ends are made better at once until no
+more get better. With `unigram_sums` = "sequential" they are made one end after the other from the text's start, rounded
+at each as the library rounds them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from switch_tf.text.code_points import CharacterText, drop_last_word
+from switch_tf.text.from_bytes import scatter_rows
+from switch_tf.text.graph_rows import before, gather_rows, look_up, look_up_point, write_sequences
+from switch_tf.text.normalization import BAD_BYTE, read_normalization
+from switch_tf.text.piece_tables import narrow
+from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
+from switch_tf.text.unigram_table import UnigramTable
+from switch_tf.text.unigram_tables import UnigramTables, build_unigram_tables
+from switch_tf.text.utf8 import code_points
+
+_SIZE_BITS = 20  # above the number of sequences that there may be
+_ROOT = 0
+_NO_PIECE = np.float32(-(2.0**60))  # the score of what is none: below every sum
+_NOT_REACHED = np.float32(-(2.0**62))
+
+
+class _Found(NamedTuple):
+    """The pieces that begin at each place, by their sizes from 1 on.
+
+    Attributes:
+        nodes: int32 [batch, M] each, where in the trie the walk stands.
+        scores: float32 [batch, M] each.
+        longest: int32 [batch, M], the size of the longest, 1 where there is none.
+    """
+
+    nodes: list[tf.Tensor]
+    scores: list[tf.Tensor]
+    longest: tf.Tensor
+
+
+class NumericUnigram(CharacterText):
+    """Bytes to ids of unigram pieces; no piece is left out."""
+
+    def __init__(self, spec: TextSpec, vocabulary: Sequence[str]):
+        """
+        Raises:
+            DataError: no front-end takes the vocabulary; see `UnigramTable`.
+        """
+        super().__init__(name="numeric_unigram")
+        table = UnigramTable(spec, vocabulary)
+        self.spec = spec
+        self._tables: UnigramTables = build_unigram_tables(table, read_normalization(spec.normalization))
+        rules, trie = self._tables.rules, self._tables.trie
+        self._rule_base, self._rule_check = narrow(rules.base), narrow(rules.check)
+        self._rule_found = np.where(rules.values > 0, rules.depths << _SIZE_BITS | rules.values, 0).astype(np.int32)
+        self._base, self._check, self._ids = narrow(trie.base), narrow(trie.check), narrow(trie.values)
+        scores = np.array([0, 0, *table.scores.values()], np.int32)  # by id
+        self._scores = narrow(np.where(trie.values > 0, scores[trie.values], 1))  # 1: no piece ends there
+        self._unknown_score = np.float32(table.unknown_score)
+        self._steps, self._rule_steps = table.longest, int(rules.depths.max(initial=0))
+
+    def stored_arrays(self) -> dict[str, np.ndarray]:
+        names = ("pages", "rows", "further", "sequences", "lengths", "offsets", "codes")
+        arrays = {name: getattr(self._tables, name) for name in names}
+        arrays |= {"rules/base": self._rule_base, "rules/check": self._rule_check, "rules/found": self._rule_found}
+        arrays |= {"trie/base": self._base, "trie/check": self._check, "trie/ids": self._ids, "scores": self._scores}
+        return {f"bytes front-end/{name}": each for name, each in arrays.items()}
+
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        if self.spec.truncation == "drop":
+            rows = drop_last_word(rows)  # [batch, N]
+        text, length = _marked(self._normal(rows))  # [batch, M], [batch, 1]
+        found = self._find(text)
+        ends = _candidates(found)  # of each size float32 [batch, M + 1]
+        end = np.arange(text.shape[1] + 1, dtype=np.int32)[np.newaxis]
+        if self.spec.unigram_sums == "exact":
+            cut = tf.logical_or(_furthest(found.longest, text, self._steps) <= end, end == 0)  # [batch, M + 1]
+            best = _best_between_cuts(ends, cut)
+        else:
+            cut = tf.logical_or(end == 0, tf.equal(end, length))
+            best = _best_from_the_left(ends, tf.reduce_max(length))
+        sizes = _last_sizes(ends, best)
+        inside = tf.logical_and(end > 0, end <= length)
+        token = tf.logical_and(_on_the_way(cut, inside, end - sizes), inside)
+        return self._ids_of(found, token, sizes)
+
+    def _normal(self, rows: tf.Tensor) -> tf.Tensor:
+        """Codes of the normal text, 0 for white space and behind it: uint8 [batch, N] -> int32 [batch, N]."""
+        tables, width = self._tables, self.spec.num_bytes
+        points = code_points(rows, BAD_BYTE)  # [batch, N], as all below
+        leads = points >= 0
+        classes = look_up_point(tables.pages, tables.rows, tf.where(leads, points, 0))
+        if not self._rule_steps:
+            sequence = tf.where(leads, look_up(tables.sequences, classes), 0)
+            return write_sequences(sequence, tables.lengths, tables.offsets, tables.codes)
+        rank = tf.cumsum(tf.cast(leads, tf.int32), axis=1, exclusive=True)
+        classes = scatter_rows(tf.where(leads, rank, width), classes, width + 1)[:, :width]  # side by side
+        joining = tf.where(classes <= tables.last_joining, classes, 0)
+        found = (1 << _SIZE_BITS) + look_up(tables.sequences, classes) + 1
+        node = tf.fill(tf.shape(classes), _ROOT)
+        behind = tf.pad(joining, [[0, 0], [0, self._rule_steps]])
+        for step in range(self._rule_steps):
+            slot = look_up(self._rule_base, node) + behind[:, step : step + width]
+            node = tf.where(tf.equal(look_up(self._rule_check, slot), node), slot, tables.rules.dead)
+            if step:
+                found = tf.maximum(found, tf.gather(self._rule_found, node))
+        column = np.arange(width, dtype=np.int32)[np.newaxis]
+        further = look_up(tables.further, classes)
+        jump = column + found // 2**_SIZE_BITS
+        goes_on = gather_rows(tf.pad(further, [[0, 0], [0, 1]]), tf.minimum(jump, width)) > 0
+        first = tf.logical_or(tf.equal(further, 0), column == 0)
+        starts = reached(first, tf.where(goes_on, jump, width))
+        sequence = tf.where(starts, tf.math.floormod(found, 2**_SIZE_BITS) - 1, 0)
+        return write_sequences(sequence, tables.lengths, tables.offsets, tables.codes)
+
+    def _find(self, text: tf.Tensor) -> _Found:
+        """The pieces that begin at each place: int32 [batch, M]."""
+        width, dead = text.shape[1], self._tables.trie.dead
+        behind = tf.pad(text, [[0, 0], [0, self._steps]])
+        node, longest = tf.zeros_like(text) + _ROOT, tf.ones_like(text)
+        nodes, scores = [], []
+        for step in range(self._steps):
+            slot = look_up(self._base, node) + behind[:, step : step + width]
+            node = tf.where(tf.equal(look_up(self._check, slot), node), slot, dead)
+            score = tf.cast(tf.gather(self._scores, node), tf.float32)
+            is_piece = score <= 0
+            otherwise = _NO_PIECE if step else self._unknown_score
+            nodes.append(node)
+            scores.append(tf.where(is_piece, score, otherwise))
+            longest = tf.where(is_piece, step + 1, longest) if step else longest
+        return _Found(nodes, scores, longest)
+
+    def _ids_of(self, found: _Found, token: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
+        """The ids of the pieces that end at tokens, side by side: bool, int32 [batch, M + 1] -> int32 [batch, L]."""
+        width, length = sizes.shape[1] - 1, self.spec.sequence_length
+        end = np.arange(width + 1, dtype=np.int32)
+        nodes = tf.concat(found.nodes, axis=1)  # [batch, sizes M]
+        node = gather_rows(nodes, tf.where(token, (sizes - 1) * width + end - sizes, 0))  # [batch, M + 1], as below
+        ids = look_up(self._ids, node)
+        unknown = tf.logical_and(token, tf.equal(ids, 0))
+        token = tf.logical_and(token, tf.logical_not(tf.logical_and(unknown, before(unknown))))  # several are one
+        rank = tf.cumsum(tf.cast(token, tf.int32), axis=1, exclusive=True)
+        place = tf.where(tf.logical_and(token, rank < length), rank, length)
+        return scatter_rows(place, tf.where(unknown, OUT_OF_VOCABULARY_ID, ids), length + 1)[:, :length]
+
+
+def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """A mark before each word, none behind the last, and how many codes that are: int32 [batch, N + 1], [batch, 1]."""
+    width = normal.shape[1] + 1
+    is_letter = normal > 0
+    begins = tf.logical_and(is_letter, tf.logical_not(before(is_letter)))
+    place = tf.cumsum(tf.cast(is_letter, tf.int32) + tf.cast(begins, tf.int32), axis=1) - 1
+    letters = scatter_rows(tf.where(is_letter, place, width), normal, width + 1)[:, :width]
+    column = np.arange(width, dtype=np.int32)
+    length = tf.reduce_max(tf.where(letters > 1, column + 1, 0), axis=1, keepdims=True)  # 1 is the mark
+    return tf.where(column < length, tf.maximum(letters, 1), 0), length
+
+
+def _candidates(found: _Found) -> list[tf.Tensor]:
+    """Of each size the score of the piece that ends at each end, longest first: float32 [batch, M + 1] each."""
+    width = found.longest.shape[1] + 1
+    return [
+        tf.pad(scores[:, : width - size], [[0, 0], [size, 0]], constant_values=_NO_PIECE)
+        for size, scores in reversed(list(enumerate(found.scores, 1)))
+    ]
+
+
+def _furthest(longest: tf.Tensor, text: tf.Tensor, steps: int) -> tf.Tensor:
+    """The furthest that a piece reaches that begins before each end: int32 [batch, M] -> int32 [batch, M + 1]."""
+    column = np.arange(text.shape[1], dtype=np.int32)
+    furthest = tf.where(text > 0, column + longest, column)
+    covered = 1
+    while covered < steps:
+        furthest = tf.maximum(furthest, tf.pad(furthest[:, :-covered], [[0, 0], [covered, 0]]))
+        covered *= 2
+    return tf.pad(furthest, [[0, 0], [1, 0]])
+
+
+def _sums(ends: list[tf.Tensor], best: tf.Tensor) -> list[tf.Tensor]:
+    """What each size's piece adds up to with the best before it, longest first: float32 [batch, M + 1] each."""
+    steps, width = len(ends), best.shape[1]
+    earlier = tf.pad(best, [[0, 0], [steps, 0]], constant_values=_NOT_REACHED)
+    return [earlier[:, place : place + width] + score for place, score in enumerate(ends)]
+
+
+def _highest(values: list[tf.Tensor]) -> tf.Tensor:
+    highest, *others = values
+    for each in others:
+        highest = tf.maximum(highest, each)
+    return highest
+
+
+def _best_between_cuts(ends: list[tf.Tensor], cut: tf.Tensor) -> tf.Tensor:
+    """The highest sum of pieces from the cut before each end, 0 at cuts: float32 [batch, M + 1]."""
+    first = tf.where(cut, np.float32(0.0), _NOT_REACHED)
+
+    def go_on(best: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
+        del best
+        return changed > 0
+
+    def relax(best: tf.Tensor, changed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        del changed
+        better = tf.where(cut, np.float32(0.0), _highest(_sums(ends, best)))
+        return better, tf.reduce_max(tf.cast(tf.not_equal(better, best), tf.int32))
+
+    shapes = (tf.TensorShape([None, cut.shape[1]]), tf.TensorShape([]))
+    return tf.while_loop(go_on, relax, (first, tf.reduce_max(tf.cast(cut, tf.int32))), shape_invariants=shapes)[0]
+
+
+def _best_from_the_left(ends: list[tf.Tensor], longest: tf.Tensor) -> tf.Tensor:
+    """The highest sum of pieces from the text's start to each end, rounded at each piece: float32 [batch, M + 1].
+
+    Args:
+        longest: int32 [], the last end of any text.
+    """
+    steps, width = len(ends), ends[0].shape[1]
+    scores = tf.stack(ends, axis=2)  # [batch, M + 1, sizes]
+    column = np.arange(width + steps, dtype=np.int32)[np.newaxis]
+    start = tf.where(column == steps, np.float32(0.0), tf.fill([tf.shape(scores)[0], width + steps], _NOT_REACHED))
+
+    def go_on(end: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+        del best
+        return end <= longest
+
+    def step(end: tf.Tensor, best: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        of_end = tf.squeeze(tf.slice(scores, [0, end, 0], [-1, 1, steps]), 1)  # [batch, sizes]
+        highest = tf.reduce_max(tf.slice(best, [0, end], [-1, steps]) + of_end, axis=1, keepdims=True)
+        return end + 1, tf.where(tf.equal(column, end + steps), highest, best)
+
+    shapes = (tf.TensorShape([]), tf.TensorShape([None, width + steps]))
+    return tf.while_loop(go_on, step, (tf.constant(1), start), shape_invariants=shapes)[1][:, steps:]
+
+
+def _last_sizes(ends: list[tf.Tensor], best: tf.Tensor) -> tf.Tensor:
+    """The size of the longest last piece of the highest sum, at each end: int32 [batch, M + 1]."""
+    sums = _sums(ends, best)
+    highest = _highest(sums)
+    sizes = tf.ones_like(highest, tf.int32)
+    for size, each in enumerate(reversed(sums), 1):
+        sizes = tf.where(tf.equal(each, highest), size, sizes)
+    return sizes
+
+
+def _on_the_way(cut: tf.Tensor, inside: tf.Tensor, previous: tf.Tensor) -> tf.Tensor:
+    """Which ends the way back from each cut to the one before leads over: bool, bool, int32 [batch, M + 1]."""
+    width = cut.shape[1]
+    stops = gather_rows(tf.cast(cut, tf.int32), tf.maximum(previous, 0)) > 0
+    return reached(tf.logical_and(cut, inside), tf.where(stops, width, previous))
+
+
+def reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
+    """Which places jumps lead to from first ones, these included: bool, int32 [batch, n] -> bool [batch, n].
+
+    Args:
+        jump: from each place to another, n where there is none.
+    """
+    width = first.shape[1]
+    marks = tf.pad(tf.cast(first, tf.int32), [[0, 0], [0, 1]])  # [batch, n + 1], as all below
+    jumps = tf.pad(jump, [[0, 0], [0, 1]], constant_values=width)
+
+    def go_on(marks: tf.Tensor, jumps: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_max(tf.where(jumps < width, marks, 0)) > 0
+
+    def double(marks: tf.Tensor, jumps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        hit = scatter_rows(tf.where(marks > 0, jumps, width), tf.ones_like(jumps), width + 1)
+        return tf.cast(marks + hit > 0, tf.int32), gather_rows(jumps, jumps)
+
+    shapes = (tf.TensorShape([None, width + 1]),) * 2
+    marks, _ = tf.while_loop(go_on, double, (marks, jumps), shape_invariants=shapes)
+    return marks[:, :width] > 0
