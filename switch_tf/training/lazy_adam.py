@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from switch_tf.config import TrainConfig
+from switch_tf.training.optimizer import summed_and_clipped
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.99, 1e-8
 
@@ -57,8 +58,7 @@ class LazyAdam(tf.Module):
         t = tf.cast(number, tf.float32) + 1.0
         corrections = 1.0 - _BETA_1**t, 1.0 - _BETA_2**t
         scheduled = schedule(t, self.total_steps, settings.warmup_share)
-        if settings.gradient_clip_norm > 0.0:
-            gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip_norm)
+        gradients = summed_and_clipped(gradients, settings.gradient_clip_norm)
         for i, gradient in enumerate(gradients):
             mean, square, step = _moved(self.means[i], self.squares[i], gradient, corrections)
             self.means[i].assign(mean)

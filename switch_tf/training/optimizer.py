@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.errors import RunError
+from switch_tf.layers import replicas
 from switch_tf.models.weights import arrays_of, assign_weights
 
 _WARMUP = 0.1  # of all steps, where a checkpoint is trained further
@@ -39,6 +41,24 @@ def warmed_up_adamw(rate: float, steps: int, weight_decay: float) -> keras.optim
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, jit_compile=False)
     optimizer.exclude_from_weight_decay(var_names=["bias", "scale", "positions"])
     return optimizer
+
+
+def summed_and_clipped(gradients: Sequence[Any], limit: float) -> list[Any]:
+    """Gradients summed over the replicas that share a batch, then clipped together to a global norm; 0 is no limit.
+
+    Rows of a table that came more than once count in the norm as often as they came, on one device and on many alike.
+    """
+    sharing = replicas.current()
+    if sharing.count == 1:
+        return tf.clip_by_global_norm(gradients, limit)[0] if limit > 0.0 else list(gradients)
+    by_row = [isinstance(gradient, tf.IndexedSlices) for gradient in gradients]
+    squares = [tf.reduce_sum(tf.square(each.values)) for each in gradients if isinstance(each, tf.IndexedSlices)]
+    dense = sharing.sums([tf.convert_to_tensor(gradient) for gradient in gradients] + squares)
+    dense, squares = dense[: len(by_row)], dense[len(by_row) :]
+    if limit <= 0.0:
+        return dense
+    squares += [tf.reduce_sum(tf.square(each)) for each, rows in zip(dense, by_row, strict=True) if not rows]
+    return tf.clip_by_global_norm(dense, limit, use_norm=tf.sqrt(tf.add_n(squares)))[0]
 
 
 def save_state(path: Path, model: keras.Model, optimizers: Sequence[Any], history: list[dict[str, Any]]) -> None:

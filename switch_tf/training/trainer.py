@@ -14,7 +14,7 @@ from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.finished import finish
 from switch_tf.models.weights import arrays_of, assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID
-from switch_tf.training.optimizer import make_optimizer, restore_state, save_state
+from switch_tf.training.optimizer import make_optimizer, restore_state, save_state, summed_and_clipped
 from switch_tf.training.steps import Encoded, StepResult, Taught, losses, padded_length, step_result
 
 _EVALUATION_BATCH = 256
@@ -124,10 +124,9 @@ class Trainer:
         with tf.GradientTape() as tape:
             output = self.model(ids, training=True, seed=tf.stack([settings.seed, number]))
             loss, cross_entropy = losses(output, labels, weights, self.config, Taught(*taught) if taught else None)
-        gradients = tape.gradient(loss, self.variables)
-        if settings.gradient_clip_norm > 0.0:
-            gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip_norm)
-        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+        gradients = summed_and_clipped(tape.gradient(loss, self.variables), settings.gradient_clip_norm)
+        moves = zip(gradients, self.variables, strict=True)
+        self.optimizer.apply_gradients(moves, skip_gradients_aggregation=True)  # they are sums already
         self.model.balance(output.reports)
 
         return step_result(output, cross_entropy, labels, weights, ids != PADDING_ID)
