@@ -35,10 +35,12 @@ class Replicas:
     reduce: Reduce = list
 
     def sums(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Each tensor summed over the replicas, in one exchange; no gradient flows through it."""
+        """Each tensor summed over the replicas, all of one dtype, in one exchange; no gradient flows through it."""
         if self.count == 1:
             return list(tensors)
-        return self.reduce([tf.stop_gradient(tensor) for tensor in tensors])
+        sent = [tf.stop_gradient(tensor) for tensor in tensors if tensor.shape.num_elements() != 0]  # nothing in it
+        back = iter(self.reduce(sent) if sent else [])
+        return [tensor if tensor.shape.num_elements() == 0 else next(back) for tensor in tensors]
 
     def sum(self, tensor: tf.Tensor) -> tf.Tensor:
         """The tensor summed over the replicas; no gradient flows through it."""
@@ -100,6 +102,7 @@ def here() -> Replicas:
     index = tf.get_static_value(context.replica_id_in_sync_group)
 
     def reduce(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        tensors = [tf.identity(tensor) for tensor in tensors]  # on this replica's device: a constant has none
         return list(context.all_reduce(tf.distribute.ReduceOp.SUM, tensors))
 
     return Replicas(int(index), context.num_replicas_in_sync, reduce)

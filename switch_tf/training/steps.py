@@ -1,6 +1,6 @@
 """What a training step takes and reports, whatever the model: encoded texts, targets, figures and their sums."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,6 +92,21 @@ class Totals:
         self.load = load.astype(np.float64) + (0.0 if self.load is None else self.load)
         self.dropped = dropped.astype(np.float64) + (0.0 if self.dropped is None else self.dropped)
         self.entropy = entropy.astype(np.float64) * tokens + (0.0 if self.entropy is None else self.entropy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of them, as JSON can hold them."""
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Totals":
+        """
+        Raises:
+            TypeError, ValueError: these are not what `to_dict` gave.
+        """
+        arrays: dict[str, Any] = {
+            name: np.array(value, np.float64) for name, value in values.items() if isinstance(value, list)
+        }
+        return cls(**{**values, **arrays})
 
     def summary(self) -> dict[str, Any]:
         """Means so far; `experts_in_use` counts experts that get at least a tenth of an even share.
