@@ -39,14 +39,18 @@ from switch_tf.training.prepared import (
     refuse_other_data,
 )
 from switch_tf.training.threshold import choose_threshold
+from switch_tf.training.workers import ALONE, Workers
 
 if TYPE_CHECKING:
+    import scipy.sparse
+
     from switch_tf.models.text_classifier import TextClassifier
     from switch_tf.text.from_strings import KerasText
     from switch_tf.text.plain_pieces import PlainPieces
     from switch_tf.training.fusing import Fusion
     from switch_tf.training.loop import Progress
     from switch_tf.training.steps import Encoded
+    from switch_tf.training.team import Team
     from switch_tf.training.trainer import Start
 
 _TEXT_BATCH = 1024
@@ -78,6 +82,7 @@ def train(
     tell: Callable[[dict[str, Any]], None] | None = None,
     tune: "Callable[[Prepared, Config], tuple[Config, dict[str, Any]]] | None" = None,
     teaching: Teaching | None = None,
+    workers: Workers = ALONE,
 ) -> Run:
     """Train a classifier and leave it in the folder `output`, which must not exist yet.
 
@@ -89,14 +94,17 @@ def train(
         tune: finds better settings than `config` on the data, as `switch_tf.training.autotune.tuner` makes it; the
             record that it returns beside them is kept in data.json, as "autotune".
         teaching: a teacher that the deep path learns from too.
+        workers: who trains; this is their chief.
 
     Raises:
         DataError: the data cannot be used.
         RunError: the folder exists, holds an unfinished training, holds none to resume, or another process is training
-            into it; or there is not enough memory.
+            into it; there is not enough memory; or another worker is gone.
         ConfigError: the reject label is a class; or `train.reject` cannot be reached, which leaves an unfinished
             training to go on from, with another `train.reject` if need be.
     """
+    from switch_tf.training.team import formed
+
     started, cpu_started = time.perf_counter(), time.process_time()
     folder, request = unfinished(output), request.resolved()
     with locked(output, "trained"):
@@ -109,6 +117,7 @@ def train(
             description["distilled"] = teaching.description
         if tune is not None:
             config, description["autotune"] = tune(prepared, config)
+        team = formed(workers, config)  # before TensorFlow is at work
         vocabulary = _check_same(folder, config, description) if resume else None
         if vocabulary is None:
             vocabulary = _start(folder, config, prepared, description)
@@ -121,7 +130,7 @@ def train(
         if tell is not None:
             tell(description["survey"])
         going = Run(folder, config, prepared.labels, vocabulary, description)
-        return _train(going, prepared, progress, output, started, None if resume else cpu_started, teaching)
+        return _train(going, prepared, progress, output, started, None if resume else cpu_started, teaching, team)
 
 
 def _train(
@@ -132,6 +141,7 @@ def _train(
     started: float,
     cpu_started: float | None,
     teaching: Teaching | None,
+    team: "Team",
 ) -> Run:
     """Fit and measure, and give the folder its name."""
     import tensorflow as tf
@@ -139,7 +149,9 @@ def _train(
     from switch_tf.training.loop import CHECKPOINT
 
     try:
-        fitted = _fit(going, prepared, progress, teaching)
+        with team.naming_the_lost(output):
+            fitted = fit_deep(going, prepared, progress, teaching, team)
+        fitted = _with_wide_path(going, fitted, progress)
         with timed("Choosing the reject threshold"):
             rejection = choose_threshold(going, prepared.validation, fitted.fusion)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
@@ -160,6 +172,7 @@ def _train(
     run.write_manifest(going.path)
     files.move_folder(going.path, output)
     (output / CHECKPOINT).unlink()  # last: until the folder has its name, a training that is cut off needs it
+    team.meet()
     return replace(going, path=output)
 
 
@@ -251,19 +264,32 @@ def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_col
 
 
 class _Fitted(NamedTuple):
-    """A row of figures for each epoch, what joining the wide path gave if there is one, and the texts as encoded."""
+    """A row of figures for each epoch, what joining the wide path gave if there is one, and the texts as encoded.
+
+    `validation` has words as unknown that no training text has; `as_read` does not. `known` are the training texts that
+    pairs and the wide path are counted on, `grams` those of the words.
+    """
 
     history: list[dict[str, Any]]
     fusion: "Fusion | None"
     training: "Encoded"
     validation: "Encoded"
+    as_read: "Encoded"
+    known: "Encoded"
+    grams: "scipy.sparse.csr_matrix | None"
 
 
-def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teaching | None) -> _Fitted:
-    """Train in the folder of `started`."""
+def fit_deep(
+    started: Run,
+    prepared: Prepared,
+    progress: "Progress",
+    teaching: Teaching | None = None,
+    team: "Team | None" = None,
+) -> _Fitted:
+    """Train the deep path in the folder of `started`."""
     from switch_tf.text.front_ends import reading_front_end
     from switch_tf.training.counted import counted
-    from switch_tf.training.fusing import add_wide_path, grams_of
+    from switch_tf.training.fusing import grams_of
     from switch_tf.training.loop import balanced_weights, fit
 
     with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
@@ -290,14 +316,23 @@ def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teach
             grams,
             start,
             lessons or training,
+            team,
         )
-    if not config.wide.enabled or grams is None:
-        return _Fitted(history, None, training, unseen)
-    part = "" if known is training else f", on {len(known.ids):,} of {len(training.ids):,} texts"
+    return _Fitted(history, None, training, unseen, validation, known, grams)
+
+
+def _with_wide_path(started: Run, fitted: _Fitted, progress: "Progress") -> _Fitted:
+    """The wide path fitted beside the deep one, where the settings have it."""
+    from switch_tf.training.fusing import add_wide_path
+
+    known, grams = fitted.known, fitted.grams
+    if not started.config.wide.enabled or grams is None:
+        return fitted
+    part = "" if known is fitted.training else f", on {len(known.ids):,} of {len(fitted.training.ids):,} texts"
     progress.stage(f"Fitting the wide path{part}")
     with timed("Fitting the wide path, twice"):
-        fusion = add_wide_path(started, known, unseen, validation, grams)
-    return _Fitted(history, fusion, training, unseen)
+        fusion = add_wide_path(started, known, fitted.validation, fitted.as_read, grams)
+    return fitted._replace(fusion=fusion)
 
 
 def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> list[str]:

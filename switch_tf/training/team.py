@@ -6,7 +6,7 @@ figures of each epoch from it, and so stop when it does.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.config import Config
-from switch_tf.errors import RunError
+from switch_tf.errors import LostWorkerError, RunError
 from switch_tf.layers import replicas
-from switch_tf.training.workers import Workers, check_settings
+from switch_tf.training.workers import ALONE, Workers, check_settings
 
 _TASK = re.compile(r"/job:(chief|worker)/(?:replica:\d+/)?task:(\d+)")
 _LOST = (  # what a collective operation ends with on those that are left
@@ -32,8 +32,8 @@ _LOST = (  # what a collective operation ends with on those that are left
 class Team:
     """One process of those that train together; without a strategy it trains alone, on one device."""
 
-    def __init__(self, workers: Workers | None = None, strategy: Any = None):
-        self.workers = Workers() if workers is None else workers
+    def __init__(self, workers: Workers = ALONE, strategy: Any = None):
+        self.workers = workers
         self.strategy = strategy  # of tf.distribute
         self._total = tf.function(self._summed, autograph=False)
 
@@ -70,6 +70,30 @@ class Team:
                 "them the same command, data and releases, and a run folder that all of them see."
             )
 
+    def meet(self) -> None:
+        """Wait until the chief is done, too; it does not mind who has gone by then."""
+        with suppress(*_LOST) if self.is_chief else nullcontext():
+            self.from_chief(lambda: [0.0], 1)
+
+    @contextmanager
+    def naming_the_lost(self, output: Path) -> Iterator[None]:
+        """
+        Raises:
+            LostWorkerError: a worker has gone while the block ran.
+        """
+        try:
+            yield
+        except _LOST as error:
+            if not self.workers.in_cluster:
+                raise
+            found = _TASK.search(str(error))
+            gone = "Another worker" if found is None else f"Worker {self.workers.number_of(found[1], int(found[2]))}"
+            raise LostWorkerError(
+                f"{gone} of {self.workers.count} that train {output} is gone, and none can go on without it. Start all "
+                "of them again to resume from the last checkpoint.",
+                argument="resume",
+            ) from error
+
     def _summed(self, given: tf.Tensor) -> tf.Tensor:
         """What every process gives, float64 [n], summed."""
 
@@ -102,23 +126,3 @@ def formed(workers: Workers, config: Config) -> Team:
         ) from error
     check_settings(config, strategy.num_replicas_in_sync)
     return Team(workers, strategy)
-
-
-@contextmanager
-def naming_the_lost(team: Team, output: Path) -> Iterator[None]:
-    """
-    Raises:
-        RunError: a worker has gone while the block ran.
-    """
-    try:
-        yield
-    except _LOST as error:
-        if not team.workers.in_cluster:
-            raise
-        found = _TASK.search(str(error))
-        gone = "Another worker" if found is None else f"Worker {team.workers.number_of(found[1], int(found[2]))}"
-        raise RunError(
-            f"{gone} of {team.workers.count} that train {output} is gone, and none can go on without it. Start all of "
-            "them again to resume from the last checkpoint.",
-            argument="resume",
-        ) from error

@@ -43,6 +43,9 @@ class Workers:
         return task + (self.has_chief and job == "worker")
 
 
+ALONE = Workers()
+
+
 def cluster_of(environment: Mapping[str, str]) -> Workers | None:
     """What TF_CONFIG says; None where it is not set, or names one worker.
 
@@ -90,7 +93,7 @@ def choose_workers(count: int | None, environment: Mapping[str, str], config: Co
             argument="workers",
         )
     if count is None or count == 1:
-        return Workers()
+        return ALONE
     if not 1 <= count <= MOST:
         raise RunError(f"Received {count} workers. Expected 1 to {MOST:,}.", argument="workers")
     check_settings(config, count)
