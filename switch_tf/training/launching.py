@@ -27,7 +27,6 @@ from switch_tf.serving.pool import cores
 from switch_tf.training.workers import TF_CONFIG, cluster_on_loopback
 
 _GLANCE = 0.1  # seconds between looks at the processes
-_PATIENCE = 10.0  # seconds that a process has to end, once told
 _CHILD = "switch_tf.training.worker_child"
 
 
@@ -126,12 +125,8 @@ def _started(index: int, ports: list[int], job: str) -> Iterator[_Worker]:
 
 def _end(process: "subprocess.Popen[str]") -> None:
     if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # TensorFlow would take SIGTERM for a notice; what is half written is never taken for whole
+        process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with suppress(BrokenPipeError):
@@ -151,10 +146,10 @@ def _refuse_failed(workers: Sequence[_Worker], output: Path) -> None:
     if reason is not None:
         raise reason
     code = worker.process.returncode
-    ended = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    ended = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}{worker.last_line()}"
     on = "Resume to go on from the last checkpoint" if unfinished(output).is_dir() else "Nothing was kept: train again"
     raise RunError(
-        f"Worker {worker.index} of {len(workers)} that train {output} {ended}{worker.last_line()}. The others were "
+        f"Worker {worker.index} of {len(workers)} that train {output} {ended}. The others were "
         f"ended too. {on}.",
         argument="resume" if unfinished(output).is_dir() else None,
     )

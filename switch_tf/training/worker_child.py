@@ -39,7 +39,8 @@ def _train(job: dict[str, Any]) -> None:
 
     workers, voice = cluster_of(os.environ), Voice(**job["voice"])
     assert workers is not None
-    console = Console(stderr=True, markup=False, emoji=False, quiet=voice.quiet, force_terminal=voice.terminal)
+    quiet = voice.quiet or workers.index > 0  # the others tell nothing but what they fail of
+    console = Console(stderr=True, markup=False, emoji=False, quiet=quiet, force_terminal=voice.terminal)
 
     def tell(report: dict[str, Any]) -> None:
         if voice.survey:
