@@ -4,7 +4,6 @@
     ├── ConfigError        1   a setting is unknown, of the wrong type, or out of range
     ├── DataError          1   a data file or a text cannot be used
     ├── RunError           1   a run folder is missing, unfinished, damaged or in the way
-    │   └── LostWorkerError 1  another of the processes that train together is gone
     ├── ModelError         1   an exported model cannot be read or has an unexpected signature
     ├── ExportError        1   a model cannot be turned into the format asked for
     ├── ArgumentError      2   arguments of a call do not fit together
@@ -37,10 +36,6 @@ class DataError(SwitchTFError):
 
 class RunError(SwitchTFError):
     """A run folder is missing, unfinished, damaged or in the way."""
-
-
-class LostWorkerError(RunError):
-    """Another of the processes that train together is gone; from its last checkpoint they go on when started again."""
 
 
 class ModelError(SwitchTFError):

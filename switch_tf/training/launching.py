@@ -21,10 +21,10 @@ from typing import IO, Any, NamedTuple
 from switch_tf import errors
 from switch_tf.config import Config, config_to_dict
 from switch_tf.data.request import DataRequest
-from switch_tf.errors import LostWorkerError, RunError, SwitchTFError
+from switch_tf.errors import RunError, SwitchTFError
 from switch_tf.runs.folder import unfinished
 from switch_tf.serving.pool import cores
-from switch_tf.training.workers import TF_CONFIG, cluster_on_loopback
+from switch_tf.training.workers import TF_CONFIG, LostWorkerError, cluster_on_loopback
 
 _GLANCE = 0.1  # seconds between looks at the processes
 _CHILD = "switch_tf.training.worker_child"
@@ -51,20 +51,19 @@ def launch(request: DataRequest, config: Config, output: Path, count: int, resum
         RunError: a process was ended, or fails for no reason that it could name.
         SwitchTFError: what the first process to fail raised.
     """
-    job = {
-        "request": asdict(request.resolved()),
-        "config": config_to_dict(config),
-        "output": str(output),
-        "resume": resume,
-        "voice": voice._asdict(),
-    }
-    ports = _free_ports(count)
+    job, ports = _job(request, config, output, resume, voice), _free_ports(count)
     with ExitStack() as processes:
-        workers = [processes.enter_context(_started(index, ports, json.dumps(job))) for index in range(count)]
+        workers = [processes.enter_context(_started(index, ports, job)) for index in range(count)]
         while any(worker.process.poll() is None for worker in workers):
             _refuse_failed(workers, output)
             time.sleep(_GLANCE)
         _refuse_failed(workers, output)
+
+
+def _job(request: DataRequest, config: Config, output: Path, resume: bool, voice: Voice) -> str:
+    """What a process is told: a line of JSON."""
+    told = {"request": asdict(request.resolved()), "config": config_to_dict(config), "output": str(output)}
+    return json.dumps({**told, "resume": resume, "voice": voice._asdict()})
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class _Worker:
         assert self.process.stdout is not None
         with suppress(ValueError, KeyError, TypeError):
             said = json.loads(self.process.stdout.read())
-            kind = getattr(errors, said["error"], None)
+            kind = {**vars(errors), "LostWorkerError": LostWorkerError}.get(said["error"])
             if isinstance(kind, type) and issubclass(kind, SwitchTFError):
                 return kind(said["message"], said["argument"])
         return None
@@ -149,8 +148,7 @@ def _refuse_failed(workers: Sequence[_Worker], output: Path) -> None:
     ended = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}{worker.last_line()}"
     on = "Resume to go on from the last checkpoint" if unfinished(output).is_dir() else "Nothing was kept: train again"
     raise RunError(
-        f"Worker {worker.index} of {len(workers)} that train {output} {ended}. The others were "
-        f"ended too. {on}.",
+        f"Worker {worker.index} of {len(workers)} that train {output} {ended}. The others were ended too. {on}.",
         argument="resume" if unfinished(output).is_dir() else None,
     )
 

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.config import Config
-from switch_tf.errors import LostWorkerError, RunError
+from switch_tf.errors import RunError
 from switch_tf.layers import replicas
-from switch_tf.training.workers import ALONE, Workers, check_settings
+from switch_tf.training.workers import ALONE, LostWorkerError, Workers, check_settings
 
 _TASK = re.compile(r"/job:(chief|worker)/(?:replica:\d+/)?task:(\d+)")
 _LOST = (  # what a collective operation ends with on those that are left

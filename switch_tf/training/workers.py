@@ -6,6 +6,7 @@ TF_CONFIG is what TensorFlow's clusters are told by (Kubernetes' training operat
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,7 +16,12 @@ from switch_tf.errors import ConfigError, RunError
 
 TF_CONFIG = "TF_CONFIG"
 MOST = 1024
+_ADDRESS = re.compile(r"\S+:\d+")
 _FORM = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+
+
+class LostWorkerError(RunError):
+    """Another of the processes that train together is gone: what this one fails of is another one's failure."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +64,22 @@ def cluster_of(environment: Mapping[str, str]) -> Workers | None:
         said = json.loads(environment[TF_CONFIG])
         cluster = said.get("cluster") or {}
         task = said.get("task") or {}
-        kind, index = task.get("type", "worker"), task.get("index", 0)
-        sizes = {job: len(addresses) for job, addresses in cluster.items() if isinstance(addresses, list)}
+        kind, index = str(task.get("type", "worker")), task.get("index", 0)
+        sizes = {job: len(addresses) for job, addresses in cluster.items() if _are_addresses(addresses)}
     except (ValueError, AttributeError) as error:
         raise _refusal(f"{environment[TF_CONFIG][:200]!r}") from error
+    if set(cluster) - {"chief", "worker"} or sizes.get("chief", 0) > 1 or len(sizes) != len(cluster):
+        raise _refusal(f"the cluster {json.dumps(cluster)[:200]}")
     if sum(sizes.values()) < 2:
         return None
-    others = sorted(set(cluster) - {"chief", "worker"})
-    if others or sizes.get("chief", 0) > 1 or len(sizes) != len(cluster):
-        raise _refusal(f"a cluster of {', '.join(map(str, sorted(cluster)))}")
     if kind not in sizes or type(index) is not int or not 0 <= index < sizes[kind]:
         raise _refusal(f"the task {task!r}")
     workers = Workers(sum(sizes.values()), index, "cluster", "chief" in sizes)
     return replace(workers, index=workers.number_of(kind, index))
+
+
+def _are_addresses(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and _ADDRESS.fullmatch(each) for each in value)
 
 
 def _refusal(received: str) -> RunError:
