@@ -80,7 +80,7 @@ def test_lessons_are_the_labelled_texts_and_then_the_others(teacher: Run) -> Non
     student = Run(teacher.path, config, teacher.labels, teacher.vocabulary, teacher.data)
     prepared = prepare(request_of(teacher.data), config)
     from switch_tf.text.from_strings import KerasText
-    from switch_tf.training.session import encode
+    from switch_tf.training.encoding import encode
 
     training = encode(prepared.training, teacher.labels, KerasText(config.text, teacher.vocabulary))
     lessons, start = distilling._lessons(teacher, wanted, student, prepared.training, training)

@@ -87,7 +87,7 @@ def fit(
             trainer = Trainer(config, num_ids, num_classes, total_steps, start)
     checkpoint = folder / CHECKPOINT
     reached = trainer.restore(checkpoint) if checkpoint.exists() else Reached()
-    team.agree(_digest(config, lessons, (num_ids, num_classes), reached))
+    team.agree(lambda: _digest(config, lessons, (num_ids, num_classes), reached))
     return _Fitting(trainer, folder, progress, team).go_on(reached, lessons, validation, training)
 
 

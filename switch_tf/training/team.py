@@ -52,7 +52,7 @@ class Team:
             return list(given)
         return self._total(tf.constant(np.array(given, np.float64))).numpy().tolist()
 
-    def agree(self, digest: bytes) -> None:
+    def agree(self, digest: Callable[[], bytes]) -> None:
         """Make sure that all workers are about to train the same.
 
         Args:
@@ -63,7 +63,7 @@ class Team:
         """
         if not self.workers.in_cluster:
             return
-        own = np.frombuffer(digest, np.uint8).astype(np.float64)
+        own = np.frombuffer(digest(), np.uint8).astype(np.float64)
         if not np.array_equal(self._total(tf.constant(own)).numpy(), own * self.workers.count):
             raise RunError(
                 "The workers are not about to train the same: their texts, settings or checkpoints differ. Give all of "

@@ -14,9 +14,11 @@ from switch_tf.data.request import DataRequest
 from switch_tf.errors import ArgumentError, RunError
 from switch_tf.runs import folder as run
 from switch_tf.runs.folder import Run, unfinished
+from switch_tf.training.encoding import choose_vocabulary
 from switch_tf.training.launching import Voice, launch
+from switch_tf.training.paths import fit_deep
 from switch_tf.training.prepared import NOTHING, check_folders
-from switch_tf.training.session import choose_vocabulary, fit_deep, prepare, train
+from switch_tf.training.session import prepare, train
 from switch_tf.training.workers import Workers
 
 if TYPE_CHECKING:
