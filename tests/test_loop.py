@@ -265,6 +265,7 @@ class TestCheckpoint:
         step = (encoded(6, seed=2), 6)
         assert largest_difference(after_steps(made, step)[0], after_steps(other, step)[0]) == 0.0
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("context", ["attention", "mean"])
     def test_from_any_step_on_it_leads_to_the_same_bits(
         self, context: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -295,6 +296,7 @@ class TestCheckpoint:
         ]
         assert same[0] == same[1]
 
+    @pytest.mark.slow
     def test_a_lost_loss_never_replaces_a_checkpoint(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         train_on = Trainer.train_on
 
