@@ -35,6 +35,7 @@ def train(
     resume: bool = False,
     autotune: float | None = None,
     max_size: int | str | None = None,
+    workers: int | None = None,
     from_hf: StrPath | None = None,
     verbose: int = 1,
     **settings: Any,
@@ -58,6 +59,9 @@ def train(
             call would have without; those that `config` or `settings` name stay, of a whole `Config` all may change.
             Ctrl-C ends the search and trains with the best so far. Needs the extra `autotune`.
         max_size: with `autotune`, bytes that the exported model may have as an int8 TFLite file, such as "800K".
+        workers: how many share each batch: so many GPUs of this machine, processes where it has none (which read `data`
+            from its path), or those of the cluster that TF_CONFIG names, where every worker makes this call. One unless
+            given.
         from_hf: the folder of a Switch-Transformers checkpoint of Hugging Face's, whose encoder becomes the classifier;
             `settings` are then those of `switch_tf.runs.fine_tuned.FineTuneSettings`.
         verbose: 0 is silent; 1 shows progress on stderr; 2 shows a line for each epoch alone, without a bar.
@@ -73,26 +77,30 @@ def train(
     """
     columns = {"text_column": text_column, "label_column": label_column}
     if from_hf is not None:
-        calls.refuse_with_checkpoint(preset=preset, config=config, autotune=autotune, max_size=max_size)
+        calls.refuse_with_checkpoint(
+            preset=preset, config=config, autotune=autotune, max_size=max_size, workers=workers
+        )
         return load(calls.fine_tune(data, test, output, Path(from_hf), columns, resume, verbose, settings))
     from switch_tf.training.session import read_unfinished
-    from switch_tf.training.session import train as train_run
+    from switch_tf.training.together import train_together
 
     started_from, settled = calls.named(preset, config, settings)  # a slip is told before data is looked at
     wanted = calls.search_of(autotune, max_size, resume, config, settings)
     held = calls.in_memory({"data": data, "test": test}, text_column, label_column)
     if started_from == "auto" and not resume:
         settled = calls.settle(data, held, columns, config, settings)
-    with calls.progress_on_stderr(verbose) as (console, progress):
-        request = calls.request_of(data, test, **columns)
-        path = calls.run_folder(output, None if "data" in held else request.data, resume)
-        if resume and preset is None and config is None and not settings:
-            _, settled, path = read_unfinished(path, has_data=True)
+    request = calls.request_of(data, test, **columns)
+    path = calls.run_folder(output, None if "data" in held else request.data, resume)
+    if resume and preset is None and config is None and not settings:
+        _, settled, path = read_unfinished(path, has_data=True)
+    team, voice = calls.workers_of(workers, settled), calls.voice_of(verbose)
+    with calls.progress_on_stderr(verbose, silent=team.place == "processes") as (console, progress):
         console.print(f"Training on {request.data}; the run will be in {path}", highlight=False)
         tune = calls.tuner_of(wanted, progress)
-        run = train_run(request, settled, path, progress, resume, held, tune=tune)
-        calls.report(console, run)
-    return load(run.path)
+        run = train_together(request, settled, path, progress, team, resume, held, tune=tune, voice=voice)
+        if run is not None:
+            calls.report(console, run)
+    return load(path)
 
 
 def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto") -> Any:

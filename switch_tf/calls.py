@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from switch_tf.runs.folder import Run
     from switch_tf.runs.opening import Trained
     from switch_tf.training.autotune import Autotune
+    from switch_tf.training.launching import Voice
     from switch_tf.training.progress import TrainingProgress
+    from switch_tf.training.workers import Workers
 
 StrPath = str | os.PathLike[str]
 
@@ -209,13 +211,32 @@ def fine_tune(
 
 
 @contextmanager
-def progress_on_stderr(verbose: int) -> Iterator[tuple["Console", "TrainingProgress"]]:
-    """What tells on stderr how the training goes."""
+def progress_on_stderr(verbose: int, silent: bool = False) -> Iterator[tuple["Console", "TrainingProgress"]]:
+    """What tells on stderr how the training goes, or nothing of it."""
     console = _console(verbose)
     from switch_tf.training.progress import TrainingProgress
 
-    with TrainingProgress(console) as progress:
+    with TrainingProgress(console, silent) as progress:
         yield console, progress
+
+
+def workers_of(count: int | None, config: "Config") -> "Workers":
+    """Those that are to train, where so many are asked for.
+
+    Raises:
+        RunError: there is no such number of workers here.
+        ConfigError: settings are not for several.
+    """
+    from switch_tf.training.workers import choose_workers
+
+    return choose_workers(count, os.environ, config)
+
+
+def voice_of(verbose: int) -> "Voice":
+    """How processes that train together tell on stderr how the training goes."""
+    from switch_tf.training.launching import Voice
+
+    return Voice(quiet=not verbose, terminal=None if verbose == 1 else False)
 
 
 def _console(verbose: int) -> "Console":

@@ -177,6 +177,9 @@ class TrainConfig:
     select_by: Literal["accuracy", "macro_f1", "log_loss"] = setting(
         "accuracy", "what the kept epoch is best at on validation; macro_f1 counts every label alike, however rare"
     )
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = setting(
+        None, "steps between checkpoints, beside the one after each epoch; unset: those alone. For epochs of hours"
+    )
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced: an example weighs n / (classes x examples of its label), so that rare labels count as much"
     )

@@ -1,5 +1,6 @@
 """The command line's help, and how it refuses what it is not meant for."""
 
+import json
 import os
 import subprocess
 import sys
@@ -171,3 +172,26 @@ class TestUsage:
         monkeypatch.setattr("switch_tf.artifacts.opening.load_predictor", interrupt)
         answer = ask("predict", "none", "a")
         assert (answer.code, answer.out, answer.err.strip()) == (130, "", "Error: Interrupted.")
+
+
+class TestWorkers:
+    @pytest.mark.parametrize(
+        ("words", "code", "said"),
+        [
+            (["--workers", "0"], 2, "'--workers': 0 is not in the range x>=1"),
+            (["--workers", "2", "--objective", "span"], 2, "Received --workers 2 with --objective span"),
+            (["--workers", "3"], 1, "such as train.batch_size = 63. On the command line: `switch-tf train --help`"),
+            (["--workers", "2", "--set", "train.jit_compile=true"], 1, "train.jit_compile = true is for one worker"),
+        ],
+    )
+    def test_what_they_cannot_do_is_refused(self, words: list[str], code: int, said: str, tmp_path: Path) -> None:
+        answer = ask("train", "reviews", "--preset", "tiny", "--output", tmp_path / "run", *words)
+        assert (answer.code, answer.out) == (code, "") and said in answer.err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_cluster_wants_their_number(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        cluster = {"worker": ["127.0.0.1:9", "127.0.0.1:10"]}
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}))
+        answer = ask("train", "reviews", "--preset", "tiny", "--output", tmp_path / "run")
+        assert answer.code == 1 and "TF_CONFIG names a cluster of 2 workers" in answer.err
+        assert answer.err.endswith("to train apart from it. On the command line: --workers.\n")

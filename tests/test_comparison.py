@@ -19,7 +19,8 @@ from switch_tf.models.text_classifier import load_classifier
 from switch_tf.reporting.comparison import heading, print_figures, remarks
 from switch_tf.runs.folder import Run, open_run, read_metrics
 from switch_tf.training.comparison import path_logits
-from switch_tf.training.session import encode, prepare, train
+from switch_tf.training.encoding import encode
+from switch_tf.training.session import prepare, train
 
 BRIEF = {"n", "accuracy", "macro_f1", "log_loss", "calibration_error"}
 

@@ -16,6 +16,7 @@ from switch_tf.errors import ConfigError, RunError
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS
 from switch_tf.training import loop
 from switch_tf.training.composed import ComposedTrainer
+from switch_tf.training.reached import Reached
 from switch_tf.training.sampling import Sample, sample
 from switch_tf.training.steps import Encoded
 
@@ -163,13 +164,13 @@ def test_training_repeats_to_the_bit_and_goes_on_where_it_was_cut_off(
 
 def test_lengths_are_traced_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
     traced: list[int] = []
-    update = ComposedTrainer._update
+    step = ComposedTrainer._step
 
     def counted(self: ComposedTrainer, batch: Any, number: Any) -> Any:
         traced.append(batch.words.shape[1])
-        return update(self, batch, number)
+        return step(self, batch, number)
 
-    monkeypatch.setattr(ComposedTrainer, "_update", counted)
+    monkeypatch.setattr(ComposedTrainer, "_step", counted)
     made, data = trainer(), encoded(40)
     for number, rows in enumerate(([0, 1], [0, 9], [2, 3], [8, 9], [1, 4])):
         made.train_on(data, np.array(rows), 0, number)
@@ -179,7 +180,7 @@ def test_lengths_are_traced_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("damage", ["missing", "shape", "history"])
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
     made, path = trainer(), tmp_path / "checkpoint.safetensors"
-    made.save(path, [])
+    made.save(path, Reached())
     tensors, metadata = files.read_tensors(path)
     if damage == "missing":
         del tensors["variable/3"]

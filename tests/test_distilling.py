@@ -23,6 +23,7 @@ from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import Run, open_run, read_metrics
 from switch_tf.training import distilling, session
 from switch_tf.training.distilling import Distillation, distill, soften, student_config
+from switch_tf.training.reached import Reached
 from switch_tf.training.session import prepare
 from switch_tf.training.steps import Encoded, Taught, losses
 from switch_tf.training.trainer import Start, Trainer
@@ -79,7 +80,7 @@ def test_lessons_are_the_labelled_texts_and_then_the_others(teacher: Run) -> Non
     student = Run(teacher.path, config, teacher.labels, teacher.vocabulary, teacher.data)
     prepared = prepare(request_of(teacher.data), config)
     from switch_tf.text.from_strings import KerasText
-    from switch_tf.training.session import encode
+    from switch_tf.training.encoding import encode
 
     training = encode(prepared.training, teacher.labels, KerasText(config.text, teacher.vocabulary))
     lessons, start = distilling._lessons(teacher, wanted, student, prepared.training, training)
@@ -142,9 +143,9 @@ def test_what_was_cut_off_goes_on_by_the_same_distillation(
     whole = distill(teacher, wanted, config, tmp_path / "whole", Quiet())
     save = Trainer.save
 
-    def cut_off(self: Any, path: Path, history: list[dict[str, Any]]) -> None:
-        save(self, path, history)
-        if len(history) == 2:
+    def cut_off(self: Any, path: Path, reached: Reached) -> None:
+        save(self, path, reached)
+        if len(reached.history) == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

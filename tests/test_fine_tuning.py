@@ -254,6 +254,7 @@ class TestRefusals:
         ("more", "code", "problem"),
         [
             (["--preset", "tiny"], 2, "Received --preset with --from-hf"),
+            (["--workers", "2"], 2, "Received --workers 2 with --from-hf"),
             (["--resume"], 1, "There is nothing to resume"),
             (["--autotune", "1"], 2, "Received --autotune with --from-hf"),
             (["--reject", "2"], 2, "reject=2.0. Expected a number above 0 and at most 1"),

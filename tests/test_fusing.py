@@ -23,8 +23,9 @@ from switch_tf.models.fused import FusedClassifier
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import Run, open_run, read_metrics
 from switch_tf.training import fusing, session
+from switch_tf.training.encoding import encode
 from switch_tf.training.fusing import choose_scales, fit_on_validation
-from switch_tf.training.session import encode, prepare, train
+from switch_tf.training.session import prepare, train
 from switch_tf.training.steps import Encoded
 
 

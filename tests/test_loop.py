@@ -16,7 +16,9 @@ from switch_tf.errors import RunError
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.training import loop as fit
 from switch_tf.training import trainer as trainer_module
+from switch_tf.training.composed import ComposedTrainer
 from switch_tf.training.loop import best_epoch, epoch_batches
+from switch_tf.training.reached import Reached
 from switch_tf.training.steps import Encoded, StepResult
 from switch_tf.training.trainer import Trainer, _padded
 
@@ -204,11 +206,11 @@ class TestSteps:
                 self.config = config
                 assert _[2] == 3 * 4  # 40 examples in batches of 16, four epochs
 
-            def restore(self, path: Path) -> Any:
-                return json.loads(path.read_text())
+            def restore(self, path: Path) -> Reached:
+                return Reached.from_metadata(json.loads(path.read_text()))
 
-            def save(self, path: Path, history: Any) -> None:
-                files.write_json(path, history)
+            def save(self, path: Path, reached: Reached) -> None:
+                files.write_json(path, reached.to_metadata())
 
             def weights(self) -> dict[str, np.ndarray]:
                 return {"w": np.zeros(1, np.float32)}
@@ -254,26 +256,71 @@ class TestCheckpoint:
     def test_it_comes_back_as_it_was(self, tmp_path: Path) -> None:
         made, path = trainer(*STILL), tmp_path / "checkpoint.safetensors"
         after_steps(made, (encoded(6), 6), (encoded(6, seed=1), 6))
-        made.save(path, [{"epoch": 1, "loss": 0.1}])
+        made.save(path, Reached([{"epoch": 1, "loss": 0.1}]))
         other = trainer(*STILL, "train.seed=1")
-        assert other.restore(path) == [{"epoch": 1, "loss": 0.1}]
+        assert other.restore(path) == Reached([{"epoch": 1, "loss": 0.1}])
         assert largest_difference(other.weights(), made.weights()) == 0.0
         for a, b in zip(made.optimizer.variables, other.optimizer.variables, strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
         step = (encoded(6, seed=2), 6)
         assert largest_difference(after_steps(made, step)[0], after_steps(other, step)[0]) == 0.0
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("context", ["attention", "mean"])
+    def test_from_any_step_on_it_leads_to_the_same_bits(
+        self, context: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """40 examples in batches of 16 are three steps an epoch; checkpoints come after the 2nd, 3rd, 4th and 6th."""
+        changes = ("train.checkpoint_steps=2", "model.token_dropout=0.3", f"model.context={context}")
+        whole, expected = fitted(tmp_path / "whole", *changes)
+        kind = ComposedTrainer if context == "mean" else Trainer
+        train_on, steps = kind.train_on, []
+
+        def cut_off(self: Any, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> Any:
+            steps.append(number)
+            if len(steps) in cuts:
+                raise KeyboardInterrupt
+            return train_on(self, data, rows, epoch, number)
+
+        monkeypatch.setattr(kind, "train_on", cut_off)
+        cuts = [3, 6]
+        for _ in cuts:
+            with pytest.raises(KeyboardInterrupt):
+                fitted(tmp_path / "cut", *changes)
+        weights, history = fitted(tmp_path / "cut", *changes)
+        assert steps == [0, 1, 2, 2, 3, 4, 4, 5]
+        assert largest_difference(whole, weights) == 0.0
+        timed = ("seconds", "tokens_per_second")
+        same = [
+            [{name: row[name] for name in row if name not in timed} for row in rows] for rows in (expected, history)
+        ]
+        assert same[0] == same[1]
+
+    @pytest.mark.slow
+    def test_a_lost_loss_never_replaces_a_checkpoint(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        train_on = Trainer.train_on
+
+        def lost(self: Any, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
+            step = train_on(self, data, rows, epoch, number)
+            return step._replace(loss=tf.constant(np.nan)) if number == 1 else step
+
+        monkeypatch.setattr(Trainer, "train_on", lost)
+        with pytest.raises(RunError, match=r"^The loss is nan in epoch 1\. Remove .* lower train\.learning_rate\.$"):
+            fitted(tmp_path, "train.checkpoint_steps=1")
+        assert Reached.from_metadata(files.read_tensors(tmp_path / fit.CHECKPOINT)[1]).totals.steps == 1
+
     @pytest.mark.parametrize(
-        "damage", ["optimizer/1", "weights/classifier/head/bias", "optimizer shape", "history", "no JSON"]
+        "damage", ["optimizer/1", "weights/classifier/head/bias", "optimizer shape", "history", "no JSON", "epoch"]
     )
     def test_it_is_refused_where_it_does_not_fit(self, damage: str, tmp_path: Path) -> None:
         made, path = trainer(), tmp_path / "checkpoint.safetensors"
-        made.save(path, [])
+        made.save(path, Reached())
         tensors, metadata = files.read_tensors(path)
         tensors = {name: array for name, array in tensors.items() if name != damage}
         if damage == "optimizer shape":
             tensors["optimizer/2"] = np.zeros([3, 3, 3], np.float32)
-        metadata = {"history": {}, "no JSON": {"history": "["}}.get(damage, metadata)
+        torn = {"history": {}, "no JSON": {"history": "["}, "epoch": {"history": "[]", "epoch": '{"totals": {"a": 1}}'}}
+        metadata = torn.get(damage, metadata)
         files.write_tensors(path, tensors, metadata)
         with pytest.raises(RunError, match=r"checkpoint\.safetensors does not fit"):
             made.restore(path)

@@ -24,7 +24,8 @@ from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import SETTINGS, open_run, write_manifest
 from switch_tf.runs.measured import read_measured
 from switch_tf.training import session as module
-from switch_tf.training.session import choose_vocabulary, prepare, read_unfinished, train, with_unknown
+from switch_tf.training.encoding import choose_vocabulary, with_unknown
+from switch_tf.training.session import prepare, read_unfinished, train
 from switch_tf.training.steps import Encoded
 
 CONTENTS = [

@@ -1,6 +1,7 @@
 """`switch-tf train`: data, settings and folder from the words of the command."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from switch_tf.cli.shared import (
     console,
     echo_json,
     is_given,
+    is_quiet,
     label_column,
     no_header,
     skip_bad,
@@ -90,6 +92,12 @@ class _TrainCommand(click.Command):
 @label_column
 @no_header
 @skip_bad
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train with N GPUs of this machine, N processes where it has none, or the cluster of TF_CONFIG.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut off (--output, or the newest).")
 @click.option(
     "--from-hf",
@@ -106,7 +114,7 @@ class _TrainCommand(click.Command):
 )
 @as_json
 @click.pass_context
-def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) -> None:
+def train(ctx: click.Context, /, resume: bool, as_json: bool, workers: int | None, **options: Any) -> None:
     """Train a classifier on DATA and leave it in a run folder.
 
     DATA is a csv, tsv, json, jsonl, parquet or xlsx file, a .txt file of fastText's lines (each plain or as .gz, .xz,
@@ -119,6 +127,11 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
 
     --autotune begins with the settings that it would have without, so what it finds is no worse on validation. Ctrl-C
     ends the search and trains with the best settings so far. The test texts are not touched by it.
+
+    With --workers N the batch of each step (train.batch_size, a multiple of N) is shared among N workers, and weights
+    and figures are those of one worker up to rounding. Where TF_CONFIG names a cluster, run the same command on each of
+    its machines; the data and the run folder have to be seen by all. If a worker dies, all end: start them again with
+    --resume. Long epochs want --set train.checkpoint_steps=1000, so that less than an epoch is lost.
 
     Other delimiters than csv's comma and tsv's tab are recognised where the header tells them (; | tab , and sep=).
 
@@ -133,11 +146,13 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     learning_rate, weight_decay, validation_share and seed.
     """
     if options.pop("objective") == "span":
+        _refuse_workers(workers, "--objective span")
         from switch_tf.cli.span_training import span_command
 
         span_command(ctx, as_json, options)
         return
     if options["from_hf"] is not None or (resume and _resumes_fine_tuning(options["output"])):
+        _refuse_workers(workers, "--from-hf")
         from switch_tf.cli.fine_tuning import fine_tune_command
 
         fine_tune_command(ctx, as_json, resume, options)
@@ -146,13 +161,16 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
     from switch_tf.reporting.comparison import print_figures
     from switch_tf.reporting.data_survey import survey_lines
     from switch_tf.runs.folder import read_metrics
+    from switch_tf.training.launching import Voice
     from switch_tf.training.progress import TrainingProgress
-    from switch_tf.training.session import train as train_run
+    from switch_tf.training.together import train_together
+    from switch_tf.training.workers import choose_workers
 
     terminal = console()
     searching = {name: options.pop(name) for name in ("autotune", "max_size")}
     _check_search(searching, resume)
     request, config, output = _resumed(ctx, options) if resume else _requested(options)
+    team = choose_workers(workers, os.environ, config)
     terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False, soft_wrap=True)
     surveys: list[dict[str, Any]] = []
 
@@ -160,19 +178,32 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, **options: Any) ->
         surveys.append(report)
         terminal.print("\n".join(survey_lines(report)), highlight=False, soft_wrap=True)
 
-    with naming_the_way_on(output), TrainingProgress(terminal) as progress:
+    with naming_the_way_on(output), TrainingProgress(terminal, silent=team.place == "processes") as progress:
         tune = _tuner(searching, options, progress)
-        run = train_run(request, config, output, progress, resume=resume, tell=tell, tune=tune)
+        voice = Voice(is_quiet(), survey=True)
+        run = train_together(request, config, output, progress, team, resume, tell=tell, tune=tune, voice=voice)
+    if run is None:
+        terminal.print(f"Worker {team.index} is done; worker 0 finishes {output}.", highlight=False, soft_wrap=True)
+        return
     metrics = read_metrics(run.path)
     _warn_of_labels(metrics, terminal)
     if as_json:
-        told = {"survey": surveys[0]} if surveys else {}
+        told = {"survey": surveys[0] if surveys else run.data["survey"]}
         searched = {} if tune is None else {"autotune": run.data["autotune"]}
         echo_json({"run": str(run.path), **metrics} | told | searched)
         return
     print_figures(terminal, str(run.path), metrics)
     following = command_line("predict", run.path, "Your text here.")
     terminal.print(f"Next: {following}", highlight=False, soft_wrap=True)
+
+
+def _refuse_workers(workers: int | None, beside: str) -> None:
+    """
+    Raises:
+        UsageError: several workers are asked for, for what one alone can do.
+    """
+    if workers is not None and workers > 1:
+        raise UsageError(f"Received --workers {workers} with {beside}, which trains on one device: leave it out.")
 
 
 def _resumes_fine_tuning(output: Path | None) -> bool:

@@ -7,13 +7,22 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.config import ModelConfig
+from switch_tf.layers import noise, replicas
 
 
-def dropout(x: tf.Tensor, rate: float, training: bool, seed: tf.Tensor | None, place: int) -> tf.Tensor:
-    """Stateless dropout; `place` tells apart the places that share a seed."""
+def dropout(
+    x: tf.Tensor, rate: float, training: bool, seed: tf.Tensor | None, place: int, groups: int = 1
+) -> tf.Tensor:
+    """Stateless dropout; `place` tells apart the places that share a seed, `groups` is as of `noise.uniform`."""
     if not training or rate == 0.0:
         return x
-    return tf.nn.experimental.stateless_dropout(x, rate, seed=fold_in(seed, place), rng_alg="philox")
+    drawn = fold_in(seed, place)
+    if replicas.current().count == 1:
+        return tf.nn.experimental.stateless_dropout(x, rate, seed=drawn, rng_alg="philox")
+    # The same arithmetic with a part of the same noise.
+    return tf.nn.experimental.general_dropout(
+        x, rate, lambda shape, dtype: noise.uniform(shape, drawn, dtype=dtype, groups=groups)
+    )
 
 
 def masked_pool(x: tf.Tensor, mask: tf.Tensor, pooling: str) -> tf.Tensor:

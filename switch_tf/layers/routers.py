@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import tensorflow as tf
 
 from switch_tf.expert_map import GONE, stored_experts
-from switch_tf.layers.routing import load_balancing_loss, position_in_expert
+from switch_tf.layers.routing import load_balancing_loss, position_in_expert, real_tokens
 
 Priority = Literal["position", "gate"]
 _NEVER = float("inf")  # a gap where nothing else could have been chosen
@@ -31,6 +31,9 @@ class Routing(NamedTuple):
 
     A token has `choices` experts: 1 for top-1, 2 for top-2, and for expert choice one for each expert. They are all
     different, but where top-2 chooses two that share their weights.
+
+    Where replicas share a batch (`switch_tf.layers.replicas`), the figures of a batch are what this one contributes:
+    summed over the replicas they are those of the whole batch.
 
     Attributes:
         expert: int32 [batch, length, choices]. Among those that have weights. Meaningless at padding.
@@ -308,7 +311,7 @@ def _choice_margin(scores: tf.Tensor, mask: tf.Tensor, choices: int) -> tf.Tenso
 def _of_probabilities(logits: tf.Tensor, probabilities: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Over the real tokens: the mean probability of each expert, [experts], and the mean entropy in nats, []."""
     real = tf.cast(mask, tf.float32)  # [batch, length]
-    tokens = tf.maximum(tf.reduce_sum(real), 1.0)  # a batch of empty texts has none
+    tokens = real_tokens(mask)
     mean = tf.reduce_sum(probabilities * real[..., tf.newaxis], axis=[0, 1]) / tokens
     surprise = tf.reduce_logsumexp(logits, axis=-1, keepdims=True) - logits  # [batch, length, experts], -log p
     entropy = tf.reduce_sum(probabilities * surprise, axis=-1)  # [batch, length]

@@ -10,6 +10,8 @@ from fractions import Fraction
 import numpy as np
 import tensorflow as tf
 
+from switch_tf.layers import replicas
+
 _LONGEST_PRODUCT = 256  # tokens; up to there a product takes half the time of a cumulative sum, beyond it grows
 
 
@@ -53,6 +55,8 @@ def load_balancing_loss(tokens_per_expert: tf.Tensor, mean_probability: tf.Tenso
     has a gradient. Returns 0 for a batch without a real token.
     """
     num_experts = tokens_per_expert.shape[-1]
+    # Of the whole batch, where replicas share one; their P sum to that of the whole.
+    tokens_per_expert = replicas.current().sum(tokens_per_expert)  # [experts]
     share = tokens_per_expert / tf.maximum(tf.reduce_sum(tokens_per_expert), 1.0)  # [experts]
     return num_experts * tf.reduce_sum(tf.stop_gradient(share) * mean_probability)
 
@@ -66,4 +70,10 @@ def router_z_loss(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """
     real = tf.cast(mask, tf.float32)  # [batch, length]
     squared = tf.square(tf.reduce_logsumexp(logits, axis=-1))  # [batch, length]
-    return tf.reduce_sum(squared * real) / tf.maximum(tf.reduce_sum(real), 1.0)
+    return tf.reduce_sum(squared * real) / real_tokens(mask)
+
+
+def real_tokens(mask: tf.Tensor) -> tf.Tensor:
+    """How many a batch has, the whole one where replicas share it; 1 for none, to divide by. float32 []."""
+    count = tf.reduce_sum(tf.cast(mask, tf.float32))
+    return tf.maximum(replicas.current().sum(count), 1.0)  # a batch of empty texts has none

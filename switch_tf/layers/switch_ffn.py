@@ -12,7 +12,7 @@ import tf_keras as keras
 from switch_tf.errors import ArgumentError
 from switch_tf.expert_map import map_problem, stored_experts
 from switch_tf.layers import dispatch as dispatching
-from switch_tf.layers import router_scores, routers, routing
+from switch_tf.layers import noise, replicas, router_scores, routers, routing
 from switch_tf.layers.arguments import EXPECTED
 from switch_tf.layers.common import activation, dropout, fold_in, truncated_normal
 from switch_tf.layers.experts import ExpertWeights, pays_apart, run_apart, run_together
@@ -194,7 +194,8 @@ class SwitchFFN(keras.layers.Layer):
             self._add("router", [d_model, experts], fan_in=d_model, dtype=tf.float32, attribute="router_kernel")
         self.router_bias = None
         if self.balance_rate > 0.0 and self.router not in ("expert_choice", "table"):
-            self._add("router_bias", [experts], dtype=tf.float32, trainable=False)
+            alike = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all replicas compute the same one
+            self._add("router_bias", [experts], dtype=tf.float32, trainable=False, aggregation=alike)
 
     def capacity(self, length: int, training: bool) -> int:
         """Slots of one expert for one example of `length` tokens: a Python integer, never more than `length`."""
@@ -289,7 +290,8 @@ class SwitchFFN(keras.layers.Layer):
     def balance(self, tokens_per_expert: tf.Tensor) -> None:
         """Move the bias that evens loads out, if the layer has one, by a step's loads, float32 [experts]."""
         if self.router_bias is not None:
-            self.router_bias.assign(router_scores.balanced_bias(self.router_bias, tokens_per_expert, self.balance_rate))
+            load = replicas.current().sum(tokens_per_expert)
+            self.router_bias.assign(router_scores.balanced_bias(self.router_bias, load, self.balance_rate))
 
     def _choose(
         self,
@@ -324,7 +326,7 @@ class SwitchFFN(keras.layers.Layer):
         epsilon = self.router_jitter
         if training and epsilon > 0.0:
             drawn = fold_in(seed, self.num_experts)  # behind those of the experts' dropout
-            x *= tf.random.stateless_uniform(tf.shape(x), drawn, 1.0 - epsilon, 1.0 + epsilon)
+            x *= noise.uniform(tf.shape(x), drawn, 1.0 - epsilon, 1.0 + epsilon)
         if self.router == "xmoe":
             return router_scores.hypersphere_logits(
                 x, self.router_projection, self.router_kernel, self.router_temperature
@@ -340,10 +342,13 @@ class SwitchFFN(keras.layers.Layer):
 
         def between(inner: tf.Tensor, number: int) -> tf.Tensor:
             drawn = fold_in(seed, number) if training and self.expert_dropout > 0.0 else None
-            return dropout(activation(self.activation)(inner), self.expert_dropout, training, drawn, 1)
+            groups = 1 if apart else self.stored_experts
+            return dropout(activation(self.activation)(inner), self.expert_dropout, training, drawn, 1, groups)
 
         may = self.dispatch == "gather" and (training or self.infers_apart)
-        apart = may and pays_apart(hidden.shape[1], hidden.shape[-1], training)
+        rows = hidden.shape[1]  # of the whole batch: what it decides, replicas decide alike
+        rows = rows if rows is None else rows * replicas.current().count
+        apart = may and pays_apart(rows, hidden.shape[-1], training)
         return (run_apart if apart else run_together)(hidden, weights, between)
 
     def _checked(self, length: int | None) -> int:

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.config import Config
+from switch_tf.layers import noise
 from switch_tf.layers.common import dropout, masked_pool
 from switch_tf.layers.encoder import EncoderBlock
 from switch_tf.layers.mean_context import MeanContextBlock
@@ -182,5 +183,5 @@ class SwitchClassifier(keras.Model):
         share = self.settings.token_dropout
         if share == 0.0:
             return ids
-        drawn = tf.random.stateless_uniform(tf.shape(ids), tf.random.fold_in(seed, 3))  # [batch, length]
+        drawn = noise.uniform(tf.shape(ids), tf.random.fold_in(seed, 3))  # [batch, length]
         return tf.where(drawn < share, PADDING_ID, ids)

@@ -6,8 +6,7 @@ A step computes the rows that its batch needs and moves those alone. What leaves
 over pairs: a finished model only gathers.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ import tensorflow as tf
 from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.errors import ConfigError, RunError
+from switch_tf.layers import replicas
 from switch_tf.layers.token_routes import TokenRoutes, Words
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.finished import finish
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, arrays_of, named_weights
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.lazy_adam import LazyAdam, RowGradient
+from switch_tf.training.reached import Reached
 from switch_tf.training.sampling import KnownPairs, Sample, sample, scale_grams
 from switch_tf.training.steps import Encoded, StepResult, Taught, losses, step_result, taught_specs
 from switch_tf.training.trainer import Start, Trainer, begin_with, logits_in_batches
@@ -59,6 +60,7 @@ class ComposedTrainer(Trainer):
             raise ConfigError(f"train.{excluded} are for model.context = 'attention'. Leave them at their defaults.")
         self.config = config
         self.num_classes = num_classes
+        self.strategy = tf.distribute.get_strategy()
         self.finished = start is not None and start.finished
         self.known = KnownPairs(ids, num_ids, config.model.pair_min_count)
         if start is not None and start.pairs is not None:
@@ -119,19 +121,18 @@ class ComposedTrainer(Trainer):
         learned = arrays_of(self.model)
         return learned if self.finished else finish(learned, self.config.model)
 
-    def save(self, path: Path, history: list[dict[str, Any]]) -> None:
+    def save(self, path: Path, reached: Reached) -> None:
         tensors = {f"variable/{i}": variable.numpy() for i, variable in enumerate(self._state())}
-        files.write_tensors(path, tensors, {"history": json.dumps(history)})
+        files.write_tensors(path, tensors, reached.to_metadata())
 
-    def restore(self, path: Path) -> list[dict[str, Any]]:
+    def restore(self, path: Path) -> Reached:
         tensors, metadata = files.read_tensors(path)
         try:
             for i, variable in enumerate(self._state()):
                 variable.assign(tensors[f"variable/{i}"])
-            history: list[dict[str, Any]] = json.loads(metadata["history"])
-        except (KeyError, ValueError) as error:  # an array or the history is missing, or of another shape
+            return Reached.from_metadata(metadata)
+        except (KeyError, TypeError, ValueError) as error:  # an array or the history is missing, or of another shape
             raise RunError(f"{path} does not fit: {error}. Remove it to train from the start.") from error
-        return history
 
     def logits(self, data: Encoded) -> np.ndarray:
         """As `Trainer.logits`."""
@@ -174,13 +175,19 @@ class ComposedTrainer(Trainer):
                 gram_places=some,
                 gram_weights=tf.TensorSpec([None], tf.float32),
             )
-            step = tf.function(self._update, autograph=False)
+            step = tf.function(self._shared_step, autograph=False)
             # Asked as what was traced: TensorFlow counts the traces of a function that is called, and warns.
             soft = taught_specs(batch, self.num_classes) if taught else ()
             self._steps[length] = step.get_concrete_function(signature, tf.TensorSpec([], tf.int32), *soft)
         return self._steps[length]
 
-    def _update(self, batch: Sample, number: tf.Tensor, *taught: tf.Tensor) -> StepResult:
+    def _part_of(self, batch: Sequence[Any], part: replicas.Replicas) -> Sequence[Any]:
+        """As `Trainer._part_of`: rows of the tables are those of the whole batch, which all replicas move alike."""
+        drawn, *rest = batch
+        own = {name: part.rows_of(getattr(drawn, name)) for name in ("words", "pairs", "labels", "weights")}
+        return drawn._replace(**own), *(part.rows_of(each) for each in rest)
+
+    def _step(self, batch: Sample, number: tf.Tensor, *taught: tf.Tensor) -> StepResult:  # type: ignore[override]
         """One update; `batch` holds tensors, and `taught` those of a `Taught` where there is a teacher."""
         rows = [batch.word_ids, batch.gram_rows, batch.pair_rows]
         vectors = [tf.gather(table, each) for table, each in zip(self.tables, rows, strict=True)]
@@ -196,7 +203,8 @@ class ComposedTrainer(Trainer):
                 output, batch.labels, batch.weights, self.config, Taught(*taught) if taught else None
             )
         of_vectors, of_weights = tape.gradient(loss, [vectors, self.variables])
-        moved = [RowGradient(each, tf.convert_to_tensor(g)) for each, g in zip(rows, of_vectors, strict=True)]
+        of_vectors = replicas.current().sums([tf.convert_to_tensor(gradient) for gradient in of_vectors])
+        moved = [RowGradient(each, gradient) for each, gradient in zip(rows, of_vectors, strict=True)]
         self.optimizer.apply(of_weights, moved, number)
         self.model.balance(output.reports)
         return step_result(output, cross_entropy, batch.labels, batch.weights, mask)

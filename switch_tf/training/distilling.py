@@ -28,8 +28,10 @@ from switch_tf.runs.folder import Run, read_metrics, unfinished
 from switch_tf.settings import merge, parse_assignment
 from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.timing import timed
+from switch_tf.training.encoding import token_ids
+from switch_tf.training.paths import Teaching
 from switch_tf.training.prepared import check_folders
-from switch_tf.training.session import Teaching, token_ids, train
+from switch_tf.training.session import train
 
 if TYPE_CHECKING:
     from switch_tf.training.loop import Progress

@@ -20,6 +20,7 @@ from switch_tf.models.weights import arrays_of, assign_weights
 from switch_tf.runs.fine_tuned import BEST, CHECKPOINT, FineTuneSettings
 from switch_tf.training.loop import best_epoch, epoch_batches
 from switch_tf.training.optimizer import restore_state, save_state, warmed_up_adamw
+from switch_tf.training.reached import Reached
 from switch_tf.training.steps import Encoded, dropped_and_routed, padded_length, with_router_losses
 
 _CLIP = 1.0  # of the gradients' norm
@@ -120,7 +121,7 @@ class FineTuner:
         return tf.reduce_sum(each * weights), tf.reduce_sum(right * weights), *dropped_and_routed(output.reports)
 
     def _save(self, path: Path, history: list[dict[str, Any]]) -> None:
-        save_state(path, self._model, [optimizer for optimizer, _ in self._groups], history)
+        save_state(path, self._model, [optimizer for optimizer, _ in self._groups], Reached(history))
 
     def _restore(self, path: Path) -> list[dict[str, Any]]:
-        return restore_state(path, self._model, [optimizer for optimizer, _ in self._groups])
+        return restore_state(path, self._model, [optimizer for optimizer, _ in self._groups]).history

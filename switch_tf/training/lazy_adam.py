@@ -7,6 +7,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from switch_tf.config import TrainConfig
+from switch_tf.layers import replicas
+from switch_tf.training.optimizer import summed_and_clipped
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.99, 1e-8
 
@@ -57,20 +59,21 @@ class LazyAdam(tf.Module):
         t = tf.cast(number, tf.float32) + 1.0
         corrections = 1.0 - _BETA_1**t, 1.0 - _BETA_2**t
         scheduled = schedule(t, self.total_steps, settings.warmup_share)
-        if settings.gradient_clip_norm > 0.0:
-            gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip_norm)
+        gradients = summed_and_clipped(gradients, settings.gradient_clip_norm)
+        own = replicas.current().own  # replicas make the same update, each of its copy
         for i, gradient in enumerate(gradients):
-            mean, square, step = _moved(self.means[i], self.squares[i], gradient, corrections)
-            self.means[i].assign(mean)
-            self.squares[i].assign(square)
-            self.weights[i].assign_sub(scheduled * settings.learning_rate * step)
+            means, squares = own(self.means[i]), own(self.squares[i])
+            mean, square, step = _moved(means, squares, gradient, corrections)
+            means.assign(mean)
+            squares.assign(square)
+            own(self.weights[i]).assign_sub(scheduled * settings.learning_rate * step)
         for i, (touched, gradient) in enumerate(rows):
-            means, squares = self.means[count + i], self.squares[count + i]
+            means, squares = own(self.means[count + i]), own(self.squares[count + i])
             mean, square, step = _moved(tf.gather(means, touched), tf.gather(squares, touched), gradient, corrections)
             means.scatter_update(tf.IndexedSlices(mean, touched))
             squares.scatter_update(tf.IndexedSlices(square, touched))
             moved = scheduled * settings.table_learning_rate * step
-            self.tables[i].scatter_sub(tf.IndexedSlices(moved, touched))
+            own(self.tables[i]).scatter_sub(tf.IndexedSlices(moved, touched))
 
 
 def schedule(t: tf.Tensor, total_steps: int, warmup_share: float) -> tf.Tensor:

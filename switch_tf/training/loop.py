@@ -1,9 +1,12 @@
-"""The training loop: from token ids and label indices to the best weights, a checkpoint after every epoch.
+"""The training loop: from token ids and label indices to the best weights, with a checkpoint after every epoch.
 
-An epoch is a pure function of the weights, the settings and the epoch's number: shuffling and dropout are drawn from
-(seed, epoch) and (seed, step). So a run that is killed and resumed ends with the weights of one that was not.
+`train.checkpoint_steps` asks for more of them. An epoch is a pure function of the weights, the settings and the epoch's
+number: shuffling and dropout are drawn from (seed, epoch) and (seed, step). So a run that is killed and resumed ends
+with the weights of one that was not, whichever checkpoint it goes on from.
 """
 
+import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,12 +17,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf import files
-from switch_tf.config import Config
+from switch_tf.config import Config, config_to_dict
 from switch_tf.data import spill
 from switch_tf.errors import RunError
 from switch_tf.runs.folder import WEIGHTS
 from switch_tf.training.composed import ComposedTrainer
+from switch_tf.training.reached import Reached
 from switch_tf.training.steps import Encoded, Totals
+from switch_tf.training.team import Team
 from switch_tf.training.trainer import Start, Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -50,6 +55,7 @@ def fit(
     grams: scipy.sparse.csr_matrix | None = None,
     start: Start | None = None,
     lessons: Encoded | None = None,
+    team: Team | None = None,
 ) -> list[dict[str, Any]]:
     """Train, or go on from `folder`'s checkpoint, until the last epoch or until validation stops improving.
 
@@ -61,67 +67,105 @@ def fit(
         grams: of `switch_tf.text.ngrams.word_grams`, needed for `model.character_grams`.
         start: what to begin with; None for random weights.
         lessons: what is learnt in place of `training`, which still says what is known and what is measured.
+        team: those that train together, of which the chief alone writes; None for this process alone.
 
     Raises:
         ConfigError: settings that exclude each other.
-        RunError: the checkpoint does not fit, or a loss is no longer a number.
+        RunError: the checkpoint does not fit, a loss is no longer a number, or the workers do not train the same.
     """
-    settings = config.train
+    settings, team = config.train, Team() if team is None else team
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings.seed)
     lessons = training if lessons is None else lessons
-    steps = -(-len(lessons.ids) // settings.batch_size)
-    total_steps = steps * settings.epochs
+    total_steps = -(-len(lessons.ids) // settings.batch_size) * settings.epochs
     trainer: Trainer
-    if config.model.context == "mean":
-        trainer = ComposedTrainer(config, training.ids, num_ids, num_classes, total_steps, grams, start)
-    else:
-        trainer = Trainer(config, num_ids, num_classes, total_steps, start)
-    seen = measured_sample(training, settings.seed)
-    history = trainer.restore(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else []
-
-    for epoch in range(len(history), settings.epochs):
-        if best_epoch(history, settings.select_by) < len(history) - settings.patience:
-            break
-        progress.start_epoch(epoch + 1, settings.epochs, steps)
-        totals, seconds = _run_epoch(trainer, lessons, epoch, progress)
-        loss, accuracy, macro_f1 = trainer.evaluate(validation)
-        _refuse_lost(totals.summary()["loss"], loss, epoch, folder)
-        training_loss, training_accuracy, _ = trainer.evaluate(seen)
-        history.append(
-            {"epoch": epoch + 1, **totals.summary(), "loss": training_loss, "accuracy": training_accuracy}
-            | {"validation_loss": loss, "validation_accuracy": accuracy, "validation_macro_f1": macro_f1}
-            | {"seconds": seconds, "tokens_per_second": totals.tokens / seconds}
-        )
-        is_best = best_epoch(history, settings.select_by) == len(history) - 1
-        if is_best:  # before the checkpoint: a kill in between repeats the epoch, with the same result
-            files.write_tensors(folder / WEIGHTS, trainer.weights())
-        trainer.save(folder / CHECKPOINT, history)
-        progress.end_epoch(history[-1], is_best)
-    return history
+    with team.scope():
+        if config.model.context == "mean":
+            trainer = ComposedTrainer(config, training.ids, num_ids, num_classes, total_steps, grams, start)
+        else:
+            trainer = Trainer(config, num_ids, num_classes, total_steps, start)
+    checkpoint = folder / CHECKPOINT
+    reached = trainer.restore(checkpoint) if checkpoint.exists() else Reached()
+    team.agree(lambda: _digest(config, lessons, (num_ids, num_classes), reached))
+    return _Fitting(trainer, folder, progress, team).go_on(reached, lessons, validation, training)
 
 
-def _refuse_lost(loss: float, validation_loss: float, epoch: int, folder: Path) -> None:
+def _digest(config: Config, lessons: Encoded, sizes: tuple[int, int], reached: Reached) -> bytes:
+    """Of what a training follows from; SHA-256."""
+    digest = hashlib.sha256(json.dumps([config_to_dict(config), sizes, reached.to_metadata()]).encode())
+    for array in (lessons.ids, lessons.labels, lessons.weights):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).data)
+    return digest.digest()
+
+
+class _Fitting:
+    """A training from where it was cut off, if it was."""
+
+    def __init__(self, trainer: Trainer, folder: Path, progress: Progress, team: Team):
+        self.trainer, self.folder, self.progress, self.team = trainer, folder, progress, team
+        self.settings = trainer.config.train
+
+    def go_on(self, reached: Reached, lessons: Encoded, validation: Encoded, training: Encoded) -> list[dict[str, Any]]:
+        """A row of figures for each epoch, those before `reached` included."""
+        settings, history = self.settings, reached.history
+        seen = measured_sample(training, settings.seed)
+        for epoch in range(len(history), settings.epochs):
+            if best_epoch(history, settings.select_by) < len(history) - settings.patience:
+                break
+            totals, seconds = self._run_epoch(lessons, reached)
+            loss, accuracy, macro_f1, training_loss, training_accuracy = self.team.from_chief(
+                lambda: (*self.trainer.evaluate(validation), *self.trainer.evaluate(seen)[:2]), 5
+            )
+            _refuse_lost(totals.summary()["loss"], loss, epoch, self.folder)
+            history.append(
+                {"epoch": epoch + 1, **totals.summary(), "loss": training_loss, "accuracy": training_accuracy}
+                | {"validation_loss": loss, "validation_accuracy": accuracy, "validation_macro_f1": macro_f1}
+                | {"seconds": seconds, "tokens_per_second": totals.tokens / seconds}
+            )
+            is_best = best_epoch(history, settings.select_by) == len(history) - 1
+            reached = Reached(history)
+            if self.team.is_chief:
+                if is_best:  # before the checkpoint: a kill in between repeats the epoch, with the same result
+                    files.write_tensors(self.folder / WEIGHTS, self.trainer.weights())
+                self.trainer.save(self.folder / CHECKPOINT, reached)
+            self.progress.end_epoch(history[-1], is_best)
+        return history
+
+    def _run_epoch(self, lessons: Encoded, reached: Reached) -> tuple[Totals, float]:
+        """The steps of an epoch that are left: sums over all of them, and the seconds that they took."""
+        settings, epoch, totals = self.settings, len(reached.history), reached.totals
+        batches = epoch_batches(len(lessons.ids), settings.batch_size, settings.seed, epoch)
+        self.progress.start_epoch(epoch + 1, settings.epochs, len(batches))
+        started = time.perf_counter() - reached.seconds
+        for number, rows in enumerate(spill.relieving(batches[totals.steps :], _RELIEVED), start=totals.steps):
+            step = epoch * len(batches) + number
+            totals.add(self.trainer.train_on(lessons, rows, epoch, step))
+            seconds = time.perf_counter() - started
+            self.progress.step(totals, seconds)
+            due = settings.checkpoint_steps is not None and (step + 1) % settings.checkpoint_steps == 0
+            if due and number + 1 < len(batches) and self.team.is_chief:  # the last one's comes with the figures
+                self._keep(Reached(reached.history, totals, seconds))
+        return totals, time.perf_counter() - started
+
+    def _keep(self, reached: Reached) -> None:
+        """
+        Raises:
+            RunError: the loss is no number any more; the checkpoint before that stays.
+        """
+        _refuse_lost(reached.totals.loss, None, len(reached.history), self.folder)
+        self.trainer.save(self.folder / CHECKPOINT, reached)
+
+
+def _refuse_lost(loss: float, validation_loss: float | None, epoch: int, folder: Path) -> None:
     """
     Raises:
         RunError: a loss is no number: that of validation alone, if the very last step lost the weights.
     """
-    if not np.isfinite([loss, validation_loss]).all():
-        problem = f"The loss is {loss} in epoch {epoch + 1}, and {validation_loss} on validation"
+    if not np.isfinite([loss, 0.0 if validation_loss is None else validation_loss]).all():
+        measured = "" if validation_loss is None else f", and {validation_loss} on validation"
+        problem = f"The loss is {loss} in epoch {epoch + 1}{measured}"
         raise RunError(f"{problem}. Remove {folder} and train again at a lower train.learning_rate.")
-
-
-def _run_epoch(trainer: Trainer, training: Encoded, epoch: int, progress: Progress) -> tuple[Totals, float]:
-    """All steps of an epoch, counted from 0: sums over them, and the seconds taken."""
-    settings = trainer.config.train
-    batches = epoch_batches(len(training.ids), settings.batch_size, settings.seed, epoch)
-    started = time.perf_counter()
-    totals = Totals()
-    for number, rows in enumerate(spill.relieving(batches, _RELIEVED)):
-        totals.add(trainer.train_on(training, rows, epoch, epoch * len(batches) + number))
-        progress.step(totals, time.perf_counter() - started)
-    return totals, time.perf_counter() - started
 
 
 def epoch_batches(examples: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -1,16 +1,18 @@
 """AdamW with warm-up and cosine decay, as the training loops use it, and its state on disk."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.errors import RunError
+from switch_tf.layers import replicas
 from switch_tf.models.weights import arrays_of, assign_weights
+from switch_tf.training.reached import Reached
 
 _WARMUP = 0.1  # of all steps, where a checkpoint is trained further
 
@@ -41,8 +43,26 @@ def warmed_up_adamw(rate: float, steps: int, weight_decay: float) -> keras.optim
     return optimizer
 
 
-def save_state(path: Path, model: keras.Model, optimizers: Sequence[Any], history: list[dict[str, Any]]) -> None:
-    """Write weights, the state of optimizers, and the rows of figures so far.
+def summed_and_clipped(gradients: Sequence[Any], limit: float) -> list[Any]:
+    """Gradients summed over the replicas that share a batch, then clipped together to a global norm; 0 is no limit.
+
+    Rows of a table that came more than once count in the norm as often as they came, on one device and on many alike.
+    """
+    sharing = replicas.current()
+    if sharing.count == 1:
+        return tf.clip_by_global_norm(gradients, limit)[0] if limit > 0.0 else list(gradients)
+    by_row = [isinstance(gradient, tf.IndexedSlices) for gradient in gradients]
+    squares = [tf.reduce_sum(tf.square(each.values)) for each in gradients if isinstance(each, tf.IndexedSlices)]
+    dense = sharing.sums([tf.convert_to_tensor(gradient) for gradient in gradients] + squares)
+    dense, squares = dense[: len(by_row)], dense[len(by_row) :]
+    if limit <= 0.0:
+        return dense
+    squares += [tf.reduce_sum(tf.square(each)) for each, rows in zip(dense, by_row, strict=True) if not rows]
+    return tf.clip_by_global_norm(dense, limit, use_norm=tf.sqrt(tf.add_n(squares)))[0]
+
+
+def save_state(path: Path, model: keras.Model, optimizers: Sequence[Any], reached: Reached) -> None:
+    """Write weights, the state of optimizers, and how far the training has come.
 
     Raises:
         RunError: the file cannot be written; what stood there still stands.
@@ -50,11 +70,11 @@ def save_state(path: Path, model: keras.Model, optimizers: Sequence[Any], histor
     tensors = {f"weights/{name}": array for name, array in arrays_of(model).items()}
     state = [variable for optimizer in optimizers for variable in optimizer.variables]
     tensors |= {f"optimizer/{i}": variable.numpy() for i, variable in enumerate(state)}
-    files.write_tensors(path, tensors, {"history": json.dumps(history)})
+    files.write_tensors(path, tensors, reached.to_metadata())
 
 
-def restore_state(path: Path, model: keras.Model, optimizers: Sequence[Any]) -> list[dict[str, Any]]:
-    """Give weights and optimizers what `save_state` wrote; the rows of figures.
+def restore_state(path: Path, model: keras.Model, optimizers: Sequence[Any]) -> Reached:
+    """Give weights and optimizers what `save_state` wrote; how far the training had come.
 
     Raises:
         RunError: it does not fit, or is damaged.
@@ -65,7 +85,6 @@ def restore_state(path: Path, model: keras.Model, optimizers: Sequence[Any]) -> 
     try:
         for i, variable in enumerate(variable for optimizer in optimizers for variable in optimizer.variables):
             variable.assign(tensors[f"optimizer/{i}"])
-        history: list[dict[str, Any]] = json.loads(metadata["history"])
-    except (KeyError, ValueError) as error:  # an array or the history is missing, or of another shape
+        return Reached.from_metadata(metadata)
+    except (KeyError, TypeError, ValueError) as error:  # an array or the history is missing, or of another shape
         raise RunError(f"{path} does not fit: {error}. Remove it to train from the start.") from error
-    return history

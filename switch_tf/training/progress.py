@@ -28,17 +28,20 @@ class TrainingProgress:
     """Implements `switch_tf.training.loop.Progress` with rich; use as a context manager.
 
     The share done and the time left are those of the whole training, as if no epoch were saved by stopping early.
+
+    Args:
+        silent: shows nothing: another process does.
     """
 
-    def __init__(self, console: Console):
-        self.console = console
+    def __init__(self, console: Console, silent: bool = False):
+        self.console = Console(quiet=True, force_terminal=False) if silent else console
         self.bars = Bars(
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=_BAR),
             TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
-            console=console,
+            console=self.console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self.console.is_terminal,
         )
         self.task = self.bars.add_task("", total=None, figures="", visible=False)
         self.epoch = self.epochs = self.steps = 0

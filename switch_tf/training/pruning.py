@@ -299,8 +299,8 @@ def _go_on(pruned: Run, weights: Mapping[str, np.ndarray], data: Prepared, epoch
 
     from switch_tf.models.fused import deep_arrays, deep_pairs
     from switch_tf.text.front_ends import reading_front_end
+    from switch_tf.training.encoding import encode
     from switch_tf.training.loop import balanced_weights, fit
-    from switch_tf.training.session import encode
     from switch_tf.training.trainer import Start
 
     settings = pruned.config.train

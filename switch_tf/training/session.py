@@ -2,19 +2,16 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from switch_tf import files
 from switch_tf.config import Config, config_from_dict, without_threshold
 from switch_tf.data.examples import Examples, encode_labels, join
 from switch_tf.data.request import DataRequest, request_of
-from switch_tf.data.spill import computed, empty_array, relieving
 from switch_tf.data.survey import survey
 from switch_tf.errors import ConfigError, RunError
 from switch_tf.locks import locked
@@ -25,8 +22,9 @@ from switch_tf.runs import folder as run
 from switch_tf.runs.folder import Run, unfinished
 from switch_tf.settings import read_toml
 from switch_tf.text.byte_codes import changed_share
-from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID
 from switch_tf.timing import timed
+from switch_tf.training.encoding import TEXT_BATCH, choose_vocabulary, encode
+from switch_tf.training.paths import Fitted, Teaching, fit_deep, with_wide_path
 from switch_tf.training.prepared import (
     NOTHING,
     Prepared,
@@ -39,33 +37,12 @@ from switch_tf.training.prepared import (
     refuse_other_data,
 )
 from switch_tf.training.threshold import choose_threshold
+from switch_tf.training.workers import ALONE, Workers
 
 if TYPE_CHECKING:
     from switch_tf.models.text_classifier import TextClassifier
-    from switch_tf.text.from_strings import KerasText
-    from switch_tf.text.plain_subwords import PlainSubwords
-    from switch_tf.training.fusing import Fusion
     from switch_tf.training.loop import Progress
-    from switch_tf.training.steps import Encoded
-    from switch_tf.training.trainer import Start
-
-_TEXT_BATCH = 1024
-_RELIEVED = 64  # batches of ids that are read between two times that what was read leaves memory
-
-
-class Teaching(NamedTuple):
-    """What a training by a teacher has beside the labelled texts; `switch_tf.training.distilling` makes it.
-
-    Attributes:
-        description: of the teacher and the way of teaching, kept in data.json; equal where a training is gone on with.
-        lessons: of the run in training and its training texts, also encoded, what the deep path learns from, and what
-            it begins with.
-        figures: of the run and its metrics, what is kept beside these, as "distillation".
-    """
-
-    description: dict[str, Any]
-    lessons: "Callable[[Run, Examples, Encoded], tuple[Encoded, Start]]"
-    figures: Callable[[Run, dict[str, Any]], dict[str, Any]]
+    from switch_tf.training.team import Team
 
 
 def train(
@@ -78,6 +55,7 @@ def train(
     tell: Callable[[dict[str, Any]], None] | None = None,
     tune: "Callable[[Prepared, Config], tuple[Config, dict[str, Any]]] | None" = None,
     teaching: Teaching | None = None,
+    workers: Workers = ALONE,
 ) -> Run:
     """Train a classifier and leave it in the folder `output`, which must not exist yet.
 
@@ -89,14 +67,17 @@ def train(
         tune: finds better settings than `config` on the data, as `switch_tf.training.autotune.tuner` makes it; the
             record that it returns beside them is kept in data.json, as "autotune".
         teaching: a teacher that the deep path learns from too.
+        workers: who trains; this is their chief.
 
     Raises:
         DataError: the data cannot be used.
         RunError: the folder exists, holds an unfinished training, holds none to resume, or another process is training
-            into it; or there is not enough memory.
+            into it; there is not enough memory; or another worker is gone.
         ConfigError: the reject label is a class; or `train.reject` cannot be reached, which leaves an unfinished
             training to go on from, with another `train.reject` if need be.
     """
+    from switch_tf.training.team import formed
+
     started, cpu_started = time.perf_counter(), time.process_time()
     folder, request = unfinished(output), request.resolved()
     with locked(output, "trained"):
@@ -109,6 +90,7 @@ def train(
             description["distilled"] = teaching.description
         if tune is not None:
             config, description["autotune"] = tune(prepared, config)
+        team = formed(workers, config)  # before TensorFlow is at work
         vocabulary = _check_same(folder, config, description) if resume else None
         if vocabulary is None:
             vocabulary = _start(folder, config, prepared, description)
@@ -121,7 +103,7 @@ def train(
         if tell is not None:
             tell(description["survey"])
         going = Run(folder, config, prepared.labels, vocabulary, description)
-        return _train(going, prepared, progress, output, started, None if resume else cpu_started, teaching)
+        return _train(going, prepared, progress, output, started, None if resume else cpu_started, teaching, team)
 
 
 def _train(
@@ -132,6 +114,7 @@ def _train(
     started: float,
     cpu_started: float | None,
     teaching: Teaching | None,
+    team: "Team",
 ) -> Run:
     """Fit and measure, and give the folder its name."""
     import tensorflow as tf
@@ -139,7 +122,9 @@ def _train(
     from switch_tf.training.loop import CHECKPOINT
 
     try:
-        fitted = _fit(going, prepared, progress, teaching)
+        with team.naming_the_lost(output):
+            fitted = fit_deep(going, prepared, progress, teaching, team)
+        fitted = with_wide_path(going, fitted, progress)
         with timed("Choosing the reject threshold"):
             rejection = choose_threshold(going, prepared.validation, fitted.fusion)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
@@ -160,6 +145,7 @@ def _train(
     run.write_manifest(going.path)
     files.move_folder(going.path, output)
     (output / CHECKPOINT).unlink()  # last: until the folder has its name, a training that is cut off needs it
+    team.meet()
     return replace(going, path=output)
 
 
@@ -184,26 +170,6 @@ def prepare(request: DataRequest, config: Config, in_memory: Mapping[str, Exampl
     return prepare_examples(request, config.train, in_memory)
 
 
-def encode(examples: Examples, labels: list[str], front_end: "KerasText | PlainSubwords") -> "Encoded":
-    """Token ids and label indices of all examples."""
-    from switch_tf.training.steps import Encoded
-
-    ids = token_ids(examples.text_batches(_TEXT_BATCH), len(examples), front_end)
-    return Encoded(ids, encode_labels(examples, labels))
-
-
-def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText | PlainSubwords") -> np.ndarray:
-    """int32 [count, length] of so many texts, given some at a time, each batch an array of str."""
-    from switch_tf.text.front_ends import traced
-
-    read = traced(front_end)
-    ids, start = empty_array((count, front_end.length), np.int32), 0
-    for texts in batches:
-        ids[start : start + len(texts)] = read(texts)
-        start += len(texts)
-    return ids
-
-
 def _start(folder: Path, config: Config, prepared: Prepared, description: dict[str, Any]) -> list[str]:
     """Make the folder of a new training, and the vocabulary that it keeps."""
     from switch_tf.text.front_ends import tokenizer_file
@@ -220,89 +186,9 @@ def _start(folder: Path, config: Config, prepared: Prepared, description: dict[s
     return vocabulary
 
 
-def choose_vocabulary(config: Config, prepared: Prepared) -> list[str]:
-    """The words or pieces of the training texts; of all but test texts where a wide path learns from all of them.
-
-    While something is chosen on validation, words that occur there alone are unknown: see `with_unknown`.
-    """
-    from switch_tf.text import front_ends
-
-    learnt = join(prepared.training, prepared.validation) if config.wide.enabled else prepared.training
-    return front_ends.choose_vocabulary(config.text, learnt.text_batches(_TEXT_BATCH))
-
-
-def with_unknown(validation: "Encoded", training: "Encoded") -> "Encoded":
-    """Validation texts in which the words that no training text has are unknown, as they will be in other texts."""
-    known = np.zeros(max(_largest(each.ids) for each in (training, validation)) + 1, bool)  # [ids]
-    known[PADDING_ID] = True
-    for start in relieving(range(0, len(training.ids), _TEXT_BATCH), _RELIEVED):
-        known[training.ids[start : start + _TEXT_BATCH]] = True
-    unknown = np.int32(OUT_OF_VOCABULARY_ID)
-
-    def read(some: slice) -> np.ndarray:
-        return np.where(known[validation.ids[some]], validation.ids[some], unknown)
-
-    return validation._replace(ids=computed(validation.ids.shape, np.int32, read))
-
-
-def _largest(ids: np.ndarray) -> int:
-    starts = relieving(range(0, len(ids), _TEXT_BATCH), _RELIEVED)
-    return max((int(ids[start : start + _TEXT_BATCH].max(initial=0)) for start in starts), default=0)
-
-
 def _survey(config: Config, prepared: Prepared, vocabulary: list[str], label_column: str) -> dict[str, Any]:
     parts = {"training": prepared.training} | prepared.held_out
     return survey(parts, prepared.labels, config.text, vocabulary, label_column)
-
-
-class _Fitted(NamedTuple):
-    """A row of figures for each epoch, what joining the wide path gave if there is one, and the texts as encoded."""
-
-    history: list[dict[str, Any]]
-    fusion: "Fusion | None"
-    training: "Encoded"
-    validation: "Encoded"
-
-
-def _fit(started: Run, prepared: Prepared, progress: "Progress", teaching: Teaching | None) -> _Fitted:
-    """Train in the folder of `started`."""
-    from switch_tf.text.front_ends import reading_front_end
-    from switch_tf.training.counted import counted
-    from switch_tf.training.fusing import add_wide_path, grams_of
-    from switch_tf.training.loop import balanced_weights, fit
-
-    with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
-        front_end = reading_front_end(started.config.text, started.vocabulary)
-        training, validation = (
-            encode(each, started.labels, front_end) for each in (prepared.training, prepared.validation)
-        )
-    config, num_ids = started.config, len(started.vocabulary) + FIRST_WORD_ID
-    if config.train.class_weights == "balanced":
-        training = training._replace(weights=balanced_weights(training.labels, len(started.labels)))
-    unseen = with_unknown(validation, training)
-    grams = grams_of(config, started.vocabulary)
-    lessons, start = (None, None) if teaching is None else teaching.lessons(started, prepared.training, training)
-    known = counted(training, config.train.counted_tokens)
-    with timed("Training"):
-        history = fit(
-            known,
-            unseen,
-            num_ids,
-            len(started.labels),
-            config,
-            started.path,
-            progress,
-            grams,
-            start,
-            lessons or training,
-        )
-    if not config.wide.enabled or grams is None:
-        return _Fitted(history, None, training, unseen)
-    part = "" if known is training else f", on {len(known.ids):,} of {len(training.ids):,} texts"
-    progress.stage(f"Fitting the wide path{part}")
-    with timed("Fitting the wide path, twice"):
-        fusion = add_wide_path(started, known, unseen, validation, grams)
-    return _Fitted(history, fusion, training, unseen)
 
 
 def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> list[str]:
@@ -325,7 +211,7 @@ def _check_same(folder: Path, config: Config, description: dict[str, Any]) -> li
 
 
 def _measure(
-    finished: Run, prepared: Prepared, fitted: _Fitted, seconds: float, cpu_seconds: float | None
+    finished: Run, prepared: Prepared, fitted: Fitted, seconds: float, cpu_seconds: float | None
 ) -> dict[str, Any]:
     """The figures of the best weights as they will be used; also writes plots and the sample of held-out texts."""
     from switch_tf.models.text_classifier import load_classifier
@@ -367,7 +253,7 @@ def _measure(
 
 
 def _compare(
-    finished: Run, prepared: Prepared, fitted: _Fitted, metrics: dict[str, Any], progress: "Progress"
+    finished: Run, prepared: Prepared, fitted: Fitted, metrics: dict[str, Any], progress: "Progress"
 ) -> dict[str, Any]:
     """The model beside others on the test split, or else on validation: {"split", "by", "models": {name: figures}}.
 
@@ -394,6 +280,6 @@ def _changed_by_byte_length(classifier: "TextClassifier", examples: Examples) ->
     """The share of texts that the bytes input reads otherwise than as a whole."""
     shares = [
         changed_share(classifier.spec, classifier.whole_ids, texts.tolist()) * len(texts)
-        for texts in examples.text_batches(_TEXT_BATCH)
+        for texts in examples.text_batches(TEXT_BATCH)
     ]
     return float(sum(shares) / len(examples))

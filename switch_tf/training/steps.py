@@ -1,6 +1,6 @@
 """What a training step takes and reports, whatever the model: encoded texts, targets, figures and their sums."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.config import Config
+from switch_tf.layers import replicas
 from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.models.classifier import ClassifierOutput
 from switch_tf.models.huggingface import T5Settings
@@ -92,6 +93,21 @@ class Totals:
         self.dropped = dropped.astype(np.float64) + (0.0 if self.dropped is None else self.dropped)
         self.entropy = entropy.astype(np.float64) * tokens + (0.0 if self.entropy is None else self.entropy)
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of them, as JSON can hold them."""
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Totals":
+        """
+        Raises:
+            TypeError, ValueError: these are not what `to_dict` gave.
+        """
+        arrays: dict[str, Any] = {
+            name: np.array(value, np.float64) for name, value in values.items() if isinstance(value, list)
+        }
+        return cls(**{**values, **arrays})
+
     def summary(self) -> dict[str, Any]:
         """Means so far; `experts_in_use` counts experts that get at least a tenth of an even share.
 
@@ -127,7 +143,7 @@ class Totals:
 def losses(
     output: ClassifierOutput, labels: tf.Tensor, weights: tf.Tensor, config: Config, taught: Taught | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What is minimised, and the cross-entropy in it, both float32 [].
+    """What is minimised, and the cross-entropy in it, both float32 []; of replicas that share a batch, their parts.
 
     Args:
         labels: int32 [batch].
@@ -144,7 +160,8 @@ def losses(
         cooled = output.logits / taught.temperature  # [batch, classes]
         soft = tf.nn.softmax_cross_entropy_with_logits(taught.probabilities, cooled)  # [batch]
         each = (1.0 - taught.share) * each + taught.share * tf.square(taught.temperature) * soft
-    cross_entropy = tf.reduce_sum(each * weights) / tf.reduce_sum(tf.cast(weights > 0.0, tf.float32))
+    examples = replicas.current().sum(tf.reduce_sum(tf.cast(weights > 0.0, tf.float32)))
+    cross_entropy = tf.reduce_sum(each * weights) / examples
     loss = cross_entropy
     for report in output.reports:
         loss += model.auxiliary_loss_weight * report.auxiliary_loss + model.z_loss_weight * report.z_loss
@@ -163,11 +180,11 @@ def taught_specs(batch_size: int, num_classes: int) -> Taught:
 def step_result(
     output: ClassifierOutput, cross_entropy: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, mask: tf.Tensor
 ) -> StepResult:
-    """The figures of a step; mask: bool [batch, length], True at real tokens."""
+    """The figures of a step, of all replicas that share it; mask: bool [batch, length], True at real tokens."""
     correct = tf.cast(tf.argmax(output.logits, axis=-1, output_type=tf.int32) == labels, tf.float32)  # [batch]
     real = tf.cast(weights > 0.0, tf.float32)  # [batch]
     routed = [report.routing for report in output.reports]
-    return StepResult(
+    contributed = StepResult(
         loss=cross_entropy,
         correct=tf.reduce_sum(correct * real),
         examples=tf.reduce_sum(real),
@@ -176,6 +193,7 @@ def step_result(
         dropped=tf.stack([each.dropped for each in routed]) if routed else tf.zeros([0]),
         entropy=tf.stack([each.entropy for each in routed]) if routed else tf.zeros([0]),
     )
+    return StepResult(*replicas.current().sums(contributed))
 
 
 def with_router_losses(loss: tf.Tensor, reports: Sequence[RouterReport], settings: T5Settings) -> tf.Tensor:

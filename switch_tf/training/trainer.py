@@ -1,6 +1,6 @@
 """What the training loop turns: a model, its optimizer and the compiled step, saved and restored as one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,12 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.config import Config
+from switch_tf.layers import replicas
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.finished import finish
 from switch_tf.models.weights import arrays_of, assign_weights, named_weights
 from switch_tf.text.spec import PADDING_ID
-from switch_tf.training.optimizer import make_optimizer, restore_state, save_state
+from switch_tf.training.optimizer import make_optimizer, restore_state, save_state, summed_and_clipped
+from switch_tf.training.reached import Reached
 from switch_tf.training.steps import Encoded, StepResult, Taught, losses, padded_length, step_result
 
 _EVALUATION_BATCH = 256
@@ -37,11 +39,16 @@ class Start(NamedTuple):
 
 
 class Trainer:
-    """The model, its optimizer and the compiled step."""
+    """The model, its optimizer and the compiled step.
+
+    Made in the scope of a `tf.distribute` strategy, its steps share each batch between the strategy's replicas, and
+    weights and figures are those of one device up to rounding (docs/decisions/0022-data-parallel-equals-one-device.md).
+    """
 
     def __init__(self, config: Config, num_ids: int, num_classes: int, total_steps: int, start: Start | None = None):
         self.config = config
         self.num_classes = num_classes
+        self.strategy = tf.distribute.get_strategy()
         self.finished = start is not None and start.finished
         compute_dtype = "bfloat16" if config.train.mixed_precision else "float32"
         self.model = SwitchClassifier(config, num_ids, num_classes, compute_dtype, finished=self.finished)
@@ -55,7 +62,7 @@ class Trainer:
         self.variables = self.model.trainable_variables
         self.optimizer = make_optimizer(config, total_steps)
         self.optimizer.build(self.variables)
-        self._compiled = tf.function(self._step, autograph=False, jit_compile=config.train.jit_compile)
+        self._compiled = tf.function(self._shared_step, autograph=False, jit_compile=config.train.jit_compile)
         self._steps: dict[int, Callable[..., StepResult]] = {}  # by length of the batch
 
     @cached_property
@@ -79,10 +86,10 @@ class Trainer:
         learned = self._learned()
         return learned if self.finished else finish(learned, self.config.model)
 
-    def save(self, path: Path, history: list[dict[str, Any]]) -> None:
-        save_state(path, self.model, [self.optimizer], history)
+    def save(self, path: Path, reached: Reached) -> None:
+        save_state(path, self.model, [self.optimizer], reached)
 
-    def restore(self, path: Path) -> list[dict[str, Any]]:
+    def restore(self, path: Path) -> Reached:
         return restore_state(path, self.model, [self.optimizer])
 
     def train_on(self, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> StepResult:
@@ -113,6 +120,21 @@ class Trainer:
     def _learned(self) -> dict[str, np.ndarray]:
         return arrays_of(self.model)
 
+    def _shared_step(self, *batch: Any) -> StepResult:
+        """`_step` by each replica of the strategy on its part of a batch; by the only one on all of it."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return self._step(*batch)
+        figures = self.strategy.run(self._replica_step, batch)
+        return StepResult(*(self.strategy.experimental_local_results(each)[0] for each in figures))
+
+    def _replica_step(self, *batch: Any) -> StepResult:
+        with replicas.sharing(replicas.here()) as part:
+            return self._step(*self._part_of(batch, part))
+
+    def _part_of(self, batch: Sequence[Any], part: replicas.Replicas) -> Sequence[Any]:
+        """What a replica gets of the arguments of `_step`."""
+        return [part.rows_of(each) for each in batch]
+
     def _step(
         self, ids: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, number: tf.Tensor, *taught: tf.Tensor
     ) -> StepResult:
@@ -124,10 +146,9 @@ class Trainer:
         with tf.GradientTape() as tape:
             output = self.model(ids, training=True, seed=tf.stack([settings.seed, number]))
             loss, cross_entropy = losses(output, labels, weights, self.config, Taught(*taught) if taught else None)
-        gradients = tape.gradient(loss, self.variables)
-        if settings.gradient_clip_norm > 0.0:
-            gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip_norm)
-        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+        gradients = summed_and_clipped(tape.gradient(loss, self.variables), settings.gradient_clip_norm)
+        moves = zip(gradients, self.variables, strict=True)
+        self.optimizer.apply_gradients(moves, skip_gradients_aggregation=True)  # they are sums already
         self.model.balance(output.reports)
 
         return step_result(output, cross_entropy, labels, weights, ids != PADDING_ID)

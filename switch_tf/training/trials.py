@@ -16,6 +16,7 @@ from switch_tf.text.front_ends import reading_front_end
 from switch_tf.text.ngrams import count_codes, neighbours
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
 from switch_tf.training.counted import counted
+from switch_tf.training.encoding import choose_vocabulary, encode, with_unknown
 from switch_tf.training.fusing import (
     Joined,
     WideAlone,
@@ -25,7 +26,6 @@ from switch_tf.training.fusing import (
     write_paths,
 )
 from switch_tf.training.loop import Progress, balanced_weights, fit
-from switch_tf.training.session import choose_vocabulary, encode, with_unknown
 from switch_tf.training.steps import Encoded
 from switch_tf.training.trainer import logits_in_batches
 
@@ -37,7 +37,7 @@ class Texts(NamedTuple):
     """The examples as a text specification reads them.
 
     Attributes:
-        unseen: the validation texts as `switch_tf.training.session.with_unknown` has them.
+        unseen: the validation texts as `switch_tf.training.encoding.with_unknown` has them.
     """
 
     vocabulary: list[str]
