@@ -86,7 +86,7 @@ def longest_words(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     >>> [len(word) for word in longest_words(TextSpec(tokenizer="wordpiece"), ["x", "##x", "é", "y"])]
     [100, 101, 100]
     """
-    if spec.tokenizer == "words":  # there, no word is as long that the vocabulary does not have
+    if spec.tokenizer == "words":  # a word ends where the vocabulary's longest does, whatever its length
         return []
     table = PieceTable(spec, vocabulary)
     letters = [each for each in table.first if len(each) == 1 and each in table.further]
