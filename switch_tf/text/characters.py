@@ -76,7 +76,7 @@ class Characters:
         return word
 
     def unwritten(self, word: str) -> str:
-        """The same the other way round, of what `is_word`."""
+        """The characters that a word of a vocabulary is read as, for which `is_word` holds."""
         return word
 
     def combining_class(self, character: str) -> int:

@@ -104,7 +104,7 @@ def hard_texts(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     >>> [len(word) for word in hard_texts(TextSpec(tokenizer="wordpiece"), ["x", "##x", "é", "y"])]
     [100, 101, 100]
     """
-    if spec.tokenizer == "words":  # there, no word is as long that the vocabulary does not have
+    if spec.tokenizer == "words":  # a word ends where the vocabulary's longest does, whatever its length
         return []
     if spec.tokenizer == "unigram":
         return _unigram(spec, tuple(vocabulary)).hard_texts()

@@ -89,6 +89,7 @@ class UnicodeCharacters(Characters):
         return found
 
     def unwritten(self, word: str) -> str:
+        """Decomposed."""
         return self.words(word.encode())[0]
 
     def combining_class(self, character: str) -> int:
