@@ -47,6 +47,8 @@ def test_the_lost_one_is_named(message: str, workers: Workers, gone: str) -> Non
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(tf.errors.UnavailableError), Team().naming_the_lost(Path("runs/mine")):
         raise tf.errors.UnavailableError(None, None, "/job:worker/task:2")
+    with pytest.raises(tf.errors.InternalError), Team(IN_CLUSTER).naming_the_lost(Path("runs/mine")):
+        raise tf.errors.InternalError(None, None, "a kernel failed")
     with pytest.raises(tf.errors.ResourceExhaustedError), Team(IN_CLUSTER).naming_the_lost(Path("runs/mine")):
         raise tf.errors.ResourceExhaustedError(None, None, "/job:worker/task:2")
 

@@ -178,7 +178,10 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, workers: int | Non
         surveys.append(report)
         terminal.print("\n".join(survey_lines(report)), highlight=False, soft_wrap=True)
 
-    with naming_the_way_on(output), TrainingProgress(terminal, silent=team.place == "processes") as progress:
+    with (
+        naming_the_way_on(output, _way_on(output, team.count)),
+        TrainingProgress(terminal, silent=team.place == "processes") as progress,
+    ):
         tune = _tuner(searching, options, progress)
         voice = Voice(is_quiet(), survey=True)
         run = train_together(request, config, output, progress, team, resume, tell=tell, tune=tune, voice=voice)
@@ -195,6 +198,13 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, workers: int | Non
     print_figures(terminal, str(run.path), metrics)
     following = command_line("predict", run.path, "Your text here.")
     terminal.print(f"Next: {following}", highlight=False, soft_wrap=True)
+
+
+def _way_on(output: Path, workers: int) -> str | None:
+    """The command that goes on with so many workers; None for that of one."""
+    if workers == 1:
+        return None
+    return f"`{command_line('train', '--output', output, '--resume', '--workers', workers)}`"
 
 
 def _refuse_workers(workers: int | None, beside: str) -> None:

@@ -84,9 +84,10 @@ class Team:
         try:
             yield
         except _LOST as error:
-            if not self.workers.in_cluster:
-                raise
             found = _TASK.search(str(error))
+            own = found is None and isinstance(error, tf.errors.InternalError)
+            if own or not self.workers.in_cluster:
+                raise
             gone = "Another worker" if found is None else f"Worker {self.workers.number_of(found[1], int(found[2]))}"
             raise LostWorkerError(
                 f"{gone} of {self.workers.count} that train {output} is gone, and none can go on without it. Start all "
@@ -120,6 +121,8 @@ def formed(workers: Workers, config: Config) -> Team:
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
+        if "startup" not in str(error):
+            raise
         raise RunError(
             "TensorFlow has been at work in this process already, which then cannot join a cluster. Train in a fresh "
             "process, or restart the notebook and train first."
