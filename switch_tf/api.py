@@ -93,7 +93,7 @@ def train(
     path = calls.run_folder(output, None if "data" in held else request.data, resume)
     if resume and preset is None and config is None and not settings:
         _, settled, path = read_unfinished(path, has_data=True)
-    team, voice = calls.workers_of(workers, settled), calls.voice_of(verbose)
+    team, voice = calls.workers_of(workers, settled, resume), calls.voice_of(verbose)
     with calls.progress_on_stderr(verbose, silent=team.place == "processes") as (console, progress):
         console.print(f"Training on {request.data}; the run will be in {path}", highlight=False)
         tune = calls.tuner_of(wanted, progress)

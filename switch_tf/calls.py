@@ -220,7 +220,7 @@ def progress_on_stderr(verbose: int, silent: bool = False) -> Iterator[tuple["Co
         yield console, progress
 
 
-def workers_of(count: int | None, config: "Config") -> "Workers":
+def workers_of(count: int | None, config: "Config", resume: bool = False) -> "Workers":
     """Those that are to train, where so many are asked for.
 
     Raises:
@@ -229,7 +229,7 @@ def workers_of(count: int | None, config: "Config") -> "Workers":
     """
     from switch_tf.training.workers import choose_workers
 
-    return choose_workers(count, os.environ, config)
+    return choose_workers(count, os.environ, config, resume)
 
 
 def voice_of(verbose: int) -> "Voice":

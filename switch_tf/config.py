@@ -180,6 +180,10 @@ class TrainConfig:
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = setting(
         None, "steps between checkpoints, beside the one after each epoch; unset: those alone. For epochs of hours"
     )
+    shard_experts: bool = setting(
+        False,
+        "with several workers: each holds a share of a layer's experts, and tokens travel to them (section 5)",
+    )
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced: an example weighs n / (classes x examples of its label), so that rare labels count as much"
     )
@@ -378,7 +382,8 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 def dense_twin(config: Config) -> Config:
     """The same computation per token with one set of feed-forward weights instead of experts."""
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_experts=0, expert_map=None))
+    model = dataclasses.replace(config.model, num_experts=0, expert_map=None)
+    return dataclasses.replace(config, model=model, train=dataclasses.replace(config.train, shard_experts=False))
 
 
 def without_threshold(config: Config) -> Config:

@@ -141,7 +141,7 @@ def test_a_killed_worker_ends_all_and_they_go_on_to_the_same_end(
 def test_what_a_worker_refuses_the_parent_says(tmp_path: Path) -> None:
     table, output = write_tsv(tmp_path / "texts.tsv", [("a text", "one"), ("another", "one")]), tmp_path / "run"
     job = launching._job(DataRequest(str(table)), tiny_config(), output, False, Voice(quiet=True))
-    with launching._started(0, launching._free_ports(2), job) as worker:
+    with launching._started(0, launching.free_ports(2), job) as worker:
         worker.process.wait()
         with pytest.raises(DataError, match="label"):
             launching._refuse_failed([worker], output)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import tiny_config
+from test_exchange import Meeting
 
-from switch_tf.training.optimizer import make_optimizer, warmed_up_adamw
+from switch_tf.layers.exchange import Exchange
+from switch_tf.training.optimizer import make_optimizer, summed_and_clipped, warmed_up_adamw
 
 LONG = 10**9  # steps over which the rate stays at its peak, 0.01
 
@@ -62,3 +64,24 @@ def test_neither_norms_nor_biases_of_a_checkpoint_decay() -> None:
     for _ in range(2):  # the first is the warm-up's, whose rate is 0
         optimizer.apply_gradients([(tf.zeros([1]), each) for each in variables])
     assert [round(float(each[0]), 6) for each in variables] == [0.95, 1.0, 1.0, 1.0]
+
+
+def clipped_by_two(limit: float, held: tuple[bool, ...]) -> list[list[float]]:
+    """Of two replicas with the gradients 1 and 4, and 2 and 12."""
+
+    def work(exchange: Exchange) -> list[float]:
+        gradients = [tf.constant([1.0 + exchange.replica]), tf.constant([4.0 + 8.0 * exchange.replica])]
+        return [float(each[0]) for each in summed_and_clipped(gradients, limit, held)]
+
+    return Meeting(2).all(work)
+
+
+def test_a_gradient_that_one_replica_holds_counts_in_the_norm_of_all() -> None:
+    """1 + 2 = 3 is everywhere, 4 and 12 are each in one place: the norm is 13, whose tenth is left of each."""
+    first, second = clipped_by_two(1.3, (False, True))
+    assert first == pytest.approx([0.3, 0.4]) and second == pytest.approx([0.3, 1.2])
+    assert clipped_by_two(0.0, (False, True)) == clipped_by_two(13.5, (False, True)) == [[3.0, 4.0], [3.0, 12.0]]
+
+
+def test_gradients_of_what_all_have_are_summed() -> None:
+    assert clipped_by_two(0.0, ()) == [[3.0, 16.0]] * 2

@@ -170,7 +170,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, workers: int | Non
     searching = {name: options.pop(name) for name in ("autotune", "max_size")}
     _check_search(searching, resume)
     request, config, output = _resumed(ctx, options) if resume else _requested(options)
-    team = choose_workers(workers, os.environ, config)
+    team = choose_workers(workers, os.environ, config, resume)
     terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False, soft_wrap=True)
     surveys: list[dict[str, Any]] = []
 

@@ -163,12 +163,12 @@ class SwitchFFN(keras.layers.Layer):
                 f"Received an input of shape {shape}. Expected [batch, length, d_model] of a known d_model: "
                 "put the layer behind an Embedding, or reshape what goes in."
             )
-        experts, d_ff, d_model = self.stored_experts, self.d_ff, int(shape[-1])
+        d_ff, d_model = self.d_ff, int(shape[-1])
         self._build_router(d_model)
-        self._add("w_in", [experts, d_model, d_ff], fan_in=d_model)
-        self._add("b_in", [experts, 1, d_ff])
-        self._add("w_out", [experts, d_ff, d_model], fan_in=d_ff)
-        self._add("b_out", [experts, 1, d_model])
+        self._add_of_experts("w_in", [d_model, d_ff], fan_in=d_model)
+        self._add_of_experts("b_in", [1, d_ff])
+        self._add_of_experts("w_out", [d_ff, d_model], fan_in=d_ff)
+        self._add_of_experts("b_out", [1, d_model])
         if self.keeps_seed and (self.router_jitter > 0.0 or self.expert_dropout > 0.0):
             self.next_seed = self.add_weight(
                 "next_seed",
@@ -341,15 +341,21 @@ class SwitchFFN(keras.layers.Layer):
         weights = ExpertWeights(*(tf.cast(weight, self.compute_dtype) for weight in of_experts))
 
         def between(inner: tf.Tensor, number: int) -> tf.Tensor:
-            drawn = fold_in(seed, number) if training and self.expert_dropout > 0.0 else None
-            groups = 1 if apart else self.stored_experts
-            return dropout(activation(self.activation)(inner), self.expert_dropout, training, drawn, 1, groups)
+            inner = activation(self.activation)(inner)
+            if not training or self.expert_dropout == 0.0:
+                return inner
+            return self._drop_units(inner, seed, number if apart else None)
 
         may = self.dispatch == "gather" and (training or self.infers_apart)
         rows = hidden.shape[1]  # of the whole batch: what it decides, replicas decide alike
         rows = rows if rows is None else rows * replicas.current().count
         apart = may and pays_apart(rows, hidden.shape[-1], training)
         return (run_apart if apart else run_together)(hidden, weights, between)
+
+    def _drop_units(self, inner: tf.Tensor, seed: tf.Tensor | None, expert: int | None) -> tf.Tensor:
+        """Dropout inside an expert, [rows, d_ff], or inside all, [experts, rows, d_ff], if `expert` is None."""
+        drawn, groups = fold_in(seed, expert or 0), self.stored_experts if expert is None else 1
+        return dropout(inner, self.expert_dropout, True, drawn, 1, groups)
 
     def _checked(self, length: int | None) -> int:
         if length is None:
@@ -394,6 +400,10 @@ class SwitchFFN(keras.layers.Layer):
         initializer = truncated_normal(fan_in, self.initializer_scale) if fan_in else "zeros"
         arguments = {"initializer": initializer, "experimental_autocast": False} | arguments
         setattr(self, attribute or name, self.add_weight(name, shape, dtype=dtype, **arguments))
+
+    def _add_of_experts(self, name: str, shape: list[int], fan_in: int | None = None) -> None:
+        """The same, one of each expert."""
+        self._add(name, [self.stored_experts, *shape], fan_in)
 
     def _first_seed(self, shape: Any, dtype: tf.DType) -> tf.Tensor:
         del shape

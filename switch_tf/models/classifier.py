@@ -19,7 +19,8 @@ from switch_tf.layers import noise
 from switch_tf.layers.common import dropout, masked_pool
 from switch_tf.layers.encoder import EncoderBlock
 from switch_tf.layers.mean_context import MeanContextBlock
-from switch_tf.layers.switch_ffn import RouterReport, SwitchFFN
+from switch_tf.layers.reporting_ffn import ReportingSwitchFFN
+from switch_tf.layers.switch_ffn import RouterReport
 from switch_tf.layers.token_routes import TokenRoutes, TokenTable, Words
 from switch_tf.models.blocks import has_switch, map_of_block
 from switch_tf.models.finished import ROUTERS
@@ -170,9 +171,12 @@ class SwitchClassifier(keras.Model):
 
     def balance(self, reports: Sequence[RouterReport]) -> None:
         """Let each Switch layer even out the loads of a step, if `balance_rate` says so."""
-        layers = [block.feed_forward for block in self.blocks if isinstance(block.feed_forward, SwitchFFN)]
-        for layer, report in zip(layers, reports, strict=True):
+        for layer, report in zip(self.switch_layers(), reports, strict=True):
             layer.balance(report.routing.tokens_per_expert)
+
+    def switch_layers(self) -> list[ReportingSwitchFFN]:
+        """First layer first."""
+        return [block.feed_forward for block in self.blocks if isinstance(block.feed_forward, ReportingSwitchFFN)]
 
     def _drop_tokens(self, ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Turn a share of the tokens into padding, as if the text lacked them.

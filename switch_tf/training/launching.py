@@ -51,7 +51,7 @@ def launch(request: DataRequest, config: Config, output: Path, count: int, resum
         RunError: a process was ended, or fails for no reason that it could name.
         SwitchTFError: what the first process to fail raised.
     """
-    job, ports = _job(request, config, output, resume, voice), _free_ports(count)
+    job, ports = _job(request, config, output, resume, voice), free_ports(count)
     with ExitStack() as processes:
         workers = [processes.enter_context(_started(index, ports, job)) for index in range(count)]
         while any(worker.process.poll() is None for worker in workers):
@@ -167,7 +167,7 @@ def _signal_name(number: int) -> str:
         return f"the signal {number}"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens on."""
     with ExitStack() as sockets:
         taken: list[Any] = [sockets.enter_context(socket.socket()) for _ in range(count)]

@@ -16,13 +16,13 @@ import scipy.sparse
 import tensorflow as tf
 import tf_keras as keras
 
-from switch_tf import files
 from switch_tf.config import Config, config_to_dict
 from switch_tf.data import spill
 from switch_tf.errors import RunError
 from switch_tf.runs.folder import WEIGHTS
 from switch_tf.training.composed import ComposedTrainer
 from switch_tf.training.reached import Reached
+from switch_tf.training.sharded import ShardedTrainer, exchange_of
 from switch_tf.training.steps import Encoded, Totals
 from switch_tf.training.team import Team
 from switch_tf.training.trainer import Start, Trainer
@@ -83,6 +83,9 @@ def fit(
     with team.scope():
         if config.model.context == "mean":
             trainer = ComposedTrainer(config, training.ids, num_ids, num_classes, total_steps, grams, start)
+        elif settings.shard_experts and team.workers.in_cluster:
+            exchange = exchange_of(team.workers, team.strategy)
+            trainer = ShardedTrainer(config, num_ids, num_classes, total_steps, exchange)
         else:
             trainer = Trainer(config, num_ids, num_classes, total_steps, start)
     checkpoint = folder / CHECKPOINT
@@ -105,6 +108,7 @@ class _Fitting:
     def __init__(self, trainer: Trainer, folder: Path, progress: Progress, team: Team):
         self.trainer, self.folder, self.progress, self.team = trainer, folder, progress, team
         self.settings = trainer.config.train
+        self.takes_part = team.is_chief or trainer.needs_all
 
     def go_on(self, reached: Reached, lessons: Encoded, validation: Encoded, training: Encoded) -> list[dict[str, Any]]:
         """A row of figures for each epoch, those before `reached` included."""
@@ -114,9 +118,7 @@ class _Fitting:
             if best_epoch(history, settings.select_by) < len(history) - settings.patience:
                 break
             totals, seconds = self._run_epoch(lessons, reached)
-            loss, accuracy, macro_f1, training_loss, training_accuracy = self.team.from_chief(
-                lambda: (*self.trainer.evaluate(validation), *self.trainer.evaluate(seen)[:2]), 5
-            )
+            loss, accuracy, macro_f1, training_loss, training_accuracy = self._measured(validation, seen)
             _refuse_lost(totals.summary()["loss"], loss, epoch, self.folder)
             history.append(
                 {"epoch": epoch + 1, **totals.summary(), "loss": training_loss, "accuracy": training_accuracy}
@@ -125,12 +127,23 @@ class _Fitting:
             )
             is_best = best_epoch(history, settings.select_by) == len(history) - 1
             reached = Reached(history)
-            if self.team.is_chief:
+            if self.takes_part:
                 if is_best:  # before the checkpoint: a kill in between repeats the epoch, with the same result
-                    files.write_tensors(self.folder / WEIGHTS, self.trainer.weights())
+                    self.trainer.keep(self.folder / WEIGHTS)
                 self.trainer.save(self.folder / CHECKPOINT, reached)
             self.progress.end_epoch(history[-1], is_best)
         return history
+
+    def _measured(self, validation: Encoded, seen: Encoded) -> list[float]:
+        """Loss, accuracy and macro-F1 on validation, loss and accuracy on training texts: the chief's, for all."""
+
+        def figures() -> list[float]:
+            return [*self.trainer.evaluate(validation), *self.trainer.evaluate(seen)[:2]]
+
+        if not self.trainer.needs_all:
+            return self.team.from_chief(figures, 5)
+        measured = figures()
+        return self.team.from_chief(lambda: measured, 5)
 
     def _run_epoch(self, lessons: Encoded, reached: Reached) -> tuple[Totals, float]:
         """The steps of an epoch that are left: sums over all of them, and the seconds that they took."""
@@ -144,7 +157,7 @@ class _Fitting:
             seconds = time.perf_counter() - started
             self.progress.step(totals, seconds)
             due = settings.checkpoint_steps is not None and (step + 1) % settings.checkpoint_steps == 0
-            if due and number + 1 < len(batches) and self.team.is_chief:  # the last one's comes with the figures
+            if due and number + 1 < len(batches) and self.takes_part:  # the last one's comes with the figures
                 self._keep(Reached(reached.history, totals, seconds))
         return totals, time.perf_counter() - started
 

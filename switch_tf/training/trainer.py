@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from switch_tf import files
 from switch_tf.config import Config
 from switch_tf.layers import replicas
 from switch_tf.measuring.fusion import cross_entropy_of
@@ -19,7 +20,7 @@ from switch_tf.training.optimizer import make_optimizer, restore_state, save_sta
 from switch_tf.training.reached import Reached
 from switch_tf.training.steps import Encoded, StepResult, Taught, losses, padded_length, step_result
 
-_EVALUATION_BATCH = 256
+EVALUATION_BATCH = 256  # rows
 
 
 class Start(NamedTuple):
@@ -45,18 +46,18 @@ class Trainer:
     weights and figures are those of one device up to rounding (docs/decisions/0022-data-parallel-equals-one-device.md).
     """
 
+    held: Sequence[bool] = ()  # as of `summed_and_clipped`: all weights are here
+    needs_all = False  # whether what the chief alone does is done by all workers together
+
     def __init__(self, config: Config, num_ids: int, num_classes: int, total_steps: int, start: Start | None = None):
         self.config = config
         self.num_classes = num_classes
         self.strategy = tf.distribute.get_strategy()
         self.finished = start is not None and start.finished
         compute_dtype = "bfloat16" if config.train.mixed_precision else "float32"
-        self.model = SwitchClassifier(config, num_ids, num_classes, compute_dtype, finished=self.finished)
-        self.model.initialize()
-        self.float_model = self.model
+        self.model = self.float_model = self._new_model(num_ids, compute_dtype)
         if config.train.mixed_precision:  # validation computes as the finished model will
-            self.float_model = SwitchClassifier(config, num_ids, num_classes, finished=self.finished)
-            self.float_model.initialize()
+            self.float_model = self._new_model(num_ids, "float32")
         if start is not None:
             begin_with(self.model, start.weights)
         self.variables = self.model.trainable_variables
@@ -64,6 +65,11 @@ class Trainer:
         self.optimizer.build(self.variables)
         self._compiled = tf.function(self._shared_step, autograph=False, jit_compile=config.train.jit_compile)
         self._steps: dict[int, Callable[..., StepResult]] = {}  # by length of the batch
+
+    def _new_model(self, num_ids: int, compute_dtype: str) -> SwitchClassifier:
+        model = SwitchClassifier(self.config, num_ids, self.num_classes, compute_dtype, finished=self.finished)
+        model.initialize()
+        return model
 
     @cached_property
     def _logits(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -85,6 +91,10 @@ class Trainer:
         """Of the finished model."""
         learned = self._learned()
         return learned if self.finished else finish(learned, self.config.model)
+
+    def keep(self, path: Path) -> None:
+        """Write `weights`."""
+        files.write_tensors(path, self.weights())
 
     def save(self, path: Path, reached: Reached) -> None:
         save_state(path, self.model, [self.optimizer], reached)
@@ -146,7 +156,7 @@ class Trainer:
         with tf.GradientTape() as tape:
             output = self.model(ids, training=True, seed=tf.stack([settings.seed, number]))
             loss, cross_entropy = losses(output, labels, weights, self.config, Taught(*taught) if taught else None)
-        gradients = summed_and_clipped(tape.gradient(loss, self.variables), settings.gradient_clip_norm)
+        gradients = summed_and_clipped(tape.gradient(loss, self.variables), settings.gradient_clip_norm, self.held)
         moves = zip(gradients, self.variables, strict=True)
         self.optimizer.apply_gradients(moves, skip_gradients_aggregation=True)  # they are sums already
         self.model.balance(output.reports)
@@ -174,8 +184,8 @@ def _macro_f1(expected: np.ndarray, answered: np.ndarray) -> float:
 def logits_in_batches(logits: Any, *inputs: np.ndarray) -> np.ndarray:
     """float64 [n, classes] of a compiled model, whose inputs are each [n, ...]."""
     parts = [
-        logits(*(tf.constant(each[start : start + _EVALUATION_BATCH]) for each in inputs)).numpy()
-        for start in range(0, len(inputs[0]), _EVALUATION_BATCH)
+        logits(*(tf.constant(each[start : start + EVALUATION_BATCH]) for each in inputs)).numpy()
+        for start in range(0, len(inputs[0]), EVALUATION_BATCH)
     ]
     return np.concatenate(parts).astype(np.float64)
 

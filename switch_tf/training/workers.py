@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from switch_tf.config import Config
 from switch_tf.errors import ConfigError, RunError
+from switch_tf.training.shardable import refuse_alone, refuse_devices, refuse_unshardable
 
 TF_CONFIG = "TF_CONFIG"
 MOST = 1024
@@ -86,8 +87,11 @@ def _refusal(received: str) -> RunError:
     return RunError(f"{TF_CONFIG} has {received}. Expected {_FORM}, with this process's own task; or unset it.")
 
 
-def choose_workers(count: int | None, environment: Mapping[str, str], config: Config) -> Workers:
+def choose_workers(count: int | None, environment: Mapping[str, str], config: Config, resume: bool = False) -> Workers:
     """Who is to train, where so many workers are asked for; None is for one that nobody asked about.
+
+    Args:
+        resume: whether another number of workers may have begun, whose experts one worker goes on with as well.
 
     Raises:
         RunError: there is no such number of workers here.
@@ -102,6 +106,8 @@ def choose_workers(count: int | None, environment: Mapping[str, str], config: Co
             argument="workers",
         )
     if count is None or count == 1:
+        if not resume:
+            refuse_alone(config)
         return ALONE
     if not 1 <= count <= MOST:
         raise RunError(f"Received {count} workers. Expected 1 to {MOST:,}.", argument="workers")
@@ -113,6 +119,7 @@ def choose_workers(count: int | None, environment: Mapping[str, str], config: Co
         return Workers(count, place="processes")
     if gpus < count:
         raise RunError(f"Received {count} workers. Expected at most {gpus}, the GPUs here.", argument="workers")
+    refuse_devices(config)
     return Workers(count, place="devices")
 
 
@@ -131,6 +138,7 @@ def check_settings(config: Config, replicas: int) -> None:
         )
     if config.train.jit_compile:
         raise ConfigError("train.jit_compile = true is for one worker. Leave it out to train with several.", "settings")
+    refuse_unshardable(config, replicas)
 
 
 def _gpus() -> int:
