@@ -189,11 +189,6 @@ def test_a_batch_of_unknown_size_travels_too() -> None:
     np.testing.assert_array_equal(compute(tf.ones([EXPERTS, 7, 3])), 2.0 * np.ones([EXPERTS, 7, 3]))
 
 
-def test_without_an_exchange_nothing_travels() -> None:
-    hidden = tf.ones([EXPERTS, 1, 2])
-    assert by_experts(hidden, None, lambda received: received) is hidden
-
-
 def test_the_gradient_takes_the_way_back() -> None:
     """Replica 0 weighs what it was given by 1 and 2, replica 1 by 3 and 4: each sender learns how its own counted."""
 

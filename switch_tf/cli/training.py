@@ -131,7 +131,8 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, workers: int | Non
     With --workers N the batch of each step (train.batch_size, a multiple of N) is shared among N workers, and weights
     and figures are those of one worker up to rounding. Where TF_CONFIG names a cluster, run the same command on each of
     its machines; the data and the run folder have to be seen by all. If a worker dies, all end: start them again with
-    --resume. Long epochs want --set train.checkpoint_steps=1000, so that less than an epoch is lost.
+    --resume. Long epochs want --set train.checkpoint_steps=1000, so that less than an epoch is lost. With --set
+    train.shard_experts=true each worker holds a share of the experts alone, and tokens travel to them.
 
     Other delimiters than csv's comma and tsv's tab are recognised where the header tells them (; | tab , and sep=).
 

@@ -63,15 +63,14 @@ class Exchange:
         return whole[first : first + self.held(whole.shape[0])]
 
 
-def by_experts(hidden: tf.Tensor, exchange: Exchange | None, compute: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def by_experts(hidden: tf.Tensor, exchange: Exchange, compute: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """What all experts compute of this replica's tokens: [experts, rows, width] to the same.
 
     Args:
         hidden: each expert's slots, of as many rows on every replica.
-        exchange: None where all experts are here.
         compute: of the experts that are held here, [held, D * rows, width] to the same.
     """
-    return compute(hidden) if exchange is None else to_senders(compute(to_owners(hidden, exchange)), exchange)
+    return to_senders(compute(to_owners(hidden, exchange)), exchange)
 
 
 def to_owners(hidden: tf.Tensor, exchange: Exchange) -> tf.Tensor:

@@ -45,7 +45,7 @@ class ReportingSwitchFFN(SwitchFFN):
             ArgumentError: the experts cannot be dealt out evenly, or there are weights of all of them.
         """
         if self.built:
-            raise ArgumentError(f"{self.name} has weights already. Shard them before its first call.")
+            raise ArgumentError(f"{self.name} has weights already. Shard its experts before its first call.")
         exchange.held(self.stored_experts)
         self.exchange = exchange
 
@@ -64,7 +64,7 @@ class ReportingSwitchFFN(SwitchFFN):
             return super()._run_experts(hidden, training, seed)
 
         def run(received: tf.Tensor) -> tf.Tensor:
-            with replicas.sharing(replicas.ALONE):  # with what they hold for the whole batch
+            with replicas.sharing(replicas.ALONE):  # all rows of the batch are here, of some experts
                 return super(ReportingSwitchFFN, self)._run_experts(received, training, seed)
 
         return by_experts(hidden, self.exchange, run)
