@@ -52,24 +52,16 @@ class TestTrain:
         self, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The run takes its name from the data, and is not trained here but found trained."""
-        from switch_tf.training import session as train
+        from switch_tf.training import together
 
-        def trained(
-            request: Any,
-            config: Any,
-            output: Path,
-            progress: object,
-            resume: bool,
-            tell: Callable[[Any], None],
-            tune: None,
-        ) -> Any:
+        def trained(request: Any, config: Any, output: Path, progress: object, resume: bool, *_: Any, **__: Any) -> Any:
             assert (request.data, config.train.epochs, output, resume) == ("made.tsv", 3, Path("runs/made"), False)
             output.mkdir(parents=True)
             figures = {"n": 7, "accuracy": 0.5, "macro_f1": 0.25, "log_loss": 0.125}
             (output / "metrics.json").write_text(json.dumps({"validation": figures}))
             return type("Run", (), {"path": output})
 
-        monkeypatch.setattr(train, "train", trained)
+        monkeypatch.setattr(together, "train", trained)
         monkeypatch.chdir(tmp_path)
         answer = ask("train", "made.tsv", *tiny_arguments())
         assert answer.code == 0, answer.err
@@ -80,20 +72,24 @@ class TestTrain:
     def test_quiet_leaves_nothing_but_the_answer_and_the_next_step_is_quoted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from switch_tf.training import session as train
+        from switch_tf.training import together
 
-        def trained(request: Any, config: Any, output: Path, progress: Any, resume: bool, tell: Any, tune: None) -> Any:
+        def trained(_request: Any, _config: Any, _output: Path, progress: Any, *_: Any, **__: Any) -> Any:
             progress.start_epoch(1, 1, 1)
             (tmp_path / "metrics.json").write_text(json.dumps({"validation": {"n": 1}}))
-            return type("Run", (), {"path": tmp_path})
+            return type("Run", (), {"path": tmp_path, "data": {"survey": {"notes": []}}})
 
-        monkeypatch.setattr(train, "train", trained)
+        monkeypatch.setattr(together, "train", trained)
         monkeypatch.chdir(tmp_path)
         write_tsv(tmp_path / "made.tsv", made_up_rows(4))
         for words in (["--quiet", "train"], ["train", "--quiet"]):
             answer = ask(*words, "made.tsv", "--preset", "tiny", "--json")
             assert (answer.code, answer.err) == (0, "")
-            assert json.loads(answer.out) == {"run": str(tmp_path), "validation": {"n": 1}}
+            assert json.loads(answer.out) == {
+                "run": str(tmp_path),
+                "validation": {"n": 1},
+                "survey": {"notes": []},
+            }
 
         from switch_tf.cli.shared import command_line
 
