@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from switch_tf.data.examples import Examples
+from switch_tf.measuring import baseline
 from switch_tf.measuring.baseline import linear_baseline, majority_baseline, sampled_rows
 
 
@@ -50,6 +51,15 @@ def test_linear_learns_from_a_sample_of_long_data_and_says_so() -> None:
     rows = [("dull", "bad"), ("fine", "good")] * 50
     figures = linear_baseline(examples_of(rows), examples_of(rows[:2]), ["bad", "good"], most_work=200)
     assert (figures["accuracy"], figures["fitted_on"], figures["sampled"]) == (1.0, 40, True)  # 200 / (1 x (4 + 1))
+
+
+def test_features_of_a_sample_are_its_most_frequent_words_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"dull film {number}", "bad") for number in range(9)] + [(f"fine {number}", "good") for number in range(9)]
+    found = baseline._most_frequent(str.split, examples_of(rows), 3)
+    assert found == ["dull", "film", "fine"]
+    monkeypatch.setattr(baseline, "_MOST_FEATURES", 1)  # "dull", of which there are more than a half in the sample
+    figures = linear_baseline(examples_of(rows[:10]), examples_of(rows), ["bad", "good"], most_work=60)
+    assert figures["sampled"] and figures["n"] == 18
 
 
 class TestSampling:
