@@ -14,7 +14,7 @@ MOST_WORK = 120_000_000  # words x (4 + columns of weights): about a minute of o
 _READING = 4  # what reading a word costs, beside a column of its weights
 _TEXT_BATCH = 1024
 _SAMPLED = 1000  # texts whose words are counted
-_MOST_FEATURES = 500_000  # of long data: weights, and what fitting them takes, are hundreds of bytes for each
+_MOST_FEATURES = 200_000  # of long data: weights, and what fitting them takes, are hundreds of bytes for each
 
 
 def majority_baseline(training: Examples, test: Examples, labels: list[str]) -> dict[str, Any]:

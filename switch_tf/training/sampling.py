@@ -12,6 +12,8 @@ from switch_tf.data import spill
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.steps import Encoded, padded_length
 
+_TEXTS = 4096  # whose pairs are looked up at a time
+
 
 class Sample(NamedTuple):
     """A batch in terms of the rows it needs; `length` is that of its longest text, padded.
@@ -50,7 +52,9 @@ class KnownPairs:
 
     def __init__(self, ids: np.ndarray, num_ids: int, min_count: int):
         self.num_ids = num_ids
-        codes, counts = np.unique(self._codes(ids)[ids != PADDING_ID], return_counts=True)
+        starts = range(0, max(len(ids), 1), _TEXTS)
+        parts = [self._codes(some)[some != PADDING_ID] for some in (ids[start : start + _TEXTS] for start in starts)]
+        codes, counts = np.unique(np.concatenate(parts), return_counts=True)
         self.codes = codes[counts >= min_count] if min_count else codes[:0]
         self.pairs = np.stack([self.codes // num_ids, self.codes % num_ids], axis=1).astype(np.int32)
 

@@ -156,10 +156,10 @@ def make_features(
     own = grams_used @ diagonal(gram_idf)
     own_parts = diagonal(word_scale) + _as_unknown(rare, word_scale)  # [num_ids, num_ids]
     parts = diagonal(_inverse_norm(own.power(2).sum(axis=1))) @ own @ diagonal(gram_scale)
-    by_norm = diagonal(_inverse_norm(words @ word_idf**2 + pairs @ pair_idf**2))
+    by_norm = _inverse_norm(words @ word_idf**2 + pairs @ pair_idf**2)  # [texts]
     return Features(
-        words=(by_norm @ words @ diagonal(word_idf))[:, used_words].tocsr(),
-        pairs=(by_norm @ pairs @ diagonal(pair_idf * pair_scale)).tocsr(),
+        words=_scaled(words, by_norm, word_idf)[:, used_words],
+        pairs=_scaled(pairs, by_norm, pair_idf * pair_scale),
         word_parts=scipy.sparse.hstack([own_parts.tocsr()[used_words][:, used_words], parts], format="csr"),
         used_words=used_words,
         used_grams=used_grams,
@@ -182,6 +182,14 @@ def _as_unknown(rare: np.ndarray, word_scale: np.ndarray) -> Matrix:
     scale = np.full(len(rare), word_scale[OUT_OF_VOCABULARY_ID], np.float32)
     columns = np.full(len(rare), OUT_OF_VOCABULARY_ID)
     return scipy.sparse.csr_matrix((scale, (rare, columns)), (len(word_scale), len(word_scale)))
+
+
+def _scaled(matrix: Matrix, rows: np.ndarray, columns: np.ndarray) -> Matrix:
+    """A matrix times a factor for each row and for each column; where its entries are, it shares with the given one."""
+    data = np.repeat(rows.astype(np.float32), np.diff(matrix.indptr))  # [entries]
+    data *= matrix.data
+    data *= columns[matrix.indices]
+    return scipy.sparse.csr_matrix((data, matrix.indices, matrix.indptr), matrix.shape)
 
 
 def _inverse_norm(squares: np.ndarray) -> np.ndarray:
