@@ -279,7 +279,7 @@ def read_texts(data: str, text_column: str = TEXT_COLUMN, split: str = "test") -
 def fingerprint(examples: Examples) -> str:
     """SHA-256 over texts and labels in order, as hexadecimal digits: equal for equal data, wherever it was read."""
     digest = hashlib.sha256()
-    for start in range(0, len(examples), _CHUNK_ROWS):
+    for start in spill.relieving(range(0, len(examples), _CHUNK_ROWS), 8):
         for column in (examples.labels, examples.texts):
             for value in column.slice(start, _CHUNK_ROWS).to_pylist():
                 encoded = value.encode()

@@ -94,7 +94,7 @@ def take_rising(table: pa.Table, rows: np.ndarray) -> pa.Table:
 
 def _taken(table: pa.Table, rows: np.ndarray) -> Iterator[pa.Table]:
     start = 0
-    for batch in table.to_batches():
+    for batch in relieving(table.to_batches(), 8):
         low, high = np.searchsorted(rows, [start, start + batch.num_rows])
         if low < high:
             yield pa.Table.from_batches([batch.take(pa.array(rows[low:high] - start))])

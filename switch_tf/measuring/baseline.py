@@ -92,5 +92,6 @@ def sampled_rows(training: Examples, num_classes: int, most_work: int) -> np.nda
     wanted = int(most_work / (max(words, 1.0) * (_READING + columns)))
     if wanted >= len(training):
         return np.arange(len(training))
-    _, firsts = np.unique(np.asarray(training.labels.take(order).to_pylist(), dtype=object), return_index=True)
+    labels = training.labels.combine_chunks().dictionary_encode().indices.to_numpy()  # [n]
+    _, firsts = np.unique(labels[order], return_index=True)
     return np.unique(np.concatenate([order[:wanted], order[firsts]]))
