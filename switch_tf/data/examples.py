@@ -35,7 +35,7 @@ EMBEDDED = ("reviews",)
 
 _COLUMNS = ("places", "texts", "labels")
 _CHUNK_ROWS = 10_000
-_RELIEVED = 64  # batches of texts that are read between two times that what was read leaves memory
+_RELIEVED = 65_536  # texts that are read between two times that what was read leaves memory
 _CHUNK_CHARACTERS = 32 * 2**20  # rows may be long: this bounds what waits as Python objects
 _PUNCTUATION = string.punctuation.encode()
 _FOLDED = bytes(32 if byte == 0 else byte for byte in range(256)).lower()  # bytes.lower() is ASCII only
@@ -67,7 +67,7 @@ class Examples:
 
     def text_batches(self, size: int) -> Iterator[np.ndarray]:
         """Texts as object arrays of `str`, `size` at a time and the rest last; an array of no texts is not yielded."""
-        for start in spill.relieving(range(0, len(self), size), _RELIEVED):
+        for start in spill.relieving(range(0, len(self), size), max(1, _RELIEVED // size)):
             yield np.array(self.texts.slice(start, size).to_pylist(), dtype=object)
 
     def location(self, index: int) -> str:
