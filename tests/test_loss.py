@@ -81,10 +81,10 @@ class TestLoss:
             made, norms = trainer(*STILL, f"train.gradient_clip_norm={limit}"), list[float]()
             apply = made.optimizer.apply_gradients
 
-            def recorded(pairs: Any) -> Any:
+            def recorded(pairs: Any, **options: Any) -> Any:
                 pairs = list(pairs)
                 norms.append(float(tf.linalg.global_norm([gradient for gradient, _ in pairs])))
-                return apply(pairs)
+                return apply(pairs, **options)
 
             monkeypatch.setattr(made.optimizer, "apply_gradients", recorded)
             after_steps(made, (encoded(6), 6))

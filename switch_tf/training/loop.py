@@ -28,7 +28,7 @@ from switch_tf.training.team import Team
 from switch_tf.training.trainer import Start, Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
-_RELIEVED = 1024  # steps between two times that what is on disk leaves memory
+_RELIEVED = 65_536  # texts that are learnt from between two times that what is on disk leaves memory
 _MEASURED = 2000  # training texts, on which the figures of an epoch are measured
 
 
@@ -149,9 +149,10 @@ class _Fitting:
         """The steps of an epoch that are left: sums over all of them, and the seconds that they took."""
         settings, epoch, totals = self.settings, len(reached.history), reached.totals
         batches = epoch_batches(len(lessons.ids), settings.batch_size, settings.seed, epoch)
+        every = max(1, _RELIEVED // settings.batch_size)
         self.progress.start_epoch(epoch + 1, settings.epochs, len(batches))
         started = time.perf_counter() - reached.seconds
-        for number, rows in enumerate(spill.relieving(batches[totals.steps :], _RELIEVED), start=totals.steps):
+        for number, rows in enumerate(spill.relieving(batches[totals.steps :], every), start=totals.steps):
             step = epoch * len(batches) + number
             totals.add(self.trainer.train_on(lessons, rows, epoch, step))
             seconds = time.perf_counter() - started

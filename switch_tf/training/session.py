@@ -76,8 +76,6 @@ def train(
         ConfigError: the reject label is a class; or `train.reject` cannot be reached, which leaves an unfinished
             training to go on from, with another `train.reject` if need be.
     """
-    from switch_tf.training.team import formed
-
     started, cpu_started = time.perf_counter(), time.process_time()
     folder, request = unfinished(output), request.resolved()
     with locked(output, "trained"):
@@ -90,6 +88,8 @@ def train(
             description["distilled"] = teaching.description
         if tune is not None:
             config, description["autotune"] = tune(prepared, config)
+        from switch_tf.training.team import formed  # which loads TensorFlow: data that cannot be used is told sooner
+
         team = formed(workers, config)  # before TensorFlow is at work
         vocabulary = _check_same(folder, config, description) if resume else None
         if vocabulary is None:

@@ -98,11 +98,11 @@ def _train_along(
     in_memory: Mapping[str, Examples],
 ) -> None:
     """Compute this worker's part of each step, and write nothing."""
-    from switch_tf.training.team import formed
-
     folder = unfinished(output)
     check_folders(output, folder, resume)  # the chief makes none before all are there
     prepared = prepare(request, config, in_memory)
+    from switch_tf.training.team import formed  # which loads TensorFlow
+
     team = formed(workers, config)  # before TensorFlow is at work
     vocabulary = run.read_vocabulary(folder / run.VOCABULARY) if resume else choose_vocabulary(config, prepared)
     with team.naming_the_lost(output):
