@@ -2,13 +2,23 @@
 
 import json
 import lzma
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from front_end_graphs import (
+    WIDTH,
+    Ask,
+    also_broken,
+    check_litert,
+    in_batches,
+    in_onnx_runtime,
+    in_tensorflow,
+    rows_spec,
+    under_xla,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +31,7 @@ from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import TextSpec
 
 DATA = Path(__file__).parent / "data" / "wordpiece"
-WIDTH, LENGTH, BATCH = 96, 24, 32
-Ask = Callable[[np.ndarray], np.ndarray]
+LENGTH = 24
 
 
 def make_spec(**changes: Any) -> TextSpec:
@@ -49,30 +58,12 @@ def numeric(spec: TextSpec) -> NumericPieces:
 def texts() -> list[bytes]:
     """Those of the reference, as they are and with bytes put in that are not UTF-8."""
     with lzma.open(DATA / "reference.json.xz", "rt", encoding="utf-8") as stream:
-        valid = [text.encode() for text in json.load(stream)["texts"]]
-    draw = np.random.default_rng(0)
-
-    def broken(text: bytes) -> bytes:
-        place = int(draw.integers(0, min(len(text), WIDTH) + 1))
-        return text[:place] + bytes(draw.integers(0x80, 256, int(draw.integers(1, 4)), dtype=np.uint8)) + text[place:]
-
-    return [*valid, *map(broken, valid)]
+        return also_broken([text.encode() for text in json.load(stream)["texts"]])
 
 
 @pytest.fixture(scope="module")
 def traced(numeric: NumericPieces) -> Ask:
-    function = tf.function(numeric.__call__, autograph=False).get_concrete_function(rows_spec())
-    return lambda rows: function(tf.constant(rows)).numpy()
-
-
-def rows_spec(batch: int | None = None) -> tf.TensorSpec:
-    return tf.TensorSpec([batch, WIDTH], tf.uint8, name="bytes")
-
-
-def in_batches(ask: Ask, texts: list[bytes]) -> np.ndarray:
-    rows = pack(texts, WIDTH)
-    rows = np.concatenate([rows, np.zeros([-len(rows) % BATCH, WIDTH], np.uint8)])
-    return np.concatenate([ask(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)])[: len(texts)]
+    return in_tensorflow(numeric)
 
 
 def test_tensorflow(traced: Ask, plain: PlainPieces, texts: list[bytes]) -> None:
@@ -98,42 +89,17 @@ def test_strings_are_read_as_bytes_are(numeric: NumericPieces, plain: PlainPiece
 
 @pytest.mark.slow
 def test_xla(numeric: NumericPieces, plain: PlainPieces, texts: list[bytes]) -> None:
-    compiled = tf.function(numeric.__call__, jit_compile=True, autograph=False, input_signature=[rows_spec(BATCH)])
-    np.testing.assert_array_equal(in_batches(lambda rows: compiled(tf.constant(rows)).numpy(), texts), plain.ids(texts))
+    np.testing.assert_array_equal(in_batches(under_xla(numeric), texts), plain.ids(texts))
 
 
 @pytest.mark.slow
 def test_litert(numeric: NumericPieces, plain: PlainPieces, texts: list[bytes]) -> None:
-    from switch_tf.artifacts.tflite_file import open_interpreter
-    from switch_tf.export.tflite_file.conversion import convert_functions
-
-    function = tf.function(lambda bytes: {"ids": numeric(bytes)}, input_signature=[rows_spec()], autograph=False)
-    content = convert_functions([], {"tokenize": function})
-    ask = open_interpreter(model_content=content).get_signature_runner("tokenize")
-    np.testing.assert_array_equal(in_batches(lambda rows: ask(bytes=rows)["ids"], texts), plain.ids(texts))
-    with pytest.raises((ValueError, RuntimeError)):
-        ask(bytes=np.zeros([1, WIDTH + 1], np.uint8))
-    one = [ask(bytes=pack([text], WIDTH))["ids"][0] for text in texts[:100]]
-    np.testing.assert_array_equal(one, plain.ids(texts[:100]))
+    check_litert(numeric, texts, plain.ids(texts), alone=100)
 
 
 @pytest.mark.slow
 def test_onnx_runtime(numeric: NumericPieces, plain: PlainPieces, texts: list[bytes]) -> None:
-    import onnxruntime
-
-    from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx, refuse_invalid
-
-    def tokenize(bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"ids": numeric(bytes)}
-
-    function = tf.function(tokenize, input_signature=[rows_spec()], autograph=False)
-    with quiet_tf2onnx() as converter:
-        model, _ = converter.from_function(function, input_signature=[rows_spec()], opset=TF2ONNX_OPSET)
-    refuse_invalid(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    np.testing.assert_array_equal(
-        in_batches(lambda rows: session.run(None, {"bytes": rows})[0], texts), plain.ids(texts)
-    )
+    np.testing.assert_array_equal(in_batches(in_onnx_runtime(numeric), texts), plain.ids(texts))
 
 
 PIECES = ["f", "##i", "##l", "##m", "film", "中", "1", "##2"]

@@ -1,12 +1,12 @@
 # ruff: noqa: RUF001 - words of many scripts
 """The graph that reads words by Unicode's rules gives the ids of the definition in TensorFlow, XLA, LiteRT and ONNX."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from front_end_graphs import WIDTH, Ask, check_litert, in_batches, in_onnx_runtime, in_tensorflow, under_xla
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import TextSpec
 from switch_tf.text.unicode_words import NumericWords, in_order
 
-WIDTH, LENGTH, BATCH = 96, 12, 32
+LENGTH = 12
 VOCABULARY = ["école", "москва", "strasse", "中", "ガ", "ดี", "한국어", "🙂", "film", "fi", "f", "á\u0316", "á", "a"]
 VOCABULARY += ["\u0301b", "b\u0301\u0301", "1", "⁄", "2", "中\u0301", "x" * 60, "qa\u093c\u0903", "ガ\u0301"]
 PARTS = ["École", "école", "e\u0301COLE", "МОСКВА", "Straße", "中", "国", "ガ", "ｶﾞ", "か", "ดี", "ไ", "한국어"]
@@ -39,7 +39,6 @@ PARTS += [
 ]
 PARTS += ["🙂", "☃", "½", " ", "\u3000", "\0", "-", "…", "’", "\xad", "\u200d", "x" * 60, "\ufdfa", "\u0345", "\ufffd"]
 PARTS += ["ſ", "İ"]
-Ask = Callable[[np.ndarray], np.ndarray]
 
 
 def make_spec(**changes: Any) -> TextSpec:
@@ -72,24 +71,9 @@ def texts() -> list[bytes]:
     return made
 
 
-def rows_spec(batch: int | None = None) -> tf.TensorSpec:
-    return tf.TensorSpec([batch, WIDTH], tf.uint8, name="bytes")
-
-
-def trace(numeric: NumericWords) -> Ask:
-    function = tf.function(numeric.__call__, autograph=False).get_concrete_function(rows_spec())
-    return lambda rows: function(tf.constant(rows)).numpy()
-
-
 @pytest.fixture(scope="module")
 def traced(numeric: NumericWords) -> Ask:
-    return trace(numeric)
-
-
-def in_batches(ask: Ask, texts: list[bytes]) -> np.ndarray:
-    rows = pack(texts, WIDTH)
-    rows = np.concatenate([rows, np.zeros([-len(rows) % BATCH, WIDTH], np.uint8)])
-    return np.concatenate([ask(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)])[: len(texts)]
+    return in_tensorflow(numeric)
 
 
 def test_ids_by_hand(traced: Ask, plain: PlainPieces) -> None:
@@ -134,7 +118,7 @@ def test_any_bytes(traced: Ask, plain: PlainPieces, rows: list[bytes]) -> None:
 def dropping() -> tuple[PlainPieces, Ask]:
     """What leaves out a word that may go on and strips accents, of few words that no mark is in."""
     spec = make_spec(truncation="drop", strip_accents=True, sequence_length=30)
-    return PlainPieces(spec, ["ecole", "中", "a"]), trace(NumericWords(spec, ["ecole", "中", "a"]))
+    return PlainPieces(spec, ["ecole", "中", "a"]), in_tensorflow(NumericWords(spec, ["ecole", "中", "a"]))
 
 
 @settings(deadline=None)
@@ -183,40 +167,17 @@ def test_strings_are_read_as_bytes_are(numeric: NumericWords, plain: PlainPieces
 
 @pytest.mark.slow
 def test_xla(numeric: NumericWords, plain: PlainPieces, texts: list[bytes]) -> None:
-    compiled = tf.function(numeric.__call__, jit_compile=True, autograph=False, input_signature=[rows_spec(BATCH)])
-    np.testing.assert_array_equal(in_batches(lambda rows: compiled(tf.constant(rows)).numpy(), texts), plain.ids(texts))
+    np.testing.assert_array_equal(in_batches(under_xla(numeric), texts), plain.ids(texts))
 
 
 @pytest.mark.slow
 def test_litert(numeric: NumericWords, plain: PlainPieces, texts: list[bytes]) -> None:
-    from switch_tf.artifacts.tflite_file import open_interpreter
-    from switch_tf.export.tflite_file.conversion import convert_functions
-
-    function = tf.function(lambda bytes: {"ids": numeric(bytes)}, input_signature=[rows_spec()], autograph=False)
-    ask = open_interpreter(model_content=convert_functions([], {"tokenize": function})).get_signature_runner("tokenize")
-    np.testing.assert_array_equal(in_batches(lambda rows: ask(bytes=rows)["ids"], texts), plain.ids(texts))
-    with pytest.raises((ValueError, RuntimeError)):
-        ask(bytes=np.zeros([1, WIDTH + 1], np.uint8))
-    one = [ask(bytes=pack([text], WIDTH))["ids"][0] for text in texts[:100]]
-    np.testing.assert_array_equal(one, plain.ids(texts[:100]))
+    check_litert(numeric, texts, plain.ids(texts), alone=100)
 
 
 @pytest.mark.slow
 def test_onnx_runtime(numeric: NumericWords, plain: PlainPieces, texts: list[bytes]) -> None:
-    import onnxruntime
-
-    from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx, refuse_invalid
-
-    def tokenize(bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"ids": numeric(bytes)}
-
-    function = tf.function(tokenize, input_signature=[rows_spec()], autograph=False)
-    with quiet_tf2onnx() as converter:
-        model, _ = converter.from_function(function, input_signature=[rows_spec()], opset=TF2ONNX_OPSET)
-    refuse_invalid(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    ids = in_batches(lambda rows: session.run(None, {"bytes": rows})[0], texts)
-    np.testing.assert_array_equal(ids, plain.ids(texts))
+    np.testing.assert_array_equal(in_batches(in_onnx_runtime(numeric), texts), plain.ids(texts))
 
 
 def test_what_is_said_of_the_constants(numeric: NumericWords) -> None:
