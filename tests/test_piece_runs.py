@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Quiet, ask, export_file, tiny_config, write_tsv
+from conftest import ask, export_file, tiny_config
+from front_end_runs import Rows, check_all_are_asked, check_file, check_ids, check_saved_model, made_rows, trained
 
-from switch_tf.artifacts.opening import load_predictor
-from switch_tf.artifacts.providers import Provider
 from switch_tf.artifacts.tensorflow import RunPredictor
-from switch_tf.data.request import DataRequest
 from switch_tf.errors import ArgumentError, ConfigError, ParityError
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.options import ExportOptions
@@ -23,7 +21,6 @@ from switch_tf.export.truncation import changed_shares
 from switch_tf.models.text_classifier import TextClassifier
 from switch_tf.runs.folder import Run, read_metrics
 from switch_tf.text.plain_pieces import PlainPieces
-from switch_tf.training.session import train
 
 PRAISE, BLAME, FILLING = (
     ["好棒", "喜欢", "精彩"],
@@ -39,23 +36,13 @@ SETTINGS = (
 )
 
 
-def rows(count: int, seed: int) -> list[tuple[str, str]]:
-    """Texts without spaces that say good or bad by one word, no two alike."""
-    draw = np.random.default_rng(seed)
-    made = []
-    for number in range(count):
-        words = [*draw.choice(FILLING, 4), draw.choice(PRAISE if number % 2 else BLAME)]
-        made.append(("".join(draw.permutation(words)) + f"{seed}x{number}!", "good" if number % 2 else "bad"))
-    return made
+def rows(count: int, seed: int) -> Rows:
+    return made_rows(count, seed, PRAISE, BLAME, FILLING)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("pieces")
-    request = DataRequest(
-        str(write_tsv(folder / "train.tsv", rows(120, 0))), str(write_tsv(folder / "test.tsv", rows(40, 1)))
-    )
-    return train(request, tiny_config(*SETTINGS), folder / "run", Quiet())
+    return trained(tmp_path_factory.mktemp("pieces"), SETTINGS, rows(120, 0), rows(40, 1))
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +58,11 @@ def test_it_learns_where_there_are_no_spaces(run: Run) -> None:
 
 
 def test_every_way_to_the_ids_is_the_same(run: Run, proof: Proof) -> None:
-    import tensorflow as tf
-
-    model = RunPredictor(run.path)
-    texts = [*proof.texts, *proof.invalid_texts]
-    expected = PlainPieces(run.config.text, run.vocabulary).ids(texts)
-    np.testing.assert_array_equal(model.tokenize(texts), expected)
-    packed = np.stack([np.frombuffer(text[:64].ljust(64, b"\0"), np.uint8) for text in texts])
-    np.testing.assert_array_equal(model.model.tokenize_bytes(tf.constant(packed))["ids"], expected)
+    check_ids(run, proof, PlainPieces(run.config.text, run.vocabulary))
 
 
 def test_the_gate_asks_every_piece(run: Run, proof: Proof) -> None:
-    plain = PlainPieces(run.config.text, run.vocabulary)
-    asked = {number for text in proof.words for number in plain.ids([text])[0].tolist()}
-    assert asked >= set(range(2, 2 + len(run.vocabulary)))
+    check_all_are_asked(run, proof, PlainPieces(run.config.text, run.vocabulary))
 
 
 @pytest.mark.slow
@@ -93,17 +71,7 @@ def test_the_gate_asks_every_piece(run: Run, proof: Proof) -> None:
     [("tflite", {}), ("onnx", {}), ("onnx", {"inputs": "ids"})],
 )
 def test_files_pass_the_gate(run: Run, proof: Proof, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
-    path = tmp_path / f"model{FORMATS[name].suffix}"  # type: ignore[attr-defined]
-    _, (comparison,) = FORMATS[name].export(run, proof, path, ExportOptions(name, **options))
-    assert comparison.problems == []
-    assert comparison.door == options.get("inputs", "bytes")
-    assert comparison.ids_equal == comparison.texts > 100
-    assert comparison.words_equal == comparison.words == len(run.vocabulary)
-    texts = [text for text, _ in rows(20, 2)]
-    provider: Provider = "cpu" if name == "onnx" else "auto"
-    np.testing.assert_array_equal(
-        load_predictor(path, provider=provider).tokenize(texts), RunPredictor(run.path).tokenize(texts)
-    )
+    check_file(run, proof, tmp_path / "model", name, options, [text for text, _ in rows(20, 2)])
 
 
 @pytest.mark.slow
@@ -120,11 +88,7 @@ def test_files_that_drop_the_last_word_pass_it_too(run: Run, tmp_path: Path, opt
 
 @pytest.mark.slow
 def test_a_saved_model_passes_the_gate(run: Run, proof: Proof, tmp_path: Path) -> None:
-    _, (of_text, of_bytes) = FORMATS["saved_model"].export(run, proof, tmp_path / "model", ExportOptions("saved_model"))
-    for each in (of_text, of_bytes):
-        assert each.problems == []
-        assert each.ids_equal == each.texts
-        assert each.words_equal == len(run.vocabulary)
+    of_text, of_bytes = check_saved_model(run, proof, tmp_path / "model")
     assert of_text.arrays > of_bytes.arrays > 0  # weights besides
 
 

@@ -6,15 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import Quiet, ask, tiny_config, write_tsv
+from conftest import ask, tiny_config
+from front_end_runs import Rows, check_all_are_asked, check_file, check_ids, check_saved_model, made_rows, trained
 
-from switch_tf.artifacts.opening import load_predictor
-from switch_tf.artifacts.providers import Provider
-from switch_tf.artifacts.tensorflow import RunPredictor
 from switch_tf.data.examples import read_examples
-from switch_tf.data.request import DataRequest
 from switch_tf.data.survey import survey
 from switch_tf.errors import ArgumentError, ConfigError
 from switch_tf.export.formats import FORMATS
@@ -24,7 +20,6 @@ from switch_tf.export.session import export_run
 from switch_tf.runs.folder import Run, read_metrics
 from switch_tf.text.front_ends import choose_vocabulary
 from switch_tf.text.plain_pieces import PlainPieces
-from switch_tf.training.session import train
 
 PRAISE, BLAME, FILLING = (
     ["好棒", "喜欢", "ดีมาก", "ЧУДО", "Чудо"],
@@ -40,28 +35,13 @@ SETTINGS = (
 )
 
 
-def rows(count: int, seed: int) -> list[tuple[str, str]]:
-    """Texts without spaces that say good or bad by one word, no two alike."""
-    draw = np.random.default_rng(seed)
-    made = []
-    for number in range(count):
-        words = [*draw.choice(FILLING, 4), draw.choice(PRAISE if number % 2 else BLAME)]
-        made.append(("。".join(draw.permutation(words)) + f" {seed}x{number}!", "good" if number % 2 else "bad"))
-    return made
+def rows(count: int, seed: int) -> Rows:
+    return made_rows(count, seed, PRAISE, BLAME, FILLING, between="。")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("unicode")
-    write_tsv(folder / "train.tsv", rows(160, 0))
-    write_tsv(folder / "test.tsv", rows(60, 1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path) -> Run:
-    request = DataRequest(str(folder / "train.tsv"), str(folder / "test.tsv"))
-    return train(request, tiny_config(*SETTINGS), folder / "run", Quiet())
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return trained(tmp_path_factory.mktemp("unicode"), SETTINGS, rows(160, 0), rows(60, 1))
 
 
 @pytest.fixture(scope="module")
@@ -69,32 +49,23 @@ def proof(run: Run) -> Proof:
     return Proof(run, texts=60)
 
 
-def test_it_learns_where_words_of_bytes_cannot(run: Run, folder: Path) -> None:
+def test_it_learns_where_words_of_bytes_cannot(run: Run) -> None:
     assert read_metrics(run.path)["test"]["accuracy"] >= 0.9
     assert run.data["survey"]["warnings"] == []
     assert {"好", "ม", "чудо", "film", "🙂", "école"} <= set(run.vocabulary)
     spec = tiny_config(*SETTINGS[1:]).text
-    examples = read_examples(str(folder / "train.tsv"))
+    examples = read_examples(str(run.path.parent / "train.tsv"))
     vocabulary = choose_vocabulary(spec, examples.text_batches(64))
     report = survey({"training": examples, "validation": examples}, ["bad", "good"], spec, vocabulary, "label")
     assert any("Set text.lowercase=unicode" in each for each in report["warnings"])
 
 
 def test_every_way_to_the_ids_is_the_same(run: Run, proof: Proof) -> None:
-    import tensorflow as tf
-
-    model = RunPredictor(run.path)
-    texts = [*proof.texts, *proof.invalid_texts]
-    expected = PlainPieces(run.config.text, run.vocabulary).ids(texts)
-    np.testing.assert_array_equal(model.tokenize(texts), expected)
-    packed = np.stack([np.frombuffer(text[:96].ljust(96, b"\0"), np.uint8) for text in texts])
-    np.testing.assert_array_equal(model.model.tokenize_bytes(tf.constant(packed))["ids"], expected)
+    check_ids(run, proof, PlainPieces(run.config.text, run.vocabulary))
 
 
 def test_the_gate_asks_every_word_and_every_other_spelling(run: Run, proof: Proof) -> None:
-    plain = PlainPieces(run.config.text, run.vocabulary)
-    asked = {number for text in proof.words for number in plain.ids([text])[0].tolist()}
-    assert asked >= set(range(2, 2 + len(run.vocabulary)))
+    check_all_are_asked(run, proof, PlainPieces(run.config.text, run.vocabulary))
     together = b" ".join(proof.words).decode()
     assert all(each in together for each in ("Ч", "Ｆ", "É", "🄵"))
 
@@ -105,17 +76,7 @@ def test_the_gate_asks_every_word_and_every_other_spelling(run: Run, proof: Proo
     [("tflite", {}), ("onnx", {}), ("onnx", {"inputs": "ids"})],
 )
 def test_files_pass_the_gate(run: Run, proof: Proof, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
-    path = tmp_path / f"model{FORMATS[name].suffix}"  # type: ignore[attr-defined]
-    _, (comparison,) = FORMATS[name].export(run, proof, path, ExportOptions(name, **options))
-    assert comparison.problems == []
-    assert comparison.door == options.get("inputs", "bytes")
-    assert comparison.ids_equal == comparison.texts > 100
-    assert comparison.words_equal == comparison.words == len(run.vocabulary)
-    texts = [text for text, _ in rows(20, 2)]
-    provider: Provider = "cpu" if name == "onnx" else "auto"
-    np.testing.assert_array_equal(
-        load_predictor(path, provider=provider).tokenize(texts), RunPredictor(run.path).tokenize(texts)
-    )
+    check_file(run, proof, tmp_path / "model", name, options, [text for text, _ in rows(20, 2)])
 
 
 @pytest.mark.slow
@@ -130,11 +91,7 @@ def test_files_that_drop_the_last_word_and_accents_pass_it_too(run: Run, tmp_pat
 
 @pytest.mark.slow
 def test_a_saved_model_passes_the_gate(run: Run, proof: Proof, tmp_path: Path) -> None:
-    _, (of_text, of_bytes) = FORMATS["saved_model"].export(run, proof, tmp_path / "model", ExportOptions("saved_model"))
-    for each in (of_text, of_bytes):
-        assert each.problems == []
-        assert each.ids_equal == each.texts
-        assert each.words_equal == len(run.vocabulary)
+    check_saved_model(run, proof, tmp_path / "model")
 
 
 def test_onnx_takes_bytes_by_default_and_no_strings(run: Run) -> None:

@@ -6,15 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Quiet, ask, tiny_config, write_tsv
+from conftest import ask
+from front_end_runs import Rows, check_all_are_asked, check_file, check_ids, check_saved_model, made_rows, trained
 from sentencepieces import library
 
-from switch_tf.artifacts.opening import load_predictor
-from switch_tf.artifacts.providers import Provider
-from switch_tf.artifacts.tensorflow import RunPredictor
-from switch_tf.data.request import DataRequest
 from switch_tf.errors import ArgumentError
-from switch_tf.export.formats import FORMATS
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof.gate import Proof, load_exported
 from switch_tf.export.session import export_run
@@ -22,7 +18,6 @@ from switch_tf.runs.folder import Run, read_metrics
 from switch_tf.text.plain import read_plain_text
 from switch_tf.text.plain_unigram import PlainUnigram
 from switch_tf.text.unigram_table import piece_of
-from switch_tf.training.session import train
 
 PRAISE, BLAME = ["好棒", "喜欢", "精彩"], ["难看", "无聊", "讨厌"]
 FILLING = ["电影", "这部", "我", "今天", "演员", "Film"]
@@ -35,23 +30,13 @@ SETTINGS = (
 )
 
 
-def rows(count: int, seed: int) -> list[tuple[str, str]]:
-    """Texts without spaces that say good or bad by one word, no two alike."""
-    draw = np.random.default_rng(seed)
-    made = []
-    for number in range(count):
-        words = [*draw.choice(FILLING, 4), draw.choice(PRAISE if number % 2 else BLAME)]
-        made.append(("".join(draw.permutation(words)) + f"{seed}x{number}!", "good" if number % 2 else "bad"))
-    return made
+def rows(count: int, seed: int) -> Rows:
+    return made_rows(count, seed, PRAISE, BLAME, FILLING)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("unigram")
-    request = DataRequest(
-        str(write_tsv(folder / "train.tsv", rows(120, 0))), str(write_tsv(folder / "test.tsv", rows(40, 1)))
-    )
-    return train(request, tiny_config(*SETTINGS), folder / "run", Quiet())
+    return trained(tmp_path_factory.mktemp("unigram"), SETTINGS, rows(120, 0), rows(40, 1))
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +55,7 @@ def test_it_learns_where_there_are_no_spaces(run: Run) -> None:
 
 @pytest.mark.slow
 def test_every_way_to_the_ids_is_the_same(run: Run, proof: Proof) -> None:
-    import tensorflow as tf
-
-    model = RunPredictor(run.path)
-    texts = [*proof.texts, *proof.invalid_texts]
-    expected = PlainUnigram(run.config.text, run.vocabulary).ids(texts)
-    np.testing.assert_array_equal(model.tokenize(texts), expected)
-    packed = np.stack([np.frombuffer(text[:64].ljust(64, b"\0"), np.uint8) for text in texts])
-    np.testing.assert_array_equal(model.model.tokenize_bytes(tf.constant(packed))["ids"], expected)
+    check_ids(run, proof, PlainUnigram(run.config.text, run.vocabulary))
 
 
 @pytest.mark.slow
@@ -92,33 +70,18 @@ def test_the_model_of_the_run_is_read_by_the_library(run: Run) -> None:
 
 @pytest.mark.slow
 def test_the_gate_asks_every_piece(run: Run, proof: Proof) -> None:
-    plain = PlainUnigram(run.config.text, run.vocabulary)
-    asked = {number for text in proof.words for number in plain.ids([text])[0].tolist()}
-    assert asked >= set(range(2, 2 + len(run.vocabulary)))
+    check_all_are_asked(run, proof, PlainUnigram(run.config.text, run.vocabulary))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [("tflite", {}), ("onnx", {"inputs": "bytes"})])
 def test_files_pass_the_gate(run: Run, proof: Proof, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
-    path = tmp_path / f"model{FORMATS[name].suffix}"  # type: ignore[attr-defined]
-    _, (comparison,) = FORMATS[name].export(run, proof, path, ExportOptions(name, **options))
-    assert comparison.problems == []
-    assert comparison.door == options.get("inputs", "bytes")
-    assert comparison.ids_equal == comparison.texts > 100
-    assert comparison.words_equal == comparison.words == len(run.vocabulary)
-    texts = [text for text, _ in rows(20, 2)]
-    provider: Provider = "cpu" if name == "onnx" else "auto"
-    np.testing.assert_array_equal(
-        load_predictor(path, provider=provider).tokenize(texts), RunPredictor(run.path).tokenize(texts)
-    )
+    check_file(run, proof, tmp_path / "model", name, options, [text for text, _ in rows(20, 2)])
 
 
 @pytest.mark.slow
 def test_a_saved_model_passes_the_gate(run: Run, proof: Proof, tmp_path: Path) -> None:
-    _, (of_text, of_bytes) = FORMATS["saved_model"].export(run, proof, tmp_path / "model", ExportOptions("saved_model"))
-    for each in (of_text, of_bytes):
-        assert each.problems == [] and each.ids_equal == each.texts
-        assert each.words_equal == len(run.vocabulary)
+    check_saved_model(run, proof, tmp_path / "model")
 
 
 @pytest.mark.slow
