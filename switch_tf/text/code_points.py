@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text.byte_codes import WHITESPACE
-from switch_tf.text.graph_rows import look_up_point, write_sequences
+from switch_tf.text.graph_rows import look_up, look_up_point, write_sequences
 from switch_tf.text.piece_tables import GraphTables, build_graph_tables, narrow
 from switch_tf.text.plain_pieces import PieceTable
 from switch_tf.text.spec import TextSpec
@@ -75,8 +75,8 @@ class CodePointText(CharacterText):
 
     def child(self, node: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         """Where each place of the trie leads by one code more."""
-        slot = tf.cast(tf.gather(self._base, node), tf.int32) + codes
-        leads = tf.equal(tf.cast(tf.gather(self._check, slot), tf.int32), node)
+        slot = look_up(self._base, node) + codes
+        leads = tf.equal(look_up(self._check, slot), node)
         return tf.where(leads, slot, self._tables.trie.dead)
 
 

@@ -14,9 +14,19 @@ def gather_rows(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.reshape(values, [-1]), places + row_start)
 
 
-def before(flags: tf.Tensor) -> tf.Tensor:
+def before(row: tf.Tensor) -> tf.Tensor:
+    """What stands one place before, 0 at the first: int32 [batch, N] -> int32 [batch, N]."""
+    return tf.pad(row, [[0, 0], [1, 0]])[:, : row.shape[1]]
+
+
+def behind(row: tf.Tensor) -> tf.Tensor:
+    """What stands one place further, 0 at the last: int32 [batch, N] -> int32 [batch, N]."""
+    return tf.pad(row, [[0, 0], [0, 1]])[:, 1:]
+
+
+def set_before(flags: tf.Tensor) -> tf.Tensor:
     """The flag one place before, False at the first: bool [batch, N] -> bool [batch, N]."""
-    return tf.pad(tf.cast(flags, tf.int32), [[0, 0], [1, 0]])[:, : flags.shape[1]] > 0
+    return before(tf.cast(flags, tf.int32)) > 0
 
 
 def look_up(table: np.ndarray, places: tf.Tensor) -> tf.Tensor:

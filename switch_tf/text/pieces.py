@@ -23,7 +23,7 @@ import tensorflow as tf
 from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.code_points import CodePointText, drop_last_word
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, gather_rows
+from switch_tf.text.graph_rows import gather_rows, set_before
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
 
 _BEGINNING, _FURTHER = 0, 1  # roots of the trie
@@ -56,7 +56,7 @@ class NumericPieces(CodePointText):
             rows = drop_last_word(rows)  # [batch, N]
         codes = self.codes(rows)  # [batch, N], as all below
         is_letter = codes > self._tables.last_apart
-        begins = tf.logical_not(tf.logical_and(is_letter, before(is_letter)))
+        begins = tf.logical_not(tf.logical_and(is_letter, set_before(is_letter)))
         first = tf.logical_and(codes > 0, begins)
         further = tf.where(first, 0, codes)  # no step of the trie goes over the beginning of a word
         sizes, pieces = self._longest(codes, further, first)

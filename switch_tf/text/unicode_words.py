@@ -23,7 +23,7 @@ import tensorflow as tf
 from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.code_points import CodePointText, drop_last_word
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import gather_rows
+from switch_tf.text.graph_rows import before, behind, gather_rows
 from switch_tf.text.piece_tables import UNKNOWN_APART, narrow
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 
@@ -72,8 +72,8 @@ class NumericWords(CodePointText):
         number = tf.cumsum(is_base, axis=1)  # of what is no mark, from 1 on
         stands = scatter_rows(tf.where(is_base > 0, number, width + 1), tf.cast(apart, tf.int32), width + 2)
         in_apart = gather_rows(stands, number)  # whether a place, or what the mark there belongs to, stands apart
-        before = _before(tf.cast(codes > 0, tf.int32) + in_apart)  # 0 space, 1 of letters, 2 apart
-        joins = tf.logical_or(tf.equal(before, 1), tf.logical_and(before > 0, tf.equal(is_base, 0)))
+        kind = before(tf.cast(codes > 0, tf.int32) + in_apart)  # 0 space, 1 of letters, 2 apart
+        joins = tf.logical_or(tf.equal(kind, 1), tf.logical_and(kind > 0, tf.equal(is_base, 0)))
         return tf.logical_and(codes > 0, tf.logical_or(apart, tf.logical_not(joins)))
 
     def _begins(self, first: tf.Tensor) -> tf.Tensor:
@@ -120,13 +120,13 @@ def in_order(codes: tf.Tensor, classes: np.ndarray) -> tf.Tensor:
 
     def wrong(of: tf.Tensor) -> tf.Tensor:
         """Where a mark of such a class and the one behind it have to trade places: bool [batch, N]."""
-        behind = _behind(of)  # [batch, N]
-        return tf.logical_and(of > behind, behind > 0)
+        further = behind(of)  # [batch, N]
+        return tf.logical_and(of > further, further > 0)
 
     def trade(parity: int, *rows: tf.Tensor) -> list[tf.Tensor]:
         first = tf.where(wrong(rows[1]), np.where(column % 2 == parity, 1, 0).astype(np.int32), 0)  # [batch, N]
-        last = _before(first)  # [batch, N]
-        return [tf.where(first > 0, _behind(row), tf.where(last > 0, _before(row), row)) for row in rows]
+        last = before(first)  # [batch, N]
+        return [tf.where(first > 0, behind(row), tf.where(last > 0, before(row), row)) for row in rows]
 
     def goes_on(codes: tf.Tensor, of: tf.Tensor) -> tf.Tensor:
         del codes
@@ -138,13 +138,3 @@ def in_order(codes: tf.Tensor, classes: np.ndarray) -> tf.Tensor:
     row = tf.TensorShape([None, codes.shape[1]])
     start = [codes, tf.gather(classes, codes)]
     return tf.while_loop(goes_on, both, start, shape_invariants=[row, row], maximum_iterations=_ROUNDS)[0]
-
-
-def _behind(row: tf.Tensor) -> tf.Tensor:
-    """What stands one place further, 0 at the last: int32 [batch, N] -> int32 [batch, N]."""
-    return tf.pad(row, [[0, 0], [0, 1]])[:, 1:]
-
-
-def _before(row: tf.Tensor) -> tf.Tensor:
-    """What stands one place before, 0 at the first: int32 [batch, N] -> int32 [batch, N]."""
-    return tf.pad(row, [[0, 0], [1, 0]])[:, :-1]

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from switch_tf.text.code_points import CharacterText, drop_last_word
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, gather_rows, look_up, look_up_point, write_sequences
+from switch_tf.text.graph_rows import gather_rows, look_up, look_up_point, set_before, write_sequences
 from switch_tf.text.normalization import BAD_BYTE, read_normalization
 from switch_tf.text.piece_tables import narrow
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
@@ -152,7 +152,7 @@ class NumericUnigram(CharacterText):
         node = gather_rows(nodes, tf.where(token, (sizes - 1) * width + end - sizes, 0))  # [batch, M + 1], as below
         ids = look_up(self._ids, node)
         unknown = tf.logical_and(token, tf.equal(ids, 0))
-        token = tf.logical_and(token, tf.logical_not(tf.logical_and(unknown, before(unknown))))  # several are one
+        token = tf.logical_and(token, tf.logical_not(tf.logical_and(unknown, set_before(unknown))))  # several are one
         rank = tf.cumsum(tf.cast(token, tf.int32), axis=1, exclusive=True)
         place = tf.where(tf.logical_and(token, rank < length), rank, length)
         return scatter_rows(place, tf.where(unknown, OUT_OF_VOCABULARY_ID, ids), length + 1)[:, :length]
@@ -162,7 +162,7 @@ def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A mark before each word, none behind the last, and how many codes that are: int32 [batch, N + 1], [batch, 1]."""
     width = normal.shape[1] + 1
     is_letter = normal > 0
-    begins = tf.logical_and(is_letter, tf.logical_not(before(is_letter)))
+    begins = tf.logical_and(is_letter, tf.logical_not(set_before(is_letter)))
     place = tf.cumsum(tf.cast(is_letter, tf.int32) + tf.cast(begins, tf.int32), axis=1) - 1
     letters = scatter_rows(tf.where(is_letter, place, width), normal, width + 1)[:, :width]
     column = np.arange(width, dtype=np.int32)
