@@ -70,6 +70,11 @@ def test_presets_are_the_documented_ones(
     assert set(PRESETS) == {"auto", "tiny", "base", "large"}
 
 
+def test_auto_routes_by_the_word_and_the_others_as_the_paper_does() -> None:
+    routers = {preset: load_config(preset).model.router for preset in PRESETS}
+    assert routers == {"auto": "token", "tiny": "top1", "base": "top1", "large": "top1"}
+
+
 def test_auto_has_both_paths() -> None:
     config = load_config("auto")
     assert (config.model.context, config.model.num_experts, config.model.character_grams) == ("mean", 8, True)

@@ -3,8 +3,11 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.sparse
 
+from switch_tf.data import spill
+from switch_tf.training import sampling
 from switch_tf.training.sampling import KnownPairs, Sample, sample, scale_grams
 from switch_tf.training.steps import Encoded
 
@@ -25,6 +28,14 @@ def test_known_pairs_are_the_frequent_ones() -> None:
     assert known.pairs.tolist() == [[5, 6], [6, 5]]
     assert known.rows(IDS)[:2].tolist() == [[2, 0, 1, 0, 2, 2, 2, 2], [2, 1, 2, 2, 2, 2, 2, 2]]
     assert KnownPairs(IDS, 8, 1).pairs.tolist() == [[0, 5], [0, 6], [0, 7], [5, 6], [6, 5], [7, 6]]
+
+
+@pytest.mark.parametrize("texts", [1, 2])
+def test_pairs_of_parts_are_those_of_all_together(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_TEXTS", texts)
+    monkeypatch.setattr(spill, "_CHUNK", 8 * texts)
+    test_known_pairs_are_the_frequent_ones()
+    assert KnownPairs(IDS, 8, 2).rows(IDS)[2].tolist() == [2, 2, 1, 2, 2, 2, 2, 2]
 
 
 def test_no_count_is_no_pairs() -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from switch_tf.errors import RunError
 from switch_tf.export.onnx_file.cuda_kernels import cpu_operators
 from switch_tf.files import read_tensors, write_tensors
+from switch_tf.models import wide
 from switch_tf.models.wide import WidePath, WideTables
 from switch_tf.text.ngrams import build_pair_index
 
@@ -81,6 +82,11 @@ class TestByHand:
     def test_two_classes(self) -> None:
         logits = hand_made(2).logits(np.array([[3, 2, 2], [0, 0, 0]], np.int32))
         np.testing.assert_allclose(logits, [[0.0, 0.25 + 0.6708204], [0.0, 0.25]], atol=1e-6)
+
+    def test_parts_of_the_texts_have_the_answers_of_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(wide, "_TEXTS", 2)
+        self.test_three_classes()
+        assert hand_made(3).logits(np.zeros([0, 3], np.int32)).shape == (0, 3)
 
     @pytest.mark.parametrize("classes", [2, 3])
     def test_the_graph(self, classes: int) -> None:

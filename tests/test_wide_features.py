@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from switch_tf.text.ngrams import word_grams
+from switch_tf.training import wide_features
 from switch_tf.training.wide_features import count_classes, count_features, make_features, weigh_features
 
 GRAMS = word_grams([b"cat", b"cats", b"dog"], 5, 2)  # ids 2, 3 and 4; the first two share <ca, cat and <cat
@@ -22,6 +23,16 @@ def test_words_and_pairs_are_counted() -> None:
         [0, 0, 1, 0, 0, 1, 1, 0, 1, 0],
         [0, 0, 0, 1, 0, 0, 0, 0, 0, 1],
         [1, 0, 0, 0, 1, 1, 0, 0, 0, 0],
+    ]
+
+
+@pytest.mark.parametrize("texts", [1, 3])
+def test_counts_of_parts_are_those_of_all_together(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = count_features(IDS, 5, 2)
+    monkeypatch.setattr(wide_features, "_TEXTS", texts)
+    found = count_features(IDS, 5, 2)
+    assert [each.tolist() for each in (found[0].toarray(), found[1].toarray(), found[2])] == [
+        each.tolist() for each in (expected[0].toarray(), expected[1].toarray(), expected[2])
     ]
 
 
