@@ -57,9 +57,12 @@ def test_features_of_a_sample_are_its_most_frequent_words_and_pairs(monkeypatch:
     rows = [(f"dull film {number}", "bad") for number in range(9)] + [(f"fine {number}", "good") for number in range(9)]
     found = baseline._most_frequent(str.split, examples_of(rows), 3)
     assert found == ["dull", "film", "fine"]
-    monkeypatch.setattr(baseline, "_MOST_FEATURES", 1)  # "dull", of which there are more than a half in the sample
-    figures = linear_baseline(examples_of(rows[:10]), examples_of(rows), ["bad", "good"], most_work=60)
-    assert figures["sampled"] and figures["n"] == 18
+    same = [("of it a dull film", "bad"), ("of it a fine film", "good")] * 20
+    asked = {"most_work": 5 * 5 * 20}  # twenty texts of five words
+    assert linear_baseline(examples_of(same), examples_of(same), ["bad", "good"], **asked)["accuracy"] == 1.0
+    monkeypatch.setattr(baseline, "_MOST_FEATURES", 6)  # "a", "film", "it", "of", "it a" and "of it": in all texts
+    figures = linear_baseline(examples_of(same), examples_of(same), ["bad", "good"], **asked)
+    assert figures["sampled"] and figures["accuracy"] == 0.5
 
 
 class TestSampling:

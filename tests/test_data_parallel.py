@@ -18,7 +18,8 @@ RANDOM = (  # all that is drawn while training, and all that clips or weighs
 COMPOSED = ("model.context=mean", "model.character_grams=true", "model.pair_min_count=2", "wide.enabled=true")
 CASES = {
     "top1": (*RANDOM, "model.z_loss_weight=0.1", "model.capacity_factor=0.5"),
-    "top2": (*RANDOM, "model.router=top2", "model.balance_rate=0.01"),
+    # Experts whose loads differ, and so many slots that they learn one after the other: of a half it would be together.
+    "top2": (*RANDOM, "model.router=top2", "model.balance_rate=0.01", "model.num_experts=4", "model.d_model=48"),
     "composed": (*RANDOM, *COMPOSED),
     "own loads": (*RANDOM, "model.z_loss_weight=0.1", "model.capacity_factor=0.5", "own"),
 }

@@ -49,6 +49,12 @@ def test_figures_are_those_counted_by_hand() -> None:
     json.dumps(report, allow_nan=False)
 
 
+def test_what_training_texts_say_behind_l_alone_is_unknown_on_validation() -> None:
+    training = [("one two three rare", "pos"), ("one two", "neg"), ("rare one two x", "neg")]
+    assert surveyed(training[:2], [("rare", "pos")], sequence_length=3)["unknown_words_on_validation"] == 1.0
+    assert surveyed(training, [("rare", "pos")], sequence_length=3)["unknown_words_on_validation"] == 0.0
+
+
 def test_contradictions_are_errors_that_no_model_avoids() -> None:
     same = [("the same text", "pos")] * 3 + [("The same text.", "neg")] * 2
     report = surveyed([*same, ("other", "neg")], [("other", "neg")])

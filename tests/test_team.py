@@ -1,7 +1,9 @@
 """What the processes of a cluster hear from each other, and what they say when one of them is gone."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import tiny_config
@@ -51,6 +53,29 @@ def test_other_errors_stay_what_they_are() -> None:
         raise tf.errors.InternalError(None, None, "a kernel failed")
     with pytest.raises(tf.errors.ResourceExhaustedError), Team(IN_CLUSTER).naming_the_lost(Path("runs/mine")):
         raise tf.errors.ResourceExhaustedError(None, None, "/job:worker/task:2")
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_workers_about_to_train_something_else_are_told(differs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    team, digest = Team(IN_CLUSTER), bytes(range(32))
+    others = [digest, digest[::-1] if differs else digest]
+    heard = sum(np.frombuffer(each, np.uint8).astype(np.float64) for each in others)
+    monkeypatch.setattr(team, "_total", lambda own: own + heard)
+    refusal = pytest.raises(RunError, match=r"^The workers are not about to train the same: their texts, settings")
+    with refusal if differs else nullcontext():
+        team.agree(lambda: digest)
+
+
+def test_the_chief_alone_does_not_mind_who_has_gone_when_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(own: tf.Tensor) -> tf.Tensor:
+        raise tf.errors.UnavailableError(None, None, "/job:worker/task:2")
+
+    chief, other = Team(Workers(3, 0, "cluster")), Team(IN_CLUSTER)
+    for team in (chief, other):
+        monkeypatch.setattr(team, "_total", gone)
+    chief.meet()
+    with pytest.raises(tf.errors.UnavailableError):
+        other.meet()
 
 
 def test_a_process_where_tensorflow_is_at_work_joins_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
