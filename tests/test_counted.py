@@ -47,13 +47,13 @@ class Stages:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.steps = 0
+        self.steps: list[int] = []
 
     def stage(self, name: str) -> None:
         self.names.append(name)
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
-        self.steps = steps
+        self.steps.append(steps)
 
     def step(self, *_: object) -> None: ...
 
@@ -68,4 +68,4 @@ def test_a_training_says_how_many_it_has_counted_and_learns_from_all(data_folder
     assert 400 // run.config.text.sequence_length <= counted_texts < texts
     assert f"Fitting the wide path, on {counted_texts:,} of {texts:,} texts" in stages.names
     assert np.isfinite(load_classifier(run).probabilities(["lovely warm film"])).all()
-    assert stages.steps == -(-texts // run.config.train.batch_size)
+    assert stages.steps == [-(-texts // run.config.train.batch_size)] * 2  # the model's, and its dense twin's

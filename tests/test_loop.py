@@ -299,6 +299,28 @@ class TestCheckpoint:
         assert same[0] == same[1]
 
     @pytest.mark.slow
+    def test_the_seconds_of_an_epoch_are_those_of_all_its_parts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        train_on = Trainer.train_on
+
+        def cut_off(self: Any, data: Encoded, rows: np.ndarray, epoch: int, number: int) -> Any:
+            if number == 2 and not (tmp_path / "kept").exists():
+                (tmp_path / "kept").touch()
+                raise KeyboardInterrupt
+            return train_on(self, data, rows, epoch, number)
+
+        monkeypatch.setattr(Trainer, "train_on", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(tmp_path, "train.checkpoint_steps=2")
+        tensors, metadata = files.read_tensors(tmp_path / fit.CHECKPOINT)
+        reached = Reached.from_metadata(metadata)
+        longer = Reached(reached.history, reached.totals, reached.seconds + 1000.0)
+        files.write_tensors(tmp_path / fit.CHECKPOINT, tensors, longer.to_metadata())
+        _, history = fitted(tmp_path, "train.checkpoint_steps=2")
+        assert history[0]["seconds"] > 1000.0 > history[1]["seconds"]
+
+    @pytest.mark.slow
     def test_a_lost_loss_never_replaces_a_checkpoint(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         train_on = Trainer.train_on
 

@@ -23,6 +23,7 @@ from switch_tf.text.byte_codes import pack
 from switch_tf.text.code_points import StringCodePoints
 from switch_tf.text.plain_unigram import PlainUnigram
 from switch_tf.text.spec import TextSpec
+from switch_tf.text.spelling import hard_texts
 from switch_tf.text.unigram import NumericUnigram, reached
 from switch_tf.text.unigram_table import piece_of
 
@@ -96,6 +97,12 @@ PIECES = ["\u2581film\t-3", "s\t-4", "\u2581a\t-2", "\u2581\t-5", "o\t-4.5", "oo
 @pytest.fixture(scope="module")
 def small() -> tuple[PlainUnigram, Ask]:
     return PlainUnigram(make_spec(), PIECES), in_tensorflow(NumericUnigram(make_spec(), PIECES))
+
+
+def test_the_gate_asks_sums_that_are_equal() -> None:
+    """o and oo, and oo and o, are both worth -13.5, as ooo is."""
+    asked = hard_texts(make_spec(), PIECES)
+    assert any(text.startswith("a") and text.endswith("ooo") and len(text) == 5 for text in asked)
 
 
 PARTS = ["film", " ", "oo", "ooooo", "a s", "n\u0303", "\u0303", "½", "\u2581", "\0", "S", "☃☃", "\u3000", "ﷺ"]

@@ -56,6 +56,14 @@ def test_other_trainings_are_refused(tmp_path: Path, problem: str) -> None:
         read_unigram(written(tmp_path, content))
 
 
+@pytest.mark.parametrize("number", [3, 4, 5])  # no mark in front, all spaces stay, spaces stay spaces
+def test_other_treatments_of_spaces_are_refused(tmp_path: Path, number: int) -> None:
+    normalizer = bytes([1 << 3 | 2, 8]) + b"identity" + field(number, 0)
+    content = write_model([UNK, Piece("a", -2.0)], b"", "identity") + bytes([3 << 3 | 2, len(normalizer)]) + normalizer
+    with pytest.raises(ConfigError, match="keeps spaces in a way of its own"):
+        read_unigram(written(tmp_path, content))
+
+
 @pytest.mark.parametrize(
     ("pieces", "problem"),
     [
