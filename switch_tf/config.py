@@ -200,8 +200,7 @@ class TrainConfig:
         True, "measure the majority class and TF-IDF + logistic regression beside the model: is it worth having?"
     )
     counted_tokens: Annotated[int, Field(ge=1)] = setting(
-        3 * 2**22,
-        "pairs of words and the wide path are counted on so many, padding included; of more, on a random part",
+        2**23, "pairs of words and the wide path are counted on some so many; of more, on a random part"
     )
     twin: bool = setting(False, "train the dense twin too, for its figures alone: do the experts pay?")
     jit_compile: bool = setting(False, "compile the training step with XLA")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import tiny_config
 from test_composed import COMPOSED
 from test_fusing import request_for
@@ -14,7 +15,7 @@ from switch_tf.training.session import train
 from switch_tf.training.steps import Encoded
 
 TEXTS = Encoded(
-    np.arange(40, dtype=np.int32).reshape(10, 4),
+    np.arange(1, 41, dtype=np.int32).reshape(10, 4),
     np.array([2, 0, 0, 1, 0, 0, 0, 0, 0, 0], np.int32),
     np.arange(1, 11, dtype=np.float32),
 )
@@ -29,11 +30,22 @@ def test_else_a_part_with_one_of_each_label_and_each_with_its_own() -> None:
     assert len(part.ids) < 10 + 2 and len(counted(TEXTS, 20).ids) <= 5 + 2
     for most in (1, 20, 39):
         part = counted(TEXTS, most)
-        rows = part.ids[:, 0] // 4
+        rows = (part.ids[:, 0] - 1) // 4
         assert (np.diff(rows) > 0).all() and set(part.labels.tolist()) == {0, 1, 2}
         assert part.weights is not None
         assert part.ids.tolist() == TEXTS.ids[rows].tolist() and part.labels.tolist() == TEXTS.labels[rows].tolist()
         assert part.weights.tolist() == (rows + 1.0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("real", "most", "texts"),
+    [(4, 19, 4), (4, 20, 5), (4, 39, 9), (4, 40, 10), (3, 29, 9), (3, 30, 10), (2, 20, 10), (2, 19, 9), (1, 19, 9)],
+)
+def test_padding_counts_where_it_is_more_than_the_tokens(real: int, most: int, texts: int) -> None:
+    """Ten texts of 4 places and so many tokens, of one label: a hand-computed share of them."""
+    padded = np.where(np.arange(4) < real, TEXTS.ids, 0).astype(np.int32)
+    data = Encoded(padded, np.zeros(10, np.int32))
+    assert len(counted(data, most).ids) == texts
 
 
 def test_more_tokens_are_more_of_the_same_texts() -> None:

@@ -2,23 +2,32 @@
 
 import numpy as np
 
+from switch_tf.data.spill import relieving
 from switch_tf.training.steps import Encoded
+
+_TEXTS = 2**16  # whose tokens are counted at a time
 
 
 def counted(data: Encoded, most: int) -> Encoded:
-    """All texts, or a random part of at most so many tokens and at least one text of each label; repeatable.
+    """All texts, or a random part of some so many tokens and at least one text of each label; repeatable.
 
     Args:
-        most: tokens, padding included.
+        most: tokens; with the padding behind them twice as many at most, for padding takes memory too.
 
-    >>> few = counted(Encoded(np.arange(12).reshape(6, 2), np.array([0, 0, 0, 0, 0, 1])), most=4)
+    >>> few = counted(Encoded(np.arange(1, 13).reshape(6, 2), np.array([0, 0, 0, 0, 0, 1])), most=4)
     >>> few.ids.tolist(), few.labels.tolist()
-    ([[4, 5], [6, 7], [10, 11]], [0, 0, 1])
+    ([[5, 6], [7, 8], [11, 12]], [0, 0, 1])
     """
-    wanted = most // max(data.ids.shape[1], 1)
-    if len(data.ids) <= wanted:
+    texts, length = data.ids.shape
+    tokens = max(_tokens(data.ids), texts * length // 2, 1)
+    if tokens <= most:
         return data
-    order = np.random.default_rng(0).permutation(len(data.ids))
+    order = np.random.default_rng(0).permutation(texts)
     _, firsts = np.unique(data.labels[order], return_index=True)
-    rows = np.unique(np.concatenate([order[:wanted], order[firsts]]))
+    rows = np.unique(np.concatenate([order[: texts * most // tokens], order[firsts]]))
     return Encoded(data.ids[rows], data.labels[rows], None if data.weights is None else data.weights[rows])
+
+
+def _tokens(ids: np.ndarray) -> int:
+    """Those that are not padding."""
+    return sum(int(np.count_nonzero(ids[start : start + _TEXTS])) for start in relieving(range(0, len(ids), _TEXTS), 8))

@@ -42,8 +42,8 @@ def count_features(ids: np.ndarray, num_ids: int, min_pair_count: int) -> tuple[
         known_pairs: int32 [pairs, 2], in rising order.
     """
     chunks = [slice(start, start + _TEXTS) for start in range(0, max(len(ids), 1), _TEXTS)]
-    codes = np.concatenate([_pair_codes(ids[some], num_ids) for some in chunks], axis=None)
-    known, counts = np.unique(codes[codes > 0], return_counts=True)
+    codes = np.concatenate([_present(_pair_codes(ids[some], num_ids)) for some in chunks])
+    known, counts = np.unique(codes, return_counts=True)
     del codes  # which are the most that is held here
     known = known[counts >= min_pair_count]
     numbers = np.concatenate([_numbers_of(known, _pair_codes(ids[some], num_ids)) for some in chunks])
@@ -56,6 +56,11 @@ def _pair_codes(ids: np.ndarray, num_ids: int) -> np.ndarray:
     """A number for each pair of neighbours, int64 [texts, length + 1]: 0 where it is one of paddings."""
     previous, this = neighbours(ids.astype(np.int64))
     return previous * num_ids + this
+
+
+def _present(codes: np.ndarray) -> np.ndarray:
+    """Those that are no padding's: int64 [n]."""
+    return codes[codes > 0]
 
 
 def _numbers_of(known: np.ndarray, codes: np.ndarray) -> np.ndarray:
