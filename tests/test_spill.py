@@ -61,12 +61,17 @@ def test_what_is_on_disk_takes_no_memory_and_leaves_no_file(tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux what a process holds")
-def test_what_was_read_or_written_leaves_memory_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    def held() -> int:
-        maps = Path("/proc/self/smaps").read_text().split("(deleted)\n")[1:]  # of files without a name
-        return sum(int(line.split()[1]) for each in maps for line in each.splitlines()[:4] if line.startswith("Rss"))
+def held() -> int:
+    """KiB of files without a name that are in this process's memory."""
+    maps = Path("/proc/self/smaps").read_text().split("(deleted)\n")[1:]
+    return sum(int(line.split()[1]) for each in maps for line in each.splitlines()[:4] if line.startswith("Rss"))
 
+
+asks_linux = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux what a process holds")
+
+
+@asks_linux
+def test_what_was_read_or_written_leaves_memory_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "LIMIT", 2**20)
     array = spill.computed((4096, 1024), np.int32, lambda rows: np.full((4096, 1024), 7, np.int32)[rows])
     schema = pa.schema([("text", pa.string())])
@@ -76,6 +81,20 @@ def test_what_was_read_or_written_leaves_memory_and_stays_as_it_was(monkeypatch:
     assert list(spill.relieving("abc", 2)) == ["a", "b", "c"]
     assert held() < 2**10
     assert int(array.sum()) == 7 * 2**22 and table["text"][16_383].as_py() == "x" * 1024
+
+
+@asks_linux
+def test_rows_here_and_there_bring_no_more_than_what_is_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By huge pages, which not every file has, a kernel would map all of it for a row of each two MiB."""
+    monkeypatch.setattr(spill, "LIMIT", 2**20)
+    array = spill.computed((2**15, 1024), np.int8, lambda rows: np.full((2**15, 1024), 7, np.int8)[rows])
+    spill.relieve()
+    before = held()
+    assert array[:: 2**11].sum() == 7 * 2**14
+    assert 16 * 4 <= held() - before <= 16 * 256
+    maps = Path("/proc/self/smaps").read_text().split("(deleted)\n")[1:]
+    flags = [line.split()[1:] for each in maps for line in each.splitlines() if line.startswith("VmFlags")]
+    assert "nh" in flags[0]  # "no huge page"
 
 
 def test_what_is_small_stays_in_memory() -> None:

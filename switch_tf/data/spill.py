@@ -12,6 +12,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +41,16 @@ def relieve() -> None:
     if hasattr(mmap, "MADV_DONTNEED"):
         for each in list(_maps):
             each.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped(file: int, size: int, access: int) -> mmap.mmap:
+    """A file in memory, page by page: by huge pages, rows here and there would have all of it in memory at once."""
+    content = mmap.mmap(file, size, access=access)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel that has no huge pages
+            content.madvise(mmap.MADV_NOHUGEPAGE)
+    _maps.add(content)
+    return content
 
 
 def computed(shape: tuple[int, ...], kind: type[np.generic], rows: Callable[[slice], np.ndarray]) -> np.ndarray:
@@ -78,8 +89,7 @@ def _on_disk(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
             for table in tables:
                 writer.write_table(table)
         file.flush()
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        _maps.add(content)
+        content = _mapped(file.fileno(), 0, mmap.ACCESS_READ)
     return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
 
 
@@ -115,6 +125,5 @@ def empty_array(shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.truncate(size)
-        content = mmap.mmap(file.fileno(), size)
-        _maps.add(content)
+        content = _mapped(file.fileno(), size, mmap.ACCESS_WRITE)
         return np.frombuffer(content, kind).reshape(shape)

@@ -28,7 +28,7 @@ from switch_tf.training.team import Team
 from switch_tf.training.trainer import Start, Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
-_RELIEVED = 65_536  # texts that are learnt from between two times that what is on disk leaves memory
+_RELIEVED = 1024  # texts learnt from, each with pages around it, between two times that what is on disk leaves memory
 _MEASURED = 2000  # training texts, on which the figures of an epoch are measured
 
 
