@@ -84,17 +84,32 @@ def test_what_was_read_or_written_leaves_memory_and_stays_as_it_was(monkeypatch:
 
 
 @asks_linux
-def test_rows_here_and_there_bring_no_more_than_what_is_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By huge pages, which not every file has, a kernel would map all of it for a row of each two MiB."""
-    monkeypatch.setattr(spill, "LIMIT", 2**20)
-    array = spill.computed((2**15, 1024), np.int8, lambda rows: np.full((2**15, 1024), 7, np.int8)[rows])
+@pytest.mark.parametrize("limit", [2**20, 2**30])
+def test_rows_here_and_there_come_without_what_is_around_them(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "LIMIT", limit)
+    array = spill.computed((2**13, 4, 64), np.int32, lambda rows: np.arange(2**21).reshape(-1, 4, 64)[rows])
+    rows = np.random.default_rng(0).integers(2**13, size=500)
     spill.relieve()
-    before = held()
-    assert array[:: 2**11].sum() == 7 * 2**14
-    assert 16 * 4 <= held() - before <= 16 * 256
-    mapping = Path("/proc/self/smaps").read_text().split(f"{array.ctypes.data:x}-")[1]
-    flags = next(line for line in mapping.splitlines() if line.startswith("VmFlags"))
-    assert "nh" in flags.split()  # "no huge page"
+    found = spill.rows_of(array, rows)
+    assert held() == 0 and found.dtype == np.int32 and found.flags.writeable
+    np.testing.assert_array_equal(found[:, 0, 0], rows * 256)
+    np.testing.assert_array_equal(found, array[rows])
+    np.testing.assert_array_equal(spill.rows_of(array[100:], rows % 100), array[100:][rows % 100])
+    np.testing.assert_array_equal(spill.rows_of(array[:, 1], rows), array[rows, 1])
+    assert spill.rows_of(array, rows[:0]).shape == (0, 4, 64)
+
+
+def test_what_was_read_of_a_file_is_what_was_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "LIMIT", 0)
+    array, open_before = spill.empty_array((3, 2), np.int64), len(spill._maps)
+    array[:] = 7
+    array[1] = [5, 6]
+    assert spill.rows_of(array, np.array([1, 0, 1])).tolist() == [[5, 6], [7, 7], [5, 6]]
+    file = list(spill._maps.values())[-1]
+    del array
+    assert len(spill._maps) == open_before - 1
+    with pytest.raises(OSError):  # it is closed with the last that reads it
+        os.fstat(file)
 
 
 def test_what_is_small_stays_in_memory() -> None:

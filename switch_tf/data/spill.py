@@ -5,6 +5,8 @@ and nothing is left when the process ends, however it ends. The files are where 
 should be on a disk.
 
 What was read once counts as the process's memory until something else wants it. `relieving` gives it back in passing.
+Rows here and there would bring all of an array into memory, for what surrounds each comes with it, on some systems two
+MiB: `rows_of` reads them from the file instead.
 """
 
 import mmap
@@ -12,7 +14,6 @@ import os
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -24,8 +25,15 @@ from switch_tf import files
 
 LIMIT = 256 * 2**20  # bytes of a table or an array that stays in memory
 _CHUNK = 2**22  # numbers of an array that are computed at a time
-_maps: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()  # all that are in use
+_maps: "weakref.WeakKeyDictionary[mmap.mmap, int]" = weakref.WeakKeyDictionary()  # all in use, to descriptors of files
 _T = TypeVar("_T")
+
+
+def _kept(content: mmap.mmap, file: int) -> mmap.mmap:
+    """What a file is mapped to, with a descriptor of the file that is open as long."""
+    _maps[content] = os.dup(file)
+    weakref.finalize(content, os.close, _maps[content])
+    return content
 
 
 def relieving(items: Iterable[_T], every: int) -> Iterator[_T]:
@@ -43,16 +51,6 @@ def relieve() -> None:
             each.madvise(mmap.MADV_DONTNEED)
 
 
-def _mapped(file: int, size: int, access: int) -> mmap.mmap:
-    """A file in memory, page by page: by huge pages, rows here and there would have all of it in memory at once."""
-    content = mmap.mmap(file, size, access=access)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with suppress(OSError):  # a kernel that has no huge pages
-            content.madvise(mmap.MADV_NOHUGEPAGE)
-    _maps.add(content)
-    return content
-
-
 def computed(shape: tuple[int, ...], kind: type[np.generic], rows: Callable[[slice], np.ndarray]) -> np.ndarray:
     """An array made some rows at a time, on disk if it is large.
 
@@ -64,6 +62,33 @@ def computed(shape: tuple[int, ...], kind: type[np.generic], rows: Callable[[sli
     for start in relieving(range(0, shape[0], step), 8):
         made[start : start + step] = rows(slice(start, start + step))
     return made
+
+
+def rows_of(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`array[rows]`, of rows in any order; of an array on disk nothing else comes into memory.
+
+    Args:
+        array: [n, ...].
+        rows: int [m], from 0 to n - 1.
+    """
+    content = _map_of(array)
+    if content is None or not hasattr(os, "preadv"):
+        return array[rows]
+    file, begin = _maps[content], array.ctypes.data - np.frombuffer(content, np.uint8).ctypes.data
+    made = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    size = made.nbytes // max(len(rows), 1)
+    room = made.reshape(-1).view(np.uint8).data
+    for place, row in enumerate(rows.tolist()):
+        os.preadv(file, [room[place * size : (place + 1) * size]], begin + row * size)
+    return made
+
+
+def _map_of(array: np.ndarray) -> mmap.mmap | None:
+    """What an array on disk lies in, if its rows lie there one behind the other."""
+    owner: object = array
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    return owner if isinstance(owner, mmap.mmap) and owner in _maps and array.flags.c_contiguous else None
 
 
 def gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
@@ -89,7 +114,7 @@ def _on_disk(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
             for table in tables:
                 writer.write_table(table)
         file.flush()
-        content = _mapped(file.fileno(), 0, mmap.ACCESS_READ)
+        content = _kept(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), file.fileno())
     return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
 
 
@@ -125,5 +150,5 @@ def empty_array(shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.truncate(size)
-        content = _mapped(file.fileno(), size, mmap.ACCESS_WRITE)
+        content = _kept(mmap.mmap(file.fileno(), size), file.fileno())
         return np.frombuffer(content, kind).reshape(shape)

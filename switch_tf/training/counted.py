@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from switch_tf.data.spill import relieving
+from switch_tf.data.spill import relieving, rows_of
 from switch_tf.training.steps import Encoded
 
 _TEXTS = 2**16  # whose tokens are counted at a time
@@ -25,7 +25,7 @@ def counted(data: Encoded, most: int) -> Encoded:
     order = np.random.default_rng(0).permutation(texts)
     _, firsts = np.unique(data.labels[order], return_index=True)
     rows = np.unique(np.concatenate([order[: texts * most // tokens], order[firsts]]))
-    return Encoded(data.ids[rows], data.labels[rows], None if data.weights is None else data.weights[rows])
+    return Encoded(rows_of(data.ids, rows), data.labels[rows], None if data.weights is None else data.weights[rows])
 
 
 def _tokens(ids: np.ndarray) -> int:

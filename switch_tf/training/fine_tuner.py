@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf import files
+from switch_tf.data.spill import rows_of
 from switch_tf.errors import RunError
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.encoder_classifier import FineTunedClassifier
@@ -94,11 +95,11 @@ class FineTuner:
 
     def _train_on(self, data: Encoded, rows: np.ndarray, number: int) -> np.ndarray:
         padding, size = self._model.settings.pad_token_id, self._settings.batch_size
-        longest = int((data.ids[rows] != padding).sum(axis=1).max())
-        length = padded_length(longest, data.ids.shape[1])
+        chosen = rows_of(data.ids, rows)
+        length = padded_length(int((chosen != padding).sum(axis=1).max()), data.ids.shape[1])
         ids = np.full([size, length], padding, np.int32)
         labels = np.zeros([size], np.int32)
-        ids[: rows.size], labels[: rows.size] = data.ids[rows, :length], data.labels[rows]
+        ids[: rows.size], labels[: rows.size] = chosen[:, :length], data.labels[rows]
         weights = data.weights_of(rows, size)
         answer = self._step(*(tf.constant(each) for each in (ids, labels, weights)), tf.constant(number))
         return np.array([float(each) for each in answer])

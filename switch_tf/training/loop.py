@@ -28,7 +28,7 @@ from switch_tf.training.team import Team
 from switch_tf.training.trainer import Start, Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
-_RELIEVED = 1024  # texts learnt from, each with pages around it, between two times that what is on disk leaves memory
+_RELIEVED = 65_536  # texts that are learnt from between two times that what is on disk leaves memory
 _MEASURED = 2000  # training texts, on which the figures of an epoch are measured
 
 
@@ -196,7 +196,7 @@ def measured_sample(training: Encoded, seed: int) -> Encoded:
     if len(training.ids) <= _MEASURED:
         return training
     rows = np.sort(np.random.default_rng(seed).permutation(len(training.ids))[:_MEASURED])
-    return Encoded(training.ids[rows], training.labels[rows])
+    return Encoded(spill.rows_of(training.ids, rows), training.labels[rows])
 
 
 def best_epoch(history: list[dict[str, Any]], select_by: str = "accuracy") -> int:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from switch_tf import files
 from switch_tf.config import Config
+from switch_tf.data.spill import rows_of
 from switch_tf.layers import replicas
 from switch_tf.measuring.fusion import cross_entropy_of
 from switch_tf.models.classifier import SwitchClassifier
@@ -192,9 +193,9 @@ def logits_in_batches(logits: Any, *inputs: np.ndarray) -> np.ndarray:
 
 def _padded(data: Encoded, rows: np.ndarray, batch_size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """A batch of `batch_size` rows, cut near the longest text; missing rows are empty texts of weight 0."""
-    longest = int(np.sum(data.ids[rows] != PADDING_ID, axis=1).max())
-    length = padded_length(longest, data.ids.shape[1])
+    chosen = rows_of(data.ids, rows)
+    length = padded_length(int(np.sum(chosen != PADDING_ID, axis=1).max()), data.ids.shape[1])
     ids = np.full([batch_size, length], PADDING_ID, np.int32)
     labels = np.zeros([batch_size], np.int32)
-    ids[: rows.size], labels[: rows.size] = data.ids[rows, :length], data.labels[rows]
+    ids[: rows.size], labels[: rows.size] = chosen[:, :length], data.labels[rows]
     return tf.constant(ids), tf.constant(labels), tf.constant(data.weights_of(rows, batch_size))
