@@ -72,11 +72,10 @@ class TextSpec:
     )
     lowercase: Lowercase = setting(
         "ascii",
-        "how words are read: as Keras does, or by Unicode's rules, each Chinese or Thai character a word; wordpiece is "
-        "uncased, or keeps capitals and accents ('none': cased) or accents alone ('unicode')",
+        "'unicode': words by Unicode's rules, Chinese by character; 'none': wordpiece that keeps capitals (cased)",
     )
     strip_accents: bool = setting(
-        False, "with lowercase = 'unicode', or of wordpiece 'none': read é as e and й as и, which then are one word"
+        False, "with lowercase = 'unicode' or 'none': read é as e and й as и, which then are one word"
     )
     standardize: Standardize = setting(
         "lower_and_strip_punctuation",
