@@ -113,6 +113,7 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "words": ["model.context=mean", "model.character_grams=true", "model.router=token"],
         "cosines": ["model.context=mean", "model.router=xmoe"],
         "pieces": ["model.context=mean", "text.tokenizer=wordpiece", "text.byte_length=128"],
+        "cased": ["model.context=mean", "text.tokenizer=wordpiece", "text.lowercase=none", "text.byte_length=128"],
         "unicode": ["model.context=mean", "text.lowercase=unicode", "text.byte_length=128"],
         "unigram": ["model.context=mean", "text.byte_length=128", *_of_unigram(folder / "given.model")],
     }

@@ -13,6 +13,7 @@ from switch_tf.text.plain_pieces import PieceTable
 from switch_tf.text.spec import TextSpec
 
 DATA = Path(__file__).parent / "data" / "wordpiece"
+CASED = Path(__file__).parent / "data" / "wordpiece_cased"
 DESCRIBED = json.loads((DATA / "tokenizer.json").read_text(encoding="utf-8"))
 LINES = "[PAD]\n[unused7]\n[UNK]\nfilm\n##s\n##中\n!\n"
 
@@ -53,8 +54,10 @@ def test_a_tokenizer_lists_the_pieces_of_its_vocabulary() -> None:
         ("model", "vocab", ["film"], "no vocab"),
         ("model", "vocab", {"film": "one"}, "no vocab"),
         ("normalizer", "type", "NFKC", "normalizer has type = 'NFKC'"),
-        ("normalizer", "lowercase", False, "lowercase = False"),
-        ("normalizer", "strip_accents", False, "keeps accents"),
+        ("normalizer", "lowercase", False, "keeps capitals and accents, by the rules of its own library. Set text.low"),
+        ("normalizer", "lowercase", None, "lowercase = None and strip_accents = None. Expected true or false"),
+        ("normalizer", "strip_accents", False, "lower-cases and keeps accents, by"),
+        ("normalizer", "strip_accents", "no", "strip_accents = 'no'. Expected true or false, or of strip_accents null"),
         ("normalizer", "handle_chinese_chars", False, "handle_chinese_chars = False"),
         ("pre_tokenizer", "type", "Whitespace", "pre_tokenizer has type = 'Whitespace'"),
     ],
@@ -87,6 +90,78 @@ def test_a_tokenizer_is_read_by_its_own_rules() -> None:
     assert "Set text.tokenizer_rules = 'hf_bert'" in refused(DATA / "tokenizer.json")
 
 
+HF_BERT = {"tokenizer_rules": "hf_bert"}
+CASED_PIECES = len((CASED / "vocab.txt").read_text(encoding="utf-8").splitlines()) - 5  # [PAD] ... [MASK]
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "right", "to_set"),
+    [
+        ((True, None), {}, "text.tokenizer_rules = 'hf_bert'."),
+        ((True, True), {}, "text.tokenizer_rules = 'hf_bert'."),
+        ((False, None), {"lowercase": "none"}, "text.tokenizer_rules = 'hf_bert' and text.lowercase = 'none'."),
+        ((False, False), {"lowercase": "none"}, "text.tokenizer_rules = 'hf_bert' and text.lowercase = 'none'."),
+        ((True, False), {"lowercase": "unicode"}, "text.tokenizer_rules = 'hf_bert' and text.lowercase = 'unicode'."),
+        (
+            (False, True),
+            {"lowercase": "none", "strip_accents": True},
+            "text.tokenizer_rules = 'hf_bert' and text.lowercase = 'none' and text.strip_accents = true.",
+        ),
+    ],
+)
+def test_a_tokenizer_is_read_where_settings_are_what_its_normalizer_says(
+    tmp_path: Path, normalizer: tuple[Any, Any], right: dict[str, Any], to_set: str
+) -> None:
+    described = copy.deepcopy(DESCRIBED)
+    described["normalizer"] |= dict(zip(("lowercase", "strip_accents"), normalizer, strict=True))
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(described), encoding="utf-8")
+    assert len(read(path, **HF_BERT, **right)) > 1100
+    assert refused(path).endswith(f"Set {to_set}")
+
+
+def test_settings_that_a_normalizer_does_not_ask_for_are_taken_back() -> None:
+    strips = {"lowercase": "none", "strip_accents": True}
+    assert refused(DATA / "tokenizer.json", **HF_BERT, **strips).endswith(
+        "Set text.lowercase = 'ascii' and text.strip_accents = false."
+    )
+    assert refused(CASED / "tokenizer.json", **HF_BERT, **strips).endswith("Set text.strip_accents = false.")
+
+
+@pytest.mark.parametrize("rules", ["bert", "hf_bert"])
+def test_a_cased_vocabulary_says_what_has_to_be_set(rules: Any) -> None:
+    assert len(read(CASED / "vocab.txt", tokenizer_rules=rules, lowercase="none")) > 0.98 * CASED_PIECES
+    said = refused(CASED / "vocab.txt", tokenizer_rules=rules)
+    assert "such as 'A': it is a cased vocabulary. Set text.lowercase = 'none'." in said
+    assert len(read(CASED / "tokenizer.json", **HF_BERT, lowercase="none")) > 0.98 * CASED_PIECES
+
+
+def test_an_uncased_vocabulary_is_not_read_as_a_cased_one(tmp_path: Path) -> None:
+    said = refused(DATA / "vocab.txt", lowercase="none")
+    assert "none of its 1195 pieces has a capital" in said and "Set text.lowercase = 'ascii'" in said
+    (tmp_path / "vocab.txt").write_text("中\n1\n!\nა\n", encoding="utf-8")  # none of which any text has
+    assert read(tmp_path / "vocab.txt", lowercase="none") == ["中", "1", "!", "ა"]
+
+
+def test_an_uncased_vocabulary_with_accents_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "vocab.txt"
+    path.write_text("haus\nhäuser\n##er\ntür\n", encoding="utf-8")
+    needed = "such as 'häuser': it is one that keeps accents. Set text.tokenizer_rules = 'hf_bert' and text.lowercase"
+    assert f"{needed} = 'unicode'." in refused(path)
+    assert "keeps accents. Set text.lowercase = 'unicode'." in refused(path, **HF_BERT)
+    assert len(read(path, **HF_BERT, lowercase="unicode")) == 4
+    path.write_text("Haus\nhäuser\n##er\ntür\n", encoding="utf-8")
+    strips = {"lowercase": "none", "strip_accents": True}
+    assert "keeps accents. Set text.strip_accents = false." in refused(path, **HF_BERT, **strips)
+    assert "cased vocabulary. Set text.lowercase = 'none'." in refused(path, **HF_BERT, lowercase="unicode")
+
+
+def test_pieces_that_stand_apart_may_be_written_behind_others(tmp_path: Path) -> None:
+    """As in vocabularies of Chinese, of which half are."""
+    (tmp_path / "vocab.txt").write_text("中\n##中\n国\n##国\na\n##a\n", encoding="utf-8")
+    assert read(tmp_path / "vocab.txt") == ["中", "国", "a", "##a"]
+
+
 @pytest.mark.parametrize("added", [5, True, {"content": "<user>"}, ["<user>"]])
 def test_added_tokens_that_are_none_are_refused(tmp_path: Path, added: Any) -> None:
     path = tmp_path / "tokenizer.json"
@@ -110,7 +185,8 @@ def test_half_of_a_surrogate_pair_is_no_piece(rules: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("vocab.txt", b"Film\nThe\nEnd\nfilm\n", "uncased"),
+        ("vocab.txt", b"Film\nThe\nEnd\nfilm\n", "3 have letters that no text has as it is read, such as 'Film'"),
+        ("vocab.txt", b"a film\nthe end\nfilm\n", "2 are none that a text is read as, such as 'a film'"),
         ("vocab.txt", b"film\nfilm\n", "more than once"),
         ("vocab.txt", b"[PAD]\n", "is empty"),
         ("vocab.txt", b"\xff\xfe", "utf-8"),

@@ -75,6 +75,14 @@ def test_pieces_are_read_from_the_texts_that_they_were_learnt_from() -> None:
     assert all(number > 1 for text in texts for _, number in pieces.read(text))
 
 
+def test_capitals_and_accents_are_learnt_where_they_stay() -> None:
+    texts = ["Été Mark", "été mark", "ÉTÉ Mark"] * 3
+    assert set(learn(texts)) & {"Mark", "mark", "été", "Été", "ete"} == {"mark", "ete"}
+    assert set(learn(texts, lowercase="none")) & {"Mark", "mark", "été", "Été", "ete"} == {"Mark", "mark", "été", "Été"}
+    accents = learn(texts, tokenizer_rules="hf_bert", lowercase="unicode")
+    assert set(accents) & {"Mark", "mark", "été", "Été", "ete"} == {"mark", "été"}
+
+
 def test_rare_and_long_pieces_are_not_learnt() -> None:
     pieces = learn(["a" * 80, "b" * 30, "once"])
     assert max(map(len, pieces)) <= 26  # 24 letters and the mark

@@ -31,6 +31,7 @@ from switch_tf.text.plain_pieces import PlainPieces
 from switch_tf.text.spec import TextSpec
 
 DATA = Path(__file__).parent / "data" / "wordpiece"
+CASED = Path(__file__).parent / "data" / "wordpiece_cased"
 LENGTH = 24
 
 
@@ -77,6 +78,26 @@ def test_tensorflow_by_the_other_rules(texts: list[bytes]) -> None:
     function = tf.function(NumericPieces(spec, pieces).__call__, autograph=False, input_signature=[rows_spec()])
     ids = in_batches(lambda rows: function(tf.constant(rows)).numpy(), texts)
     np.testing.assert_array_equal(ids, PlainPieces(spec, pieces).ids(texts))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lowercase": "none"},
+        {"tokenizer_rules": "hf_bert", "lowercase": "none"},
+        {"tokenizer_rules": "hf_bert", "lowercase": "unicode"},
+        {"tokenizer_rules": "hf_bert", "lowercase": "none", "strip_accents": True},
+    ],
+)
+def test_capitals_and_accents_that_stay(texts: list[bytes], changes: dict[str, Any]) -> None:
+    spec = make_spec(**changes)
+    pieces = (CASED / "vocab.txt").read_text(encoding="utf-8").split("\n")[5:-1]
+    numeric, expected = NumericPieces(spec, pieces), PlainPieces(spec, pieces).ids(texts)
+    np.testing.assert_array_equal(in_batches(in_tensorflow(numeric), texts), expected)
+    if spec.tokenizer_rules == "bert":
+        check_litert(numeric, texts, expected, alone=20)
+        np.testing.assert_array_equal(in_batches(in_onnx_runtime(numeric), texts), expected)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from switch_tf.text.plain_pieces import PieceTable, PlainPieces
 from switch_tf.text.spec import Rules, TextSpec
 
 DATA = Path(__file__).parent / "data" / "wordpiece"
+CASED = Path(__file__).parent / "data" / "wordpiece_cased"
 PIECES = ["un", "##watch", "##able", "film", "##s", "!", "中", "##", "f", "##中", "Film", "é", "a b", "#", "\ufffd"]
 
 
@@ -53,6 +54,43 @@ def test_the_library_that_the_rules_are_named_after_reads_alike(
     ]
     assert wrong == []
     assert len(reference["texts"]) == 1500
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("bert_cased", {"lowercase": "none"}),
+        ("hf_bert_cased", {"tokenizer_rules": "hf_bert", "lowercase": "none"}),
+        ("hf_bert_accents", {"tokenizer_rules": "hf_bert", "lowercase": "unicode"}),
+        ("hf_bert_cased_stripped", {"tokenizer_rules": "hf_bert", "lowercase": "none", "strip_accents": True}),
+    ],
+)
+def test_the_libraries_read_alike_where_capitals_or_accents_stay(name: str, changes: dict[str, Any]) -> None:
+    with lzma.open(CASED / "reference.json.xz", "rt", encoding="utf-8") as stream:
+        reference = json.load(stream)
+    pieces = (CASED / "vocab.txt").read_text(encoding="utf-8").split("\n")[5:-1]  # behind [PAD] ... [MASK]
+    plain = PlainPieces(spec(**changes), pieces)
+    texts, expected = reference["texts"], reference[name]
+    assert [text for text, ids in zip(texts, expected, strict=True) if plain.numbers(text.encode()) != ids] == []
+    assert len(texts) == 1500
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"lowercase": "none"}, ["Film", "é", "[UNK]", "[UNK]"]),
+        ({"tokenizer_rules": "hf_bert", "lowercase": "none"}, ["Film", "é", "[UNK]", "[UNK]"]),
+        ({"tokenizer_rules": "hf_bert", "lowercase": "none", "strip_accents": True}, ["Film"] + ["[UNK]"] * 3),
+        ({"tokenizer_rules": "hf_bert", "lowercase": "unicode"}, ["film", "é", "é", "film"]),
+        (
+            {"tokenizer_rules": "hf_bert", "lowercase": "unicode", "strip_accents": True},
+            ["film"] + 2 * ["[UNK]"] + ["film"],
+        ),
+        ({}, ["film", "[UNK]", "[UNK]", "film"]),
+    ],
+)
+def test_capitals_and_accents(changes: dict[str, Any], expected: list[str]) -> None:
+    assert read("Film é É FILM", **changes) == expected
 
 
 @pytest.mark.parametrize(
@@ -122,13 +160,12 @@ def test_what_is_no_utf8_makes_its_word_unknown(text: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.text(max_size=40))
-def test_words_have_no_white_space_and_stay_when_read_again(text: str) -> None:
-    for rules in ("bert", "hf_bert"):
-        characters = read_characters(rules)
-        words = characters.words(text.encode())
-        assert all(words)
-        assert characters.words(" ".join(words).encode()) == words
+@given(st.text(max_size=40), st.sampled_from(["bert", "hf_bert"]), st.booleans())
+def test_words_have_no_white_space_and_stay_when_read_again(text: str, rules: Rules, uncased: bool) -> None:
+    characters = read_characters(rules, lowercase=uncased, strip_accents=uncased)
+    words = characters.words(text.encode())
+    assert all(words)
+    assert characters.words(" ".join(words).encode()) == words
 
 
 def test_a_vocabulary_is_checked() -> None:

@@ -112,7 +112,6 @@ def test_tokens_are_shown(run: Run) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["text.tokenizer=wordpiece", "text.lowercase=unicode"], "lowercase is for tokenizer = 'words'"),
         (["text.standardize=none", "text.lowercase=unicode"], "goes with standardize = 'lower_and_strip_punctuation'"),
         (["text.strip_accents=true"], "strip_accents is for lowercase = 'unicode'"),
         (["text.lowercase=Unicode"], "lowercase"),

@@ -2,9 +2,13 @@
 
     python tools/character_tables.py [RULES ...]
 
-    bert      tensorflow_text.FastBertTokenizer(lower_case_nfd_strip_accents=True): needs tensorflow-text
-    hf_bert   tokenizers.normalizers.BertNormalizer and tokenizers.pre_tokenizers.BertPreTokenizer: needs tokenizers
-    unicode   words by text.lowercase = "unicode": the character database of Python 3.13, which has Unicode 15.1
+    bert        tensorflow_text.FastBertTokenizer(lower_case_nfd_strip_accents=True): needs tensorflow-text
+    bert_cased  the same with lower_case_nfd_strip_accents=False
+    hf_bert     tokenizers.normalizers.BertNormalizer(lowercase=True, strip_accents=True) and
+                tokenizers.pre_tokenizers.BertPreTokenizer: needs tokenizers
+    hf_bert_accents, hf_bert_cased, hf_bert_cased_stripped
+                the same with strip_accents=False, with lowercase=False too, and with lowercase=False alone
+    unicode     words by text.lowercase = "unicode": the character database of Python 3.13, which has Unicode 15.1
 
 The library that a rule is named after is asked about every code point by itself, so that none has to be installed
 later. NUL is white space under each rule (docs/decisions/0005-nul-is-whitespace.md). The tables are those of the
@@ -15,6 +19,7 @@ import string
 import sys
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +40,15 @@ _IGNORED = (
 _WITHOUT_SPACES = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # begins of names
 
 
-def bert() -> tuple[list[str], Callable[[list[str]], list[int]]]:
+Asked = tuple[list[str], Callable[[list[str]], list[int]]]
+
+
+def bert(*, cased: bool) -> Asked:
     """What every code point becomes, and what asks the kinds of characters."""
     import tensorflow as tf
     import tensorflow_text
 
-    normalizer = tensorflow_text.FastBertNormalizer(lower_case_nfd_strip_accents=True)
+    normalizer = tensorflow_text.FastBertNormalizer(lower_case_nfd_strip_accents=not cased)
     written = [text.decode() for text in normalizer.normalize([chr(code) for code in CODE_POINTS]).numpy()]
     tokenizer = tensorflow_text.FastWordpieceTokenizer(
         vocab=[_PROBE, f"##{_PROBE}", "[UNK]"], token_out_type=tf.string, support_detokenization=False
@@ -54,11 +62,11 @@ def bert() -> tuple[list[str], Callable[[list[str]], list[int]]]:
     return written, kinds_of
 
 
-def hf_bert() -> tuple[list[str], Callable[[list[str]], list[int]]]:
+def hf_bert(*, lowercase: bool, strip_accents: bool) -> Asked:
     """The same for the other rule; characters that its normalizer puts spaces around stand apart."""
     from tokenizers import normalizers, pre_tokenizers
 
-    normalizer = normalizers.BertNormalizer()  # uncased
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
     splitter = pre_tokenizers.BertPreTokenizer()
     written = [normalizer.normalize_str(chr(code)) for code in CODE_POINTS]
     spaced = [len(each) > 2 and each[0] == each[-1] == " " for each in written]
@@ -72,7 +80,7 @@ def hf_bert() -> tuple[list[str], Callable[[list[str]], list[int]]]:
     return written, lambda characters: [kind_of(each) for each in characters]
 
 
-def unicode() -> tuple[list[str], Callable[[list[str]], list[int]]]:
+def unicode() -> Asked:
     """The same for words: NFKC_Casefold, decomposed, without punctuation."""
     if unicodedata.unidata_version != UNICODE:
         sys.exit(f"This Python has Unicode {unicodedata.unidata_version}. Expected {UNICODE}: run Python 3.13.")
@@ -132,10 +140,21 @@ def combining_classes() -> np.ndarray:
     return np.array([unicodedata.combining(chr(code)) for code in range(0x110000)], np.uint8)
 
 
+RULES: dict[str, Callable[[], Asked]] = {
+    "bert": partial(bert, cased=False),
+    "bert_cased": partial(bert, cased=True),
+    "hf_bert": partial(hf_bert, lowercase=True, strip_accents=True),
+    "hf_bert_accents": partial(hf_bert, lowercase=True, strip_accents=False),
+    "hf_bert_cased": partial(hf_bert, lowercase=False, strip_accents=False),
+    "hf_bert_cased_stripped": partial(hf_bert, lowercase=False, strip_accents=True),
+    "unicode": unicode,
+}
+
+
 if __name__ == "__main__":
-    for rules in sys.argv[1:] or ("bert", "hf_bert", "unicode"):
+    for rules in sys.argv[1:] or RULES:
         path = FOLDER / f"{rules}.npz"
-        arrays = tables(*{"bert": bert, "hf_bert": hf_bert, "unicode": unicode}[rules]())
+        arrays = tables(*RULES[rules]())
         if rules == "unicode":
             arrays["classes"] = combining_classes()
         np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -2,6 +2,8 @@
 
     python tools/compare_tokenizers.py TEXTS... --set text.tokenizer=unigram [--set ...] [--made-up N] [--time]
 
+The library is sentencepiece, tensorflow-text or tokenizers, by `text.tokenizer_rules`, and has to be installed.
+
 TEXTS are files of a text a line, plain, or .gz or .xz; pieces are learnt from every second line of the first 40,000,
 or taken from `text.vocabulary_file`. Texts that are made up mix those words, rules of normalisation and characters of
 all scripts; a quarter of all has bytes put in that are not UTF-8, which the library is not asked. With --time each
@@ -26,14 +28,16 @@ from switch_tf.config import load_config
 from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx
 from switch_tf.export.tflite_file.conversion import convert_functions
 from switch_tf.text.byte_codes import pack
+from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.front_ends import choose_vocabulary, string_front_end
 from switch_tf.text.normalization import digests
 from switch_tf.text.plain import plain_subwords
 from switch_tf.text.sentencepiece_file import NORMAL, read_model
-from switch_tf.text.spec import TextSpec
+from switch_tf.text.spec import OUT_OF_VOCABULARY, TextSpec
 from switch_tf.text.unigram_files import own_model
 
 Ask = Callable[[np.ndarray], np.ndarray]
+PADDING_PIECE = "[PAD]"
 BATCH, SEED, LEARNT, TIMED, ROUNDS = 64, 0, 40_000, 40, 5
 BLOCKS = [(0x01, 0x250), (0x300, 0x370), (0x370, 0x700), (0x900, 0xE80), (0x1100, 0x1200), (0x1E00, 0x2800)]
 BLOCKS += [(0x3000, 0x3400), (0x4E00, 0xA000), (0xAC00, 0xD7A4), (0xF900, 0x10000), (0x1D400, 0x1D800)]
@@ -108,8 +112,43 @@ def runtimes(numeric: Any, spec: TextSpec) -> dict[str, Ask]:
 
 
 def library(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]] | None:
-    """SentencePiece with the same pieces, numbered as we number them; None for other tokenizers and releases."""
-    model = own_model(spec, vocabulary) if spec.tokenizer == "unigram" else None
+    """What the rules are named after, with the same pieces, numbered as we number them; None where there is none."""
+    if spec.tokenizer == "words":
+        return None
+    return {"bert": fast_bert, "hf_bert": hugging_face, "sentencepiece": sentencepieces}[spec.tokenizer_rules](
+        spec, vocabulary
+    )
+
+
+def fast_bert(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]]:
+    """tensorflow_text.FastBertTokenizer, which needs tensorflow-text."""
+    import tensorflow_text
+
+    lowercase, _ = spec.folding
+    tokenizer = tensorflow_text.FastBertTokenizer(
+        [PADDING_PIECE, OUT_OF_VOCABULARY, *vocabulary],
+        support_detokenization=False,
+        lower_case_nfd_strip_accents=lowercase,
+    )
+    return lambda text: tokenizer.tokenize([text]).flat_values.numpy().tolist()
+
+
+def hugging_face(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]]:
+    """The BERT of tokenizers, which needs tokenizers."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    lowercase, strip_accents = spec.folding
+    names = [PADDING_PIECE, OUT_OF_VOCABULARY, *vocabulary]
+    numbers = {piece: number for number, piece in enumerate(names)}
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token=OUT_OF_VOCABULARY, max_input_chars_per_word=LONGEST_WORD))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return lambda text: list(tokenizer.encode(text).ids)
+
+
+def sentencepieces(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]] | None:
+    """SentencePiece; None where the run keeps no model of it."""
+    model = own_model(spec, vocabulary)
     if model is None:
         return None
     import sentencepiece

@@ -3,24 +3,30 @@
 
     python3 -m venv reference && reference/bin/pip install . tensorflow-text tokenizers
     reference/bin/python tools/wordpiece_fixtures.py tests/data/wordpiece
+    reference/bin/python tools/wordpiece_fixtures.py tests/data/wordpiece_cased --cased
 
 It writes vocab.txt, which the library tokenizers has learnt from the built-in reviews and the sentences below; the
 tokenizer.json of the same; and reference.json.xz: texts, and their ids by tensorflow_text.FastBertTokenizer ("bert")
 and by tokenizers ("hf_bert"), numbered as we number them: 0 is padding, 1 is [UNK], the first piece of vocab.txt is 2.
+With --cased the vocabulary keeps capitals and accents, and the ids are by the names of tools/character_tables.py.
 """
 
+import argparse
 import json
 import lzma
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow_text
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import BertWordPieceTokenizer, Tokenizer, normalizers
 
 REVIEWS = Path(__file__).parents[1] / "switch_tf" / "datasets" / "reviews" / "train.tsv.xz"
 PIECES, TEXTS, SEED = 1200, 1500, 0
+FOLDING = {  # of tokenizers: whether it lower-cases and strips accents
+    False: {"hf_bert": (True, True)},
+    True: {"hf_bert_accents": (True, False), "hf_bert_cased": (False, False), "hf_bert_cased_stripped": (False, True)},
+}
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SENTENCES = [
     "The film was a quiet surprise, and I can't recommend it enough!",
@@ -104,11 +110,11 @@ def valid(given: Iterator[str]) -> Iterator[str]:
     return (text for text in given if not any(0xD800 <= ord(each) < 0xE000 for each in text))
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, *, cased: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with lzma.open(REVIEWS, "rt", encoding="utf-8") as stream:
         reviews = [line.split("\t")[1] for line in stream.read().splitlines()[1:]]
-    learner = BertWordPieceTokenizer()
+    learner = BertWordPieceTokenizer(lowercase=not cased, strip_accents=False if cased else None)
     learner.train_from_iterator([*reviews, *SENTENCES * 5], vocab_size=PIECES, min_frequency=2, show_progress=False)
     learner.save(str(folder / "tokenizer.json"))
     pieces = sorted(learner.get_vocab(), key=learner.get_vocab().__getitem__)
@@ -118,18 +124,32 @@ def write(folder: Path) -> None:
     made = valid(texts(sorted(words)))
     asked = [next(made) for _ in range(TEXTS)]
     known = ["[PAD]", "[UNK]", *(piece for piece in pieces if piece not in SPECIAL)]
-    numbers = {piece: number for number, piece in enumerate(known)}
-    fast = tensorflow_text.FastBertTokenizer(known, support_detokenization=False, lower_case_nfd_strip_accents=True)
-    own = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    own.encode_special_tokens = True  # what spells a special token is plain text to us
+    fast = tensorflow_text.FastBertTokenizer(
+        known, support_detokenization=False, lower_case_nfd_strip_accents=not cased
+    )
     reference = {
         "texts": asked,
-        "bert": fast.tokenize(asked).merge_dims(1, -1).to_list(),
-        "hf_bert": [[numbers[each] for each in own.encode(text, add_special_tokens=False).tokens] for text in asked],
+        "bert_cased" if cased else "bert": fast.tokenize(asked).merge_dims(1, -1).to_list(),
+        **{name: by_tokenizers(folder, asked, known, *folding) for name, folding in FOLDING[cased].items()},
     }
     with lzma.open(folder / "reference.json.xz", "wt", encoding="utf-8", preset=9) as stream:
         json.dump(reference, stream)
 
 
+def by_tokenizers(
+    folder: Path, asked: list[str], known: list[str], lowercase: bool, strip_accents: bool
+) -> list[list[int]]:
+    """The ids of texts by the tokenizer.json of a folder, whose capitals and accents are kept or not."""
+    own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    own.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
+    own.encode_special_tokens = True  # what spells a special token is plain text to us
+    numbers = {piece: number for number, piece in enumerate(known)}
+    return [[numbers[each] for each in own.encode(text, add_special_tokens=False).tokens] for text in asked]
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cased", action="store_true")
+    given = parser.parse_args()
+    write(given.folder, cased=given.cased)

@@ -1,11 +1,14 @@
 """What a rule of tokenizing makes of every character: tables that `tools/character_tables.py` asked the libraries for.
 
 Bytes become code points, U+FFFD for every byte that is not UTF-8. Each code point becomes none, one or several
-characters: white space of any kind becomes a space, accents vanish, capitals become small. Each of these is a letter,
-which joins its neighbours, or stands apart as a word of its own (punctuation, Chinese characters), or is white space.
+characters: white space of any kind becomes a space, and unless a rule is cased, accents vanish and capitals become
+small. Each of these is a letter, which joins its neighbours, or stands apart as a word of its own (punctuation, Chinese
+characters), or is white space.
 
 >>> read_characters("bert").words("Ça va, 中文?".encode())
 ['ca', 'va', ',', '中', '文', '?']
+>>> read_characters("bert", lowercase=False, strip_accents=False).words("Ça va, 中文?".encode())
+['Ça', 'va', ',', '中', '文', '?']
 """
 
 import codecs
@@ -23,6 +26,12 @@ REPLACEMENT = 0xFFFD  # stands for a byte that is not UTF-8
 LONGEST_WORD = 100  # in bytes or characters, as the rules count; longer ones are unknown
 ITSELF, NOTHING, _FIRST_SEQUENCE = 0, 1, 2  # outcomes of a code point
 _COUNTS_BYTES = {"bert": True, "hf_bert": False}
+_FOLDING = {  # names of tables by whether they lower-case and strip accents, behind those of the rules
+    (True, True): "",
+    (True, False): "_accents",
+    (False, False): "_cased",
+    (False, True): "_cased_stripped",
+}
 _EACH_BYTE = "switch_tf.each_byte"
 
 
@@ -68,7 +77,7 @@ class Characters:
         return [word for word in self.normal(text, limit).translate(self._spaced).split(" ") if word]
 
     def normal(self, text: bytes, limit: int | None = None) -> str:
-        """The characters that a text becomes, white space of any kind as spaces."""
+        """The characters that a text becomes."""
         return text.decode("utf-8", _EACH_BYTE).translate(self._normal)[:limit]
 
     def written(self, word: str) -> str:
@@ -131,9 +140,10 @@ class _Table(dict[int, str]):
 
 
 @cache
-def read_characters(rules: Rules) -> Characters:
-    """The tables of a rule, which come with the package."""
-    return Characters(**read_arrays(rules), counts_bytes=_COUNTS_BYTES[rules])
+def read_characters(rules: Rules, *, lowercase: bool = True, strip_accents: bool = True) -> Characters:
+    """The tables of a rule, which come with the package; those of "bert" do both of what is asked, or neither."""
+    arrays = read_arrays(rules + _FOLDING[lowercase, strip_accents])
+    return Characters(**arrays, counts_bytes=_COUNTS_BYTES[rules])
 
 
 def read_arrays(name: str) -> dict[str, np.ndarray]:

@@ -19,9 +19,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from switch_tf.errors import DataError
-from switch_tf.text.characters import Characters, read_characters
+from switch_tf.text.characters import Characters
 from switch_tf.text.plain_pieces import CONTINUES
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
+from switch_tf.text.unicode_characters import characters_of
 from switch_tf.text.word_counts import WordCounts
 
 _LEAST = 2  # times that a pair or character was seen
@@ -40,7 +41,7 @@ def learn_pieces(spec: TextSpec, batches: Iterable[np.ndarray]) -> list[str]:
     Raises:
         DataError: the texts hold no character of which two were seen.
     """
-    characters = read_characters(spec.tokenizer_rules)
+    characters = characters_of(spec)
     words = WordCounts[str]()
     for texts in batches:
         for text in texts:

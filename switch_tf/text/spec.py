@@ -17,6 +17,7 @@ OUT_OF_VOCABULARY = "[UNK]"
 
 Standardize = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation", "none"]
 Rules = Literal["bert", "hf_bert", "sentencepiece"]  # of pieces, each the name of a reference
+Lowercase = Literal["ascii", "unicode", "none"]
 Normalization = Literal[
     "identity",
     "nmt_nfkc",
@@ -32,6 +33,11 @@ Normalization = Literal[
     "nfkc/0.1.83",
     "nfkc_cf/0.1.83",
 ]
+_OTHER_SETTINGS = {  # what does it where `lowercase` does not
+    ("words", "none"): "words keep capitals by standardize = 'strip_punctuation' or 'none'",
+    ("unigram", "none"): "unigram keeps capitals by normalization = 'nmt_nfkc'",
+    ("unigram", "unicode"): "unigram lower-cases by normalization",
+}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -42,7 +48,8 @@ class TextSpec:
     removed without leaving a space; a token that becomes empty vanishes; id 0 is padding and id 1 is out of vocabulary.
     With `tokenizer` = "wordpiece" tokens are pieces of words instead, as `switch_tf.text.plain_pieces` has it, with
     "unigram" as `switch_tf.text.plain_unigram` has it, and every input reads the first `num_bytes` bytes of a text. So
-    it does with `lowercase` = "unicode", by which a word is what `switch_tf.text.unicode_characters` says.
+    it does with `lowercase` = "unicode", by which a word is what `switch_tf.text.unicode_characters` says. Of wordpiece
+    `lowercase` and `strip_accents` are what they are to BERT's normalizers: see `folding`.
     """
 
     vocabulary_size: Annotated[int, Field(ge=3, le=1_000_000)] = setting(
@@ -63,10 +70,13 @@ class TextSpec:
     vocabulary_file: Annotated[str, Field(min_length=1)] | None = setting(
         None, "pieces from a vocab.txt, tokenizer.json or (of unigram) spiece.model, in place of learnt ones"
     )
-    lowercase: Literal["ascii", "unicode"] = setting(
-        "ascii", "how words are read: as Keras does, or by Unicode's rules, each Chinese or Thai character a word"
+    lowercase: Lowercase = setting(
+        "ascii",
+        "'unicode': words by Unicode's rules, Chinese by character; 'none': wordpiece that keeps capitals (cased)",
     )
-    strip_accents: bool = setting(False, "with lowercase = 'unicode': read é as e and й as и, which then are one word")
+    strip_accents: bool = setting(
+        False, "with lowercase = 'unicode' or 'none': read é as e and й as и, which then are one word"
+    )
     standardize: Standardize = setting(
         "lower_and_strip_punctuation",
         "as in Keras TextVectorization, lower-casing ASCII alone (not É or Ж); 'none' changes nothing",
@@ -103,13 +113,19 @@ class TextSpec:
 
     @model_validator(mode="after")
     def _fits_lowercase(self) -> "TextSpec":
-        unicode = self.lowercase == "unicode"
-        if unicode and self.tokenizer != "words":
-            raise ValueError(f"lowercase is for tokenizer = 'words'; {self.tokenizer} has its own rules")
-        if unicode and self.standardize != "lower_and_strip_punctuation":
+        if (self.tokenizer, self.lowercase) in _OTHER_SETTINGS:
+            instead = _OTHER_SETTINGS[self.tokenizer, self.lowercase]
+            raise ValueError(f"lowercase = {self.lowercase!r} is not for tokenizer = {self.tokenizer!r}; {instead}")
+        if self.lowercase != "ascii" and self.standardize != "lower_and_strip_punctuation":
             raise ValueError("lowercase = 'unicode' goes with standardize = 'lower_and_strip_punctuation' alone")
-        if self.strip_accents and not unicode:
-            raise ValueError("strip_accents is for lowercase = 'unicode'")
+        if self.strip_accents and self.lowercase == "ascii":
+            raise ValueError("strip_accents is for lowercase = 'unicode', and of wordpiece for 'none'")
+        lowers, strips = self.folding
+        if self.tokenizer_rules == "bert" and self.tokenizer == "wordpiece" and lowers != strips:
+            raise ValueError(
+                "the rules 'bert' lower-case and strip accents (leave lowercase out) or do neither (lowercase = "
+                "'none'). For one of the two set tokenizer_rules = 'hf_bert'"
+            )
         return self
 
     @property
@@ -120,6 +136,15 @@ class TextSpec:
         (True, False, False)
         """
         return self.tokenizer == "words" and self.lowercase == "ascii"
+
+    @property
+    def folding(self) -> tuple[bool, bool]:
+        """Whether wordpiece lower-cases, and whether it strips accents, as BERT's normalizers have it.
+
+        >>> TextSpec(tokenizer="wordpiece").folding, TextSpec(tokenizer="wordpiece", lowercase="none").folding
+        ((True, True), (False, False))
+        """
+        return self.lowercase != "none", self.lowercase == "ascii" or self.strip_accents
 
     @property
     def num_bytes(self) -> int:

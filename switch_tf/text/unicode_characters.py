@@ -133,4 +133,5 @@ def characters_of(spec: TextSpec) -> Characters:
     """The rule by which a text becomes words that are read whole or in pieces."""
     if spec.tokenizer == "words":
         return read_unicode_characters(strip_accents=spec.strip_accents)
-    return read_characters(spec.tokenizer_rules)
+    lowercase, strip_accents = spec.folding
+    return read_characters(spec.tokenizer_rules, lowercase=lowercase, strip_accents=strip_accents)

@@ -67,12 +67,18 @@ _PIECES = [TFLITE, ONNX_BYTES]
 _PIECE_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("the last byte ignored", with_code(NumericPieces, "__call__", ignore_last_byte_of_pieces)),
     ("the other rules", settings("text", tokenizer_rules="hf_bert")),
+    ("capitals and accents kept", settings("text", lowercase="none")),
     ("the other truncation", settings("text", truncation="drop")),
     ("two traded", trade("vocabulary")),
     ("a word may have 99 letters", with_code(pieces, "LONGEST_WORD", 99)),
     ("a word has at most four", with_code(pieces, "_ROUNDS", 2)),
     ("what stands apart joins its neighbour", with_code(code_points, "build_graph_tables", join_what_stands_apart)),
     ("longer forms are read", with_code(utf8, "_within", admit_longer_forms)),
+]
+_CASED_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
+    ("capitals and accents lost", settings("text", lowercase="ascii")),
+    ("accents lost", settings("text", tokenizer_rules="hf_bert", strip_accents=True)),
+    ("capitals lost", settings("text", tokenizer_rules="hf_bert", lowercase="unicode")),
 ]
 _UNICODE_BUILDS: list[tuple[str, Target, Callable[[Any], Any]]] = [
     ("a fold missing", TFLITE, with_characters("becomes", "F", ITSELF)),
@@ -159,6 +165,7 @@ BUILDS = [
         model="pruned",
     ),
     *(Build(f"pieces: {name}", _PIECES, wrong, model="pieces") for name, wrong in _PIECE_BUILDS),
+    *(Build(f"cased: {name}", [TFLITE], wrong, model="cased") for name, wrong in _CASED_BUILDS),
     *(Build(f"unicode: {name}", [target], wrong, model="unicode") for name, target, wrong in _UNICODE_BUILDS),
     *(Build(f"unigram: {name}", [TFLITE], wrong, model="unigram") for name, wrong in _UNIGRAM_BUILDS),
     Build("reject: what is sure", _MODELS, same, answer_by(when_sure), model="recipe"),
