@@ -114,7 +114,7 @@ def test_two_pieces_that_change_places_are_seen(run: Run, proof: Proof, tmp_path
     proof.exported = TextClassifier(run.config, pieces, run.labels, right.classifier)
     path = tmp_path / "model.tflite"
     try:
-        with pytest.raises(ParityError, match=r"trie/found \[\d+\] is not stored"):
+        with pytest.raises(ParityError, match=r"trie/ids \[\d+\] is not stored"):
             export_file("tflite", run, proof, path)
     finally:
         proof.exported = right

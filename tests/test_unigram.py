@@ -146,8 +146,8 @@ def test_what_is_said_of_the_constants(front_ends: Any) -> None:
     numeric = front_ends["exact"][1]
     arrays = numeric.stored_arrays()
     assert {name.removeprefix("bytes front-end/") for name in arrays} == {
-        *("pages", "rows", "further", "sequences", "lengths", "offsets", "codes", "scores"),
-        *("rules/base", "rules/check", "rules/found", "trie/base", "trie/check", "trie/ids"),
+        *("characters", "further", "alone", "lengths", "codes", "scores"),
+        *("rules/base", "rules/labels", "rules/found", "trie/base", "trie/labels", "trie/ids"),
     }
     assert numeric.table_bytes == sum(each.nbytes for each in arrays.values()) < 150_000
     assert all(np.issubdtype(each.dtype, np.integer) for each in arrays.values())

@@ -9,15 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switch_tf.text.characters import _EACH_BYTE
-from switch_tf.text.utf8 import NO_LEAD, code_points
+from switch_tf.text.utf8 import NOTHING, byte_table, read_characters_of
 
 WIDTH = 8
+POINTS = 0x110000
+BAD = POINTS + 1
+TABLE = byte_table(np.arange(1, POINTS + 1, dtype=np.int32), BAD)  # a number each
+
+
+@tf.function(input_signature=[tf.TensorSpec([None, WIDTH], tf.uint8)], autograph=False)
+def numbers_of(rows: tf.Tensor) -> tf.Tensor:
+    return read_characters_of(rows, TABLE, BAD)
 
 
 def decoded(rows: list[bytes]) -> list[str]:
     padded = np.array([list(row.ljust(WIDTH, b"\0")) for row in rows], np.uint8)
-    points = code_points(tf.constant(padded)).numpy()
-    return ["".join(chr(point) for point in row if point != NO_LEAD) for row in points]
+    numbers = numbers_of(tf.constant(padded)).numpy()
+    return ["".join("\ufffd" if each == BAD else chr(each - 1) for each in row if each != NOTHING) for row in numbers]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,25 @@ def decoded(rows: list[bytes]) -> list[str]:
 )
 def test_by_hand(row: bytes, expected: str) -> None:
     assert decoded([row]) == [expected]
+
+
+def test_every_character() -> None:
+    points = [point for point in range(POINTS) if not 0xD800 <= point < 0xE000]
+    text = "".join(map(chr, points)).encode()
+    rows = np.frombuffer(text + bytes(3), np.uint8)[np.newaxis]
+    numbers = read_characters_of(tf.constant(rows), TABLE, BAD).numpy()[0]
+    assert (numbers[numbers != NOTHING] - 1).tolist() == [*points, 0, 0, 0]
+
+
+def test_pages_that_are_alike_are_stored_once() -> None:
+    numbers = np.zeros(POINTS, np.int32)
+    numbers[[ord("a"), 0x4E00, 0x4E01]] = 1, 2, 3
+    table = byte_table(numbers, bad=4)
+    # Blocks: none, of one page with a and one without, of one with 0x4E00, of all bad; and those that lead to them.
+    assert table.dtype == np.int16
+    assert (len(table) - 256) % 65 == 0 and len(table) < 256 + 65 * 16
+    rows = tf.constant([[*b"a", *"\u4e01".encode(), *"\u4e02".encode(), 0xFF]], tf.uint8)
+    assert read_characters_of(rows, table, 4).numpy().tolist() == [[1, 3, 0, 0, 0, 0, 0, 4]]
 
 
 def test_every_two_bytes_and_their_continuations() -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text.byte_codes import WHITESPACE
-from switch_tf.text.graph_rows import look_up, look_up_point, write_sequences
-from switch_tf.text.piece_tables import GraphTables, build_graph_tables, narrow
+from switch_tf.text.graph_rows import write_sequences
+from switch_tf.text.piece_tables import GraphTables, build_graph_tables
 from switch_tf.text.plain_pieces import PieceTable
 from switch_tf.text.spec import TextSpec
-from switch_tf.text.utf8 import code_points
+from switch_tf.text.utf8 import read_characters_of
 
 
 class CharacterText(tf.Module):
@@ -56,28 +56,19 @@ class CodePointText(CharacterText):
         self.spec = spec
         self.dropped_words = len(vocabulary) - len(table)
         self._tables: GraphTables = build_graph_tables(table)
-        self._base, self._check = narrow(self._tables.trie.base), narrow(self._tables.trie.check)
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
         """Every constant that follows from the rules or the vocabulary, by name: integers."""
-        arrays = {name: getattr(self._tables, name) for name in ("pages", "rows", "lengths", "offsets", "codes")}
-        arrays |= {"trie/base": self._base, "trie/check": self._check}
+        sequences = self._tables.sequences
+        arrays = {"characters": self._tables.characters, "lengths": sequences.lengths, "codes": sequences.codes}
+        arrays |= {"trie/base": self._tables.trie.base, "trie/labels": self._tables.trie.labels}
         return {f"bytes front-end/{name}": each for name, each in arrays.items()}
 
     def codes(self, rows: tf.Tensor) -> tf.Tensor:
         """uint8 [batch, N] to codes, one behind the other and cut at N: int32 [batch, N]."""
-        tables = self._tables
-        points = code_points(rows)  # [batch, N], as all below
-        leads = points >= 0
-        points = tf.where(leads, points, 0)
-        sequence = tf.where(leads, look_up_point(tables.pages, tables.rows, points), 0)
-        return write_sequences(sequence, tables.lengths, tables.offsets, tables.codes)
-
-    def child(self, node: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-        """Where each place of the trie leads by one code more."""
-        slot = look_up(self._base, node) + codes
-        leads = tf.equal(look_up(self._check, slot), node)
-        return tf.where(leads, slot, self._tables.trie.dead)
+        tables, sequences = self._tables, self._tables.sequences
+        numbers = read_characters_of(rows, tables.characters, tables.bad)
+        return write_sequences(numbers, sequences.lengths, sequences.codes, sequences.room)
 
 
 class StringCodePoints(tf.Module):

@@ -1,27 +1,38 @@
-"""Steps on rows of integers that the graphs of all kinds of pieces are made of; all shapes but the batch are static."""
+"""Steps on rows of integers that the graphs of all kinds of pieces are made of; all shapes but the batch are static.
+
+Parts are cut out by `tf.slice`: LiteRT copies them as a whole, where it would take what `[:, a:b]` is one by one.
+"""
 
 import numpy as np
 import tensorflow as tf
 
+from switch_tf.text.double_array import DoubleArray
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.piece_tables import PAGE
+
+
+def row_starts(of: tf.Tensor, width: int) -> tf.Tensor:
+    """Where each row of so many values begins if they stand one behind the other: [batch, n] -> int32 [batch, 1]."""
+    return tf.reshape(tf.range(tf.shape(of)[0]) * width, [-1, 1])
 
 
 def gather_rows(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     """Of each row its values at places in it: [batch, n], int32 [batch, m] -> [batch, m]."""
-    width = values.shape[1]
-    row_start = tf.range(tf.shape(values)[0])[:, tf.newaxis] * width  # [batch, 1]
-    return tf.gather(tf.reshape(values, [-1]), places + row_start)
+    return tf.gather(tf.reshape(values, [-1]), places + row_starts(values, values.shape[1]))
 
 
-def before(row: tf.Tensor) -> tf.Tensor:
-    """What stands one place before, 0 at the first: int32 [batch, N] -> int32 [batch, N]."""
-    return tf.pad(row, [[0, 0], [1, 0]])[:, : row.shape[1]]
+def cut(row: tf.Tensor, start: int, width: int) -> tf.Tensor:
+    """So many values from a place on: [batch, n] -> [batch, width]."""
+    return tf.slice(row, [0, start], [-1, width])
+
+
+def before(row: tf.Tensor, places: int = 1) -> tf.Tensor:
+    """What stands so many places before, 0 at the first: int32 [batch, N] -> int32 [batch, N]."""
+    return cut(tf.pad(row, [[0, 0], [places, 0]]), 0, row.shape[1])
 
 
 def behind(row: tf.Tensor) -> tf.Tensor:
     """What stands one place further, 0 at the last: int32 [batch, N] -> int32 [batch, N]."""
-    return tf.pad(row, [[0, 0], [0, 1]])[:, 1:]
+    return cut(tf.pad(row, [[0, 0], [0, 1]]), 1, row.shape[1])
 
 
 def set_before(flags: tf.Tensor) -> tf.Tensor:
@@ -34,29 +45,25 @@ def look_up(table: np.ndarray, places: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.gather(table, places), tf.int32)
 
 
-def look_up_point(pages: np.ndarray, rows: np.ndarray, points: tf.Tensor) -> tf.Tensor:
-    """What a table of pages says of code points, as `page_tables` made it: int32 [...] -> int32 [...]."""
-    return look_up(rows, look_up(pages, points // PAGE) * PAGE + tf.math.floormod(points, PAGE))
+def child_of(trie: DoubleArray, node: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+    """Where each place of a trie leads by one code more: int32 [...] twice -> int32 [...]."""
+    slot = look_up(trie.base, node) + codes
+    return tf.where(tf.equal(look_up(trie.labels, slot), codes), slot, trie.dead)
 
 
-def write_sequences(numbers: tf.Tensor, lengths: np.ndarray, offsets: np.ndarray, codes: np.ndarray) -> tf.Tensor:
+def write_sequences(numbers: tf.Tensor, lengths: np.ndarray, codes: np.ndarray, room: int) -> tf.Tensor:
     """Sequences of codes one behind the other, cut at N, zeros behind them: int32 [batch, N] -> int32 [batch, N].
 
-    Args:
-        numbers: of a sequence at each place; number 0 has no codes.
-        lengths: codes of each sequence.
-        offsets: where each begins in `codes`.
-        codes: of all sequences.
+    The arguments are those of `switch_tf.text.sequence_tables.Sequences`, of which `numbers` has one at each place.
     """
     width = numbers.shape[1]
-    length = look_up(lengths, numbers)
+    ended = tf.pad(numbers, [[0, 0], [0, 1]], constant_values=room)  # [batch, N + 1]: zeros behind the last
+    length = look_up(lengths, ended)
     start = tf.cumsum(length, axis=1, exclusive=True)
-    used = tf.logical_and(length > 0, start < width)
-    rank = tf.cumsum(tf.cast(used, tf.int32), axis=1, exclusive=True)
-    # Of each sequence that is used, what leads from a place in the row to one in `codes`, side by side.
-    shift = scatter_rows(tf.where(used, rank, width), look_up(offsets, numbers) - start, width + 1)
-    begins = scatter_rows(tf.where(used, start, width), tf.ones_like(start), width + 1)[:, :width]
-    number = tf.cumsum(begins, axis=1) - 1  # of the sequence that a place belongs to
-    source = gather_rows(shift, tf.maximum(number, 0)) + np.arange(width, dtype=np.int32)
-    written = np.arange(width, dtype=np.int32) < start[:, -1:] + length[:, -1:]
-    return tf.where(written, look_up(codes, tf.where(written, source, 0)), 0)
+    place = tf.where(length > 0, tf.where(start < width, start, width), width)
+    source = cut(scatter_rows(place, ended, width + 1), 0, width)  # [batch, N], as all below; 0 inside a sequence
+    reach = 1
+    while reach < room:
+        source = tf.where(source < room, before(source, reach) + reach, source)
+        reach *= 2
+    return look_up(codes, source)

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from switch_tf.text.characters import APART, ITSELF, LETTER, MARK, SPACE, Characters
+from switch_tf.text.characters import APART, ITSELF, LETTER, MARK, REPLACEMENT, SPACE, Characters
 from switch_tf.text.double_array import Codes, DoubleArray, build_double_array
 from switch_tf.text.plain_pieces import PieceTable
+from switch_tf.text.sequence_tables import Sequences, build_sequences
+from switch_tf.text.utf8 import byte_table
 
-PAGE = 128  # code points
 UNKNOWN_APART = 1
 _UTF8_LENGTHS = (1, 2, 3, 4)
 _UTF8_RANGES = ((0, 0x80), (0x80, 0x800), (0x800, 0xD800), (0xE000, 0x10000), (0x10000, 0x110000))  # without surrogates
@@ -29,11 +30,9 @@ _UTF8_RANGES = ((0, 0x80), (0x80, 0x800), (0x800, 0xD800), (0xE000, 0x10000), (0
 @dataclass(frozen=True, eq=False)
 class GraphTables:
     """Attributes:
-    pages: [code points / PAGE], the number of each page of code points.
-    rows: [pages, PAGE] in one line: of each code point the number of its sequence of codes.
-    lengths: int32 [sequences], codes of each; sequence 0 has none.
-    offsets: int32 [sequences], where each begins in `codes`.
-    codes: int32, of all sequences, one behind the other.
+    characters: of `byte_table`: of each code point the number of its sequence of codes.
+    bad: the number of the sequence of a byte that is not UTF-8.
+    sequences: the codes that code points become.
     last_apart: P of the module.
     sizes: int32 [codes], what each code adds to the length of a word.
     marks: int32 [codes], 1 for marks.
@@ -41,11 +40,9 @@ class GraphTables:
     trie: of the pieces, root 0 for those that begin a word and root 1 for the others; values are ids.
     """
 
-    pages: np.ndarray
-    rows: np.ndarray
-    lengths: np.ndarray
-    offsets: np.ndarray
-    codes: np.ndarray
+    characters: np.ndarray
+    bad: int
+    sequences: Sequences
     last_apart: int
     sizes: np.ndarray
     marks: np.ndarray
@@ -113,15 +110,13 @@ class _Codes:
 def build_graph_tables(table: PieceTable) -> GraphTables:
     """The constants for the pieces of a table."""
     codes = _Codes(table)
-    numbers, sequences = _sequences(table.characters, codes)
-    pages, rows = page_tables(numbers)
-    lengths = np.array([len(each) for each in sequences], np.int32)
+    numbers, known = _sequences(table.characters, codes)
+    sequences = build_sequences([*known, known[numbers[REPLACEMENT]]])  # the last is that of what is not UTF-8
+    bad = int(sequences.numbers[-1])
     return GraphTables(
-        pages=pages,
-        rows=rows,
-        lengths=lengths,
-        offsets=(np.cumsum(lengths) - lengths).astype(np.int32),
-        codes=np.array([code for each in sequences for code in each], np.int32),
+        characters=byte_table(sequences.numbers[numbers], bad),
+        bad=bad,
+        sequences=sequences,
         last_apart=codes.last_apart,
         sizes=codes.sizes(),
         marks=codes.marks(),
@@ -149,15 +144,3 @@ def _sequences(characters: Characters, codes: _Codes) -> tuple[np.ndarray, list[
     _, firsts, inverse = np.unique(characters.becomes, return_index=True, return_inverse=True)
     of_outcomes = np.array([number_of(characters.outcome(int(code))) for code in firsts], np.int32)
     return np.where(characters.becomes == ITSELF, numbers, of_outcomes[inverse]).astype(np.int32), list(known)
-
-
-def page_tables(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A table of pages, each of which is stored once: int32 [code points / PAGE], int16 or int32 [pages x PAGE]."""
-    pages, inverse = np.unique(numbers.reshape(-1, PAGE), axis=0, return_inverse=True)
-    return narrow(inverse.reshape(-1)), narrow(pages.reshape(-1))
-
-
-def narrow(array: np.ndarray) -> np.ndarray:
-    """In 16 bits where that holds it."""
-    fits = array.max(initial=0) < 2**15 and array.min(initial=0) >= -(2**15)
-    return array.astype(np.int16) if fits else array.astype(np.int32)

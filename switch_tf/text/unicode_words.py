@@ -22,9 +22,10 @@ import tensorflow as tf
 
 from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.code_points import CodePointText, drop_last_word
+from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, behind, gather_rows
-from switch_tf.text.piece_tables import UNKNOWN_APART, narrow
+from switch_tf.text.graph_rows import before, behind, child_of, cut, gather_rows
+from switch_tf.text.piece_tables import UNKNOWN_APART
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 
 _ROOT = 0  # of the trie
@@ -82,21 +83,22 @@ class NumericWords(CodePointText):
         rank = tf.cumsum(tf.cast(first, tf.int32), axis=1, exclusive=True)  # [batch, N]
         place = tf.where(tf.logical_and(first, rank < length), rank, length)  # [batch, N]
         from_end = scatter_rows(place, tf.zeros_like(rank) + np.arange(width, 0, -1, dtype=np.int32), length + 1)
-        return width - from_end[:, :length]
+        return width - cut(from_end, 0, length)
 
     def _walk(self, codes: tf.Tensor, further: tf.Tensor, begins: tf.Tensor) -> tf.Tensor:
         """Where the codes of each word lead to: int32 [batch, N] twice, [batch, L] -> int32 [batch, L]."""
         codes = tf.pad(codes, [[0, 0], [0, 1]])  # [batch, N + 1]
         further = tf.pad(further, [[0, 0], [0, self._steps + 1]])  # [batch, N + steps + 1]
-        dead = self._tables.trie.dead
-        node = self.child(tf.where(begins < self.spec.num_bytes, _ROOT, dead), gather_rows(codes, begins))  # [batch, L]
+        trie, dead = self._tables.trie, self._tables.trie.dead
+        root = tf.where(begins < self.spec.num_bytes, _ROOT, dead)  # [batch, L], as all below
+        node = child_of(trie, root, gather_rows(codes, begins))
 
         def goes_on(step: tf.Tensor, node: tf.Tensor, code: tf.Tensor) -> tf.Tensor:
             walks = tf.logical_and(code > 0, tf.not_equal(node, dead))
             return tf.logical_and(step < self._steps, tf.reduce_any(walks))
 
         def walk(step: tf.Tensor, node: tf.Tensor, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            node = tf.where(code > 0, self.child(node, code), node)
+            node = tf.where(code > 0, child_of(trie, node, code), node)
             code = tf.where(code > 0, gather_rows(further, begins + step + 1), 0)
             return step + 1, node, code
 

@@ -23,14 +23,14 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text.code_points import CharacterText, drop_last_word
+from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import gather_rows, look_up, look_up_point, set_before, write_sequences
-from switch_tf.text.normalization import BAD_BYTE, read_normalization
-from switch_tf.text.piece_tables import narrow
+from switch_tf.text.graph_rows import before, child_of, cut, gather_rows, look_up, set_before, write_sequences
+from switch_tf.text.normalization import read_normalization
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
 from switch_tf.text.unigram_table import UnigramTable
 from switch_tf.text.unigram_tables import UnigramTables, build_unigram_tables
-from switch_tf.text.utf8 import code_points
+from switch_tf.text.utf8 import read_characters_of
 
 _SIZE_BITS = 20  # above the number of sequences that there may be
 _ROOT = 0
@@ -65,19 +65,19 @@ class NumericUnigram(CharacterText):
         self.spec = spec
         self._tables: UnigramTables = build_unigram_tables(table, read_normalization(spec.normalization))
         rules, trie = self._tables.rules, self._tables.trie
-        self._rule_base, self._rule_check = narrow(rules.base), narrow(rules.check)
         self._rule_found = np.where(rules.values > 0, rules.depths << _SIZE_BITS | rules.values, 0).astype(np.int32)
-        self._base, self._check, self._ids = narrow(trie.base), narrow(trie.check), narrow(trie.values)
+        self._ids = narrow(trie.values)
         scores = np.array([0, 0, *table.scores.values()], np.int32)  # by id
         self._scores = narrow(np.where(trie.values > 0, scores[trie.values], 1))  # 1: no piece ends there
         self._unknown_score = np.float32(table.unknown_score)
         self._steps, self._rule_steps = table.longest, int(rules.depths.max(initial=0))
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
-        names = ("pages", "rows", "further", "sequences", "lengths", "offsets", "codes")
-        arrays = {name: getattr(self._tables, name) for name in names}
-        arrays |= {"rules/base": self._rule_base, "rules/check": self._rule_check, "rules/found": self._rule_found}
-        arrays |= {"trie/base": self._base, "trie/check": self._check, "trie/ids": self._ids, "scores": self._scores}
+        tables, rules, trie = self._tables, self._tables.rules, self._tables.trie
+        arrays = {name: getattr(tables, name) for name in ("characters", "further", "alone")}
+        arrays |= {"lengths": tables.sequences.lengths, "codes": tables.sequences.codes, "scores": self._scores}
+        arrays |= {"rules/base": rules.base, "rules/labels": rules.labels, "rules/found": self._rule_found}
+        arrays |= {"trie/base": trie.base, "trie/labels": trie.labels, "trie/ids": self._ids}
         return {f"bytes front-end/{name}": each for name, each in arrays.items()}
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
@@ -101,41 +101,41 @@ class NumericUnigram(CharacterText):
     def _normal(self, rows: tf.Tensor) -> tf.Tensor:
         """Codes of the normal text, 0 for white space and behind it: uint8 [batch, N] -> int32 [batch, N]."""
         tables, width = self._tables, self.spec.num_bytes
-        points = code_points(rows, BAD_BYTE)  # [batch, N], as all below
-        leads = points >= 0
-        classes = look_up_point(tables.pages, tables.rows, tf.where(leads, points, 0))
+        classes = read_characters_of(rows, tables.characters, tables.bad)  # [batch, N], as all below
         if not self._rule_steps:
-            sequence = tf.where(leads, look_up(tables.sequences, classes), 0)
-            return write_sequences(sequence, tables.lengths, tables.offsets, tables.codes)
+            return self._written(look_up(tables.alone, classes))
+        leads = classes > 0
         rank = tf.cumsum(tf.cast(leads, tf.int32), axis=1, exclusive=True)
-        classes = scatter_rows(tf.where(leads, rank, width), classes, width + 1)[:, :width]  # side by side
+        classes = cut(scatter_rows(tf.where(leads, rank, width), classes, width + 1), 0, width)  # side by side
         joining = tf.where(classes <= tables.last_joining, classes, 0)
-        found = (1 << _SIZE_BITS) + look_up(tables.sequences, classes) + 1
+        found = (1 << _SIZE_BITS) + look_up(tables.alone, classes) + 1
         node = tf.fill(tf.shape(classes), _ROOT)
         behind = tf.pad(joining, [[0, 0], [0, self._rule_steps]])
         for step in range(self._rule_steps):
-            slot = look_up(self._rule_base, node) + behind[:, step : step + width]
-            node = tf.where(tf.equal(look_up(self._rule_check, slot), node), slot, tables.rules.dead)
+            node = child_of(tables.rules, node, cut(behind, step, width))
             if step:
                 found = tf.maximum(found, tf.gather(self._rule_found, node))
         column = np.arange(width, dtype=np.int32)[np.newaxis]
         further = look_up(tables.further, classes)
         jump = column + found // 2**_SIZE_BITS
-        goes_on = gather_rows(tf.pad(further, [[0, 0], [0, 1]]), tf.minimum(jump, width)) > 0
+        goes_on = gather_rows(tf.pad(further, [[0, 0], [0, 1]]), jump) > 0
         first = tf.logical_or(tf.equal(further, 0), column == 0)
         starts = reached(first, tf.where(goes_on, jump, width))
-        sequence = tf.where(starts, tf.math.floormod(found, 2**_SIZE_BITS) - 1, 0)
-        return write_sequences(sequence, tables.lengths, tables.offsets, tables.codes)
+        return self._written(tf.where(starts, tf.math.floormod(found, 2**_SIZE_BITS) - 1, 0))
+
+    def _written(self, numbers: tf.Tensor) -> tf.Tensor:
+        """The codes of sequences, one behind the other: int32 [batch, N] -> int32 [batch, N]."""
+        sequences = self._tables.sequences
+        return write_sequences(numbers, sequences.lengths, sequences.codes, sequences.room)
 
     def _find(self, text: tf.Tensor) -> _Found:
         """The pieces that begin at each place: int32 [batch, M]."""
-        width, dead = text.shape[1], self._tables.trie.dead
+        width = text.shape[1]
         behind = tf.pad(text, [[0, 0], [0, self._steps]])
         node, longest = tf.zeros_like(text) + _ROOT, tf.ones_like(text)
         nodes, scores = [], []
         for step in range(self._steps):
-            slot = look_up(self._base, node) + behind[:, step : step + width]
-            node = tf.where(tf.equal(look_up(self._check, slot), node), slot, dead)
+            node = child_of(self._tables.trie, node, cut(behind, step, width))
             score = tf.cast(tf.gather(self._scores, node), tf.float32)
             is_piece = score <= 0
             otherwise = _NO_PIECE if step else self._unknown_score
@@ -155,7 +155,7 @@ class NumericUnigram(CharacterText):
         token = tf.logical_and(token, tf.logical_not(tf.logical_and(unknown, set_before(unknown))))  # several are one
         rank = tf.cumsum(tf.cast(token, tf.int32), axis=1, exclusive=True)
         place = tf.where(tf.logical_and(token, rank < length), rank, length)
-        return scatter_rows(place, tf.where(unknown, OUT_OF_VOCABULARY_ID, ids), length + 1)[:, :length]
+        return cut(scatter_rows(place, tf.where(unknown, OUT_OF_VOCABULARY_ID, ids), length + 1), 0, length)
 
 
 def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -164,7 +164,7 @@ def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     is_letter = normal > 0
     begins = tf.logical_and(is_letter, tf.logical_not(set_before(is_letter)))
     place = tf.cumsum(tf.cast(is_letter, tf.int32) + tf.cast(begins, tf.int32), axis=1) - 1
-    letters = scatter_rows(tf.where(is_letter, place, width), normal, width + 1)[:, :width]
+    letters = cut(scatter_rows(tf.where(is_letter, place, width), normal, width + 1), 0, width)
     column = np.arange(width, dtype=np.int32)
     length = tf.reduce_max(tf.where(letters > 1, column + 1, 0), axis=1, keepdims=True)  # 1 is the mark
     return tf.where(column < length, tf.maximum(letters, 1), 0), length
@@ -174,7 +174,7 @@ def _candidates(found: _Found) -> list[tf.Tensor]:
     """Of each size the score of the piece that ends at each end, longest first: float32 [batch, M + 1] each."""
     width = found.longest.shape[1] + 1
     return [
-        tf.pad(scores[:, : width - size], [[0, 0], [size, 0]], constant_values=_NO_PIECE)
+        tf.pad(cut(scores, 0, width - size), [[0, 0], [size, 0]], constant_values=_NO_PIECE)
         for size, scores in reversed(list(enumerate(found.scores, 1)))
     ]
 
@@ -185,7 +185,7 @@ def _furthest(longest: tf.Tensor, text: tf.Tensor, steps: int) -> tf.Tensor:
     furthest = tf.where(text > 0, column + longest, column)
     covered = 1
     while covered < steps:
-        furthest = tf.maximum(furthest, tf.pad(furthest[:, :-covered], [[0, 0], [covered, 0]]))
+        furthest = tf.maximum(furthest, before(furthest, covered))
         covered *= 2
     return tf.pad(furthest, [[0, 0], [1, 0]])
 
@@ -194,7 +194,7 @@ def _sums(ends: list[tf.Tensor], best: tf.Tensor) -> list[tf.Tensor]:
     """What each size's piece adds up to with the best before it, longest first: float32 [batch, M + 1] each."""
     steps, width = len(ends), best.shape[1]
     earlier = tf.pad(best, [[0, 0], [steps, 0]], constant_values=_NOT_REACHED)
-    return [earlier[:, place : place + width] + score for place, score in enumerate(ends)]
+    return [cut(earlier, place, width) + score for place, score in enumerate(ends)]
 
 
 def _highest(values: list[tf.Tensor]) -> tf.Tensor:
@@ -242,7 +242,8 @@ def _best_from_the_left(ends: list[tf.Tensor], longest: tf.Tensor) -> tf.Tensor:
         return end + 1, tf.where(tf.equal(column, end + steps), highest, best)
 
     shapes = (tf.TensorShape([]), tf.TensorShape([None, width + steps]))
-    return tf.while_loop(go_on, step, (tf.constant(1), start), shape_invariants=shapes)[1][:, steps:]
+    best = tf.while_loop(go_on, step, (tf.constant(1), start), shape_invariants=shapes)[1]
+    return cut(best, steps, width)
 
 
 def _last_sizes(ends: list[tf.Tensor], best: tf.Tensor) -> tf.Tensor:
@@ -281,4 +282,4 @@ def reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
 
     shapes = (tf.TensorShape([None, width + 1]),) * 2
     marks, _ = tf.while_loop(go_on, double, (marks, jumps), shape_invariants=shapes)
-    return marks[:, :width] > 0
+    return cut(marks, 0, width) > 0

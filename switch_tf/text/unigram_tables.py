@@ -18,11 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from switch_tf.text.double_array import Codes, DoubleArray, build_double_array
+from switch_tf.text.double_array import Codes, DoubleArray, build_double_array, narrow
 from switch_tf.text.normalization import BAD_BYTE, REPLACEMENT, Rules
-from switch_tf.text.piece_tables import narrow, page_tables
 from switch_tf.text.sentencepiece_file import MARK
+from switch_tf.text.sequence_tables import Sequences, build_sequences
 from switch_tf.text.unigram_table import UnigramTable
+from switch_tf.text.utf8 import byte_table
 
 _CODE_POINTS = 0x110000
 _SPACE, _MARK = 0, 1
@@ -31,27 +32,23 @@ _SPACE, _MARK = 0, 1
 @dataclass(frozen=True, eq=False)
 class UnigramTables:
     """Attributes:
-    pages: [code points / PAGE], the number of each page of code points.
-    rows: [pages, PAGE] in one line: of each code point its class; 0 is no character's.
+    characters: of `byte_table`: of each code point its class; 0 is no character's.
+    bad: the class of a byte that is not UTF-8.
     last_joining: the classes up to it are those of characters that rules of several have.
     further: [classes], 1 where a rule has the class behind another.
-    sequences: [classes], the number of the sequence of codes that a character alone becomes.
+    alone: [classes], the number of the sequence of codes that a character alone becomes.
     rules: trie of the rules of several characters, by their classes; values are numbers of sequences, from 1 on.
-    lengths: [sequences], codes of each; sequence 0 has none.
-    offsets: [sequences], where each begins in `codes`.
-    codes: of all sequences, one behind the other.
+    sequences: the codes that characters become.
     trie: of the pieces; values are ids.
     """
 
-    pages: np.ndarray
-    rows: np.ndarray
+    characters: np.ndarray
+    bad: int
     last_joining: int
     further: np.ndarray
-    sequences: np.ndarray
+    alone: np.ndarray
     rules: DoubleArray
-    lengths: np.ndarray
-    offsets: np.ndarray
-    codes: np.ndarray
+    sequences: Sequences
     trie: DoubleArray
 
 
@@ -91,26 +88,26 @@ def build_unigram_tables(table: UnigramTable, rules: Rules) -> UnigramTables:
     written = np.array([numbers[each] for each in rules.becomes], np.int64)
     joining, classes = _joining_classes(rules.several, written, alone)
     last = int(classes.max(initial=0))
-    # Behind those come the characters that no such rule has, by what they become.
+    # Behind those come the characters that no such rule has, by what they become, and bytes that are not UTF-8.
     of_sequences, of_points = np.unique(alone, return_inverse=True)
     numbered = (of_points + last + 1).astype(np.int32)
     numbered[joining] = classes
-    sequences = np.concatenate([np.zeros(last + 1, np.int32), of_sequences])
-    sequences[classes] = alone[joining]
-    further = np.zeros(len(sequences), np.int32)
+    by_class = np.concatenate([np.zeros(last + 1, np.int32), of_sequences, alone[[BAD_BYTE]]])
+    by_class[classes] = alone[joining]
+    further = np.zeros(len(by_class), np.int32)
     further[numbered[[ord(letter) for letter in rules.further]]] = 1
-    pages, rows = page_tables(numbered)
-    lengths = np.array(list(map(len, codes.sequences)), np.int32)
+    bad = len(by_class) - 1
+    sequences = build_sequences(list(codes.sequences))
     return UnigramTables(
-        pages=pages,
-        rows=rows,
+        characters=byte_table(numbered, bad),
+        bad=bad,
         last_joining=last,
         further=narrow(further),
-        sequences=narrow(sequences),
-        rules=_rules_of_classes(np.where(rules.several > 0, numbered[rules.several], 0), written, last),
-        lengths=narrow(lengths),
-        offsets=narrow(np.cumsum(lengths) - lengths),
-        codes=narrow(np.array([code for each in codes.sequences for code in each], np.int32)),
+        alone=narrow(sequences.numbers[by_class]),
+        rules=_rules_of_classes(
+            np.where(rules.several > 0, numbered[rules.several], 0), sequences.numbers[written], last
+        ),
+        sequences=sequences,
         trie=build_double_array([{codes.of(piece): number for piece, number in table.ids.items()}], codes.count),
     )
 

@@ -18,7 +18,6 @@ from breaks.answers import (
     when_sure,
 )
 from breaks.built import (
-    admit_longer_forms,
     block_epsilon,
     capacity,
     dirty_last_row,
@@ -73,7 +72,7 @@ _PIECE_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("a word may have 99 letters", with_code(pieces, "LONGEST_WORD", 99)),
     ("a word has at most four", with_code(pieces, "_ROUNDS", 2)),
     ("what stands apart joins its neighbour", with_code(code_points, "build_graph_tables", join_what_stands_apart)),
-    ("longer forms are read", with_code(utf8, "_within", admit_longer_forms)),
+    ("longer forms are read", with_code(utf8, "_TWO", 0xC0)),
 ]
 _CASED_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("capitals and accents lost", settings("text", lowercase="ascii")),

@@ -17,7 +17,7 @@ from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.proof.gate import load_exported
 from switch_tf.export.saved_model import build as saved_model_build
 from switch_tf.layers.switch_ffn import SwitchFFN
-from switch_tf.text import code_points, packed_bytes, unigram, utf8
+from switch_tf.text import code_points, packed_bytes, unigram
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.piece_tables import build_graph_tables
 from switch_tf.text.pieces import NumericPieces
@@ -118,14 +118,8 @@ def keep_marks_at_the_end(normal: tf.Tensor) -> Any:
     return tf.where(tf.equal(places, length), written, marked), length + written
 
 
-def admit_longer_forms(value: tf.Tensor, first: int, end: int) -> tf.Tensor:
-    """Of UTF-8: two bytes for what has one."""
-    return _within(value, 0xC0 if first == 0xC2 else first, end)
-
-
 _build_tables = build_graph_tables
 _marked = unigram._marked
-_within = utf8._within
 _read_packed = packed_bytes.packed_ids
 _read_bytes = NumericText.__call__
 _read_pieces = NumericPieces.__call__
