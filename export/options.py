@@ -24,7 +24,7 @@ class ExportOptions:
     Attributes:
         format: a name of `switch_tf.export.formats.FORMATS`, or "all" for each of them.
         output: where to; RUN/export/... unless given.
-        inputs: what an ONNX file takes: text, ids or bytes.
+        inputs: what an ONNX file, or any of a fine-tuned run, takes: text, ids or bytes.
         batch: the one batch size of a file; any unless given.
         precision: that large weights of a file are stored in.
         dispatch: how tokens reach experts; as in the run unless given.

@@ -1,5 +1,6 @@
 """Is the byte limit of the bytes input fair? How many texts it changes, and a refusal where those are too many."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from switch_tf.errors import ExportError
@@ -29,13 +30,25 @@ def refuse_truncation(run: Run, model: "TextClassifier", allowed: bool) -> None:
     Raises:
         ExportError: the byte limit changes over one text in a hundred, and that is not `allowed`.
     """
-    shares = changed_shares(run, model)
+    cut = f"text.byte_length = {run.config.text.num_bytes} bytes"
+    refuse_changes(changed_shares(run, model), cut, "Train with a larger text.byte_length", allowed)
+
+
+def refuse_changes(shares: Mapping[str, float], cut: str, remedy: str, allowed: bool) -> None:
+    """
+    Args:
+        shares: of the texts of each split, that are read otherwise than as a whole.
+        cut: where they are cut.
+        remedy: what lets more of them be read.
+
+    Raises:
+        ExportError: one is over one in a hundred, and that is not `allowed`.
+    """
     if allowed or max(shares.values()) <= CHANGED_SHARE_BOUND:
         return
     said = " and ".join(f"{share:.1%} of the {split}" for split, share in shares.items())
     raise ExportError(
-        f"Cut at text.byte_length = {run.config.text.num_bytes} bytes, {said} texts are read otherwise than as a "
-        f"whole. Expected at most {CHANGED_SHARE_BOUND:.0%}. Train with a larger text.byte_length, or take it as it is "
-        "and allow the truncation.",
+        f"Cut at {cut}, {said} texts are read otherwise than as a whole. Expected at most {CHANGED_SHARE_BOUND:.0%}. "
+        f"{remedy}, or take it as it is and allow the truncation.",
         argument="allow_truncation",
     )

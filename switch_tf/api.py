@@ -244,7 +244,7 @@ class Classifier:
             format: "saved_model", "tflite" or "onnx"; "all" is each of them, and returns their paths in a list.
             output: where to; None is under RUN/export.
             inputs: what an ONNX file takes: "text" (the default for words), "ids" or "bytes" (that for pieces). Of a
-                fine-tuned run, "text" is for a SavedModel that shall take texts besides ids.
+                fine-tuned run, what any format takes: "bytes" (the default) or "ids", of a SavedModel "text" as well.
             batch: the one batch size of a file; any unless given.
             precision: that large weights of a file are stored in: "float32" (the default), "float16" or "int8".
             dispatch: how tokens reach experts: "gather" or "einsum"; None is as trained.

@@ -241,6 +241,50 @@ def fine_tuned(tmp_path_factory: pytest.TempPathFactory) -> FineTuned:
     return FineTuned(folder, words, answer)
 
 
+@pytest.fixture(scope="session")
+def exported(fine_tuned: FineTuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the run with a reject threshold, and all that can be exported of it; tests do not change it."""
+    import switch_tf
+    from switch_tf.runs.fine_tuned import write_manifest
+    from switch_tf.runs.folder import write_rejection
+    from switch_tf.runs.rejection import Rejection
+
+    run = Path(shutil.copytree(fine_tuned.run, tmp_path_factory.mktemp("exported") / "run"))
+    write_rejection(run, Rejection(0.8125, "unknown"), {})
+    write_manifest(run)
+    answer = ask("export", run, "--format", "all", "--json")
+    assert answer.code == 0, answer.err
+    artifacts = json.loads(answer.out)["artifacts"]
+    assert [(Path(each["path"]).name, each["door"]) for each in artifacts] == [
+        *(("saved_model", door) for door in ("bytes", "text", "ids")),
+        *(("tflite", door) for door in ("bytes", "ids")),
+        ("onnx", "bytes"),
+    ]
+    for each in artifacts:
+        assert each["texts"] == {"ids": 124, "bytes": 152, "text": 152}[each["door"]] == each["labels_equal"]
+        assert each["words"] == each["words_equal"] == (397 if each["door"] == "bytes" else 0)
+        assert each["max_abs_diff"] <= 1e-5 and each["batch_invariance"] <= 1e-6 and each["problems"] == []
+        assert 0 < each["rejected"] < each["texts"]
+    classifier = switch_tf.load(run)
+    classifier.export("tflite", precision="int8", verbose=0)
+    classifier.export("onnx", inputs="ids", batch=3, verbose=0)
+    classifier.export("onnx", inputs="ids", precision="int8", max_loss=3, verbose=0)
+    classifier.export("saved_model", inputs="text", verbose=0)
+    return run
+
+
+@pytest.fixture(scope="session")
+def opened(exported: Path) -> tuple[Any, Any, Any]:
+    """The run, its model, and a gate of few made-up texts."""
+    from switch_tf.export.fine_tuned.proof import FineTunedProof
+    from switch_tf.export.fine_tuned.session import _load
+    from switch_tf.runs.fine_tuned import open_fine_tuned
+
+    run = open_fine_tuned(exported)
+    model = _load(run)
+    return run, model, FineTunedProof(run, model, made_up=16)
+
+
 @pytest.fixture
 def unchecked_run(run_copy: Path) -> Path:
     """A copy of `trained_run` as the format before manifests had it: what is damaged in it, no checksum tells."""

@@ -3,9 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,15 @@ import onnx
 import pytest
 import tensorflow as tf
 from conftest import FineTuned, ask
+from fine_tuned_exports import Answering
 
 import switch_tf
 from switch_tf.artifacts import onnx_file
 from switch_tf.errors import ArgumentError, ModelError, ParityError, RunError
 from switch_tf.export.fine_tuned import builds
 from switch_tf.export.fine_tuned.proof import FineTunedProof, made_up_ids
-from switch_tf.export.fine_tuned.session import _load
 from switch_tf.export.options import ExportOptions
-from switch_tf.runs.fine_tuned import FineTunedRun, open_fine_tuned, write_manifest
+from switch_tf.runs.fine_tuned import FineTunedRun, open_fine_tuned
 from switch_tf.runs.folder import write_rejection
 from switch_tf.runs.rejection import Rejection, label_indexes
 from switch_tf.text.sentencepiece_graph import GraphTokenizer
@@ -30,49 +28,29 @@ from switch_tf.text.sentencepiece_graph import GraphTokenizer
 TEXTS = ["the film was lovely", "a dull and awful plot", "", "word " * 500]
 
 
-@pytest.fixture(scope="module")
-def exported(fine_tuned: FineTuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the run with a reject threshold, and all that can be exported of it."""
-    run = Path(shutil.copytree(fine_tuned.run, tmp_path_factory.mktemp("exported") / "run"))
-    write_rejection(run, Rejection(0.8125, "unknown"), {})
-    write_manifest(run)
-    answer = ask("export", run, "--format", "all", "--json")
-    assert answer.code == 0, answer.err
-    artifacts = json.loads(answer.out)["artifacts"]
-    assert [Path(each["path"]).name for each in artifacts] == ["saved_model", "tflite", "onnx"]
-    for each in artifacts:
-        assert each["texts"] == 124 == each["labels_equal"] and each["problems"] == []
-        assert each["max_abs_diff"] <= 1e-5 and each["batch_invariance"] <= 1e-6
-        assert 0 < each["rejected"] < 124
-    classifier = switch_tf.load(run)
-    for format, more in (("tflite", {"precision": "int8"}), ("onnx", {"batch": 3})):
-        classifier.export(format, verbose=0, **more)
-    classifier.export("onnx", precision="int8", max_loss=3, verbose=0)
-    classifier.export("saved_model", inputs="text", verbose=0)
-    return run
-
-
 class TestArtifacts:
     def test_each_has_a_folder_of_its_own(self, exported: Path) -> None:
         names = sorted(path.name for path in (exported / "export").iterdir() if not path.name.startswith("."))
         assert names == [
             "onnx",
-            "onnx-batch3",
-            "onnx-int8",
+            "onnx-ids-batch3",
+            "onnx-ids-int8",
             "saved_model",
             "saved_model-text",
             "tflite",
             "tflite-int8",
         ]
-        manifest = json.loads((exported / "export" / "onnx-int8" / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((exported / "export" / "onnx-ids-int8" / "manifest.json").read_text(encoding="utf-8"))
         assert {"labels.json", "spiece.model", "reject.json", "model.onnx"} < set(manifest["files"])
         assert (manifest["precision"], manifest["max_loss"], manifest["batch"]) == ("int8", 3, None)
-        assert "model.weights" not in manifest["files"] and not (exported / "export/onnx-int8/model.weights").exists()
+        assert (
+            "model.weights" not in manifest["files"] and not (exported / "export/onnx-ids-int8/model.weights").exists()
+        )
 
     def test_smaller_ones_have_the_routers_and_the_threshold_as_they_were(
         self, exported: Path, tmp_path: Path, opened: tuple[FineTunedRun, Any, FineTunedProof]
     ) -> None:
-        stored = onnx.load(exported / "export" / "onnx-int8" / "model.onnx").graph.initializer
+        stored = onnx.load(exported / "export" / "onnx-ids-int8" / "model.onnx").graph.initializer
         held = [each.raw_data for each in stored if each.data_type == onnx.TensorProto.FLOAT]
         model = copy(opened[1])
         routers = builds._routers(model)
@@ -97,10 +75,10 @@ class TestArtifacts:
         sizes = {
             name: (exported / "export" / name / "model.tflite").stat().st_size for name in ("tflite", "tflite-int8")
         }
-        assert sizes["tflite-int8"] < 0.75 * sizes["tflite"]
+        assert sizes["tflite-int8"] < sizes["tflite"] - 2 * 19_346  # weights, of which a byte is left
 
     @pytest.mark.parametrize(
-        "name", ["saved_model", "saved_model-text", "tflite", "onnx", "onnx-batch3", "onnx/model.onnx"]
+        "name", ["saved_model", "saved_model-text", "tflite", "onnx", "onnx-ids-batch3", "onnx/model.onnx"]
     )
     def test_each_answers_texts_as_the_run_does(self, exported: Path, name: str) -> None:
         run, artifact = switch_tf.load(exported), switch_tf.load(exported / "export" / name)
@@ -166,7 +144,12 @@ class TestVerify:
         answer = ask("verify", exported, "--texts", 20, "--json")
         assert answer.code == 0, answer.err
         artifacts = json.loads(answer.out)["artifacts"]
-        assert len(artifacts) == 8 and {each["texts"] for each in artifacts} == {80, 84}  # one with ids and with texts
+        assert {(each["door"], each["texts"]) for each in artifacts} == {
+            ("ids", 80),
+            ("bytes", 105),
+            ("text", 105),
+            ("text", 104),
+        }
         assert {each["max_loss"] for each in artifacts} == {None, 0.01, 0.03}
 
     def test_one_that_fails_is_out_of_bounds(self, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,8 +183,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("more", "code", "problem"),
         [
-            (["--format", "onnx", "--inputs", "text"], 2, "Its artifacts take ids; a saved_model may take text"),
-            (["--format", "saved_model", "--inputs", "bytes"], 2, "Its artifacts take ids"),
+            (["--format", "onnx", "--inputs", "text"], 2, "Expected bytes or ids, of a saved_model text as well"),
+            (["--format", "all", "--inputs", "text"], 2, "Expected bytes or ids"),
+            (["--format", "onnx", "--inputs", "ids", "--allow-truncation"], 2, "which cut no bytes"),
             (["--format", "onnx", "--max-size", "1M"], 2, "there are no words to leave out; take a smaller precision"),
             (["--format", "onnx", "--dispatch", "einsum"], 2, "Received dispatch for a fine-tuned run"),
             (["--format", "saved_model", "--quantize", "int8"], 2, "precision is for tflite or onnx"),
@@ -239,27 +223,6 @@ class TestRefusals:
         assert not (run / "export" / "saved_model").exists()
 
 
-@dataclass
-class Answering:
-    """An artifact that answers as `proof`'s model does, but for what a test changes."""
-
-    ask: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-    labels: list[str]
-    rejection: Rejection | None
-    length: int
-    precision: str = "float32"
-    batch: int | None = None
-    size: int = 0
-    door: str = "ids"
-
-
-@pytest.fixture(scope="module")
-def opened(exported: Path) -> tuple[FineTunedRun, Any, FineTunedProof]:
-    run = open_fine_tuned(exported)
-    model = _load(run)
-    return run, model, FineTunedProof(run, model, made_up=16)
-
-
 class TestGate:
     """What is judged is judged by `switch_tf.export.proof.parity`; here is what it is asked, and that it is asked."""
 
@@ -275,9 +238,10 @@ class TestGate:
         self, opened: tuple[FineTunedRun, Any, FineTunedProof], off: float, alone: float, problem: str | None
     ) -> None:
         _, model, proof = opened
-        marked = np.array([int(each) for each in proof.questions[-1].split()], np.int32)
+        marked = np.array([int(each) for each in proof.question("ids").texts[-1].split()], np.int32)
 
-        def ask(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def ask(door: str, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            assert door == "ids"
             probabilities = model.probabilities_of_ids(ids).copy()
             probabilities[(ids == marked).all(axis=1), 0] += off
             probabilities[:, 0] += alone * (len(ids) == 1)

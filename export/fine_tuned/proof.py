@@ -1,26 +1,31 @@
 """The gate of fine-tuned classifiers: what artifacts are asked, and who asks them.
 
-A question is a row of ids, written as digits: those of the run's held-out texts, and made-up ones of every length, one
-id over and over among them, which overflows an expert. What is compared, and within which bounds, is what
-`switch_tf.export.proof.parity` has for all artifacts.
+What takes ids is asked rows of them, written as digits: those of the run's held-out texts, and made-up ones of every
+length, one id over and over among them, which overflows an expert. What takes texts is asked the held-out ones and
+hostile ones, and where it takes bytes, the ids of every piece and sentinel besides. What is compared, and within which
+bounds, is what `switch_tf.export.proof.parity` has for all artifacts.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import NamedTuple, cast
 
 import numpy as np
 import tensorflow as tf
 
-from switch_tf.artifacts.base import Answers
+from switch_tf.artifacts.base import Answers, ask_in_batches
 from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
 from switch_tf.data.examples import Examples, encode_labels
+from switch_tf.errors import ModelError
+from switch_tf.export.fine_tuned.corpus import behind_a_sentinel, sentinel_texts, token_texts
+from switch_tf.export.fine_tuned.stored import other_tables
 from switch_tf.export.options import Door, Precision
 from switch_tf.export.proof import bounds
-from switch_tf.export.proof.corpus import adversarial_texts
+from switch_tf.export.proof.corpus import adversarial_texts, invalid_utf8_texts
 from switch_tf.export.proof.gate import refuse
-from switch_tf.export.proof.parity import Comparison, compare, with_accuracy, with_rounding
+from switch_tf.export.proof.parity import Comparison, compare, first, with_accuracy, with_rounding
 from switch_tf.export.proof.reference import Reference, find_visited, near_ties, on_the_cpu
 from switch_tf.export.proof.runner import in_batches, named, precision_of
 from switch_tf.models.encoder_classifier import FineTunedClassifier
@@ -29,18 +34,27 @@ from switch_tf.runs.held_out import read_held_out
 from switch_tf.runs.measured import read_measured
 from switch_tf.runs.rejection import label_indexes, label_list
 from switch_tf.text.spec import TextSpec
+from switch_tf.text.spelling import hard_texts
 
 BATCH_SIZES = (16, 5, 1)
 _ASKED = 16  # at a time, of the reference
 _WORDS = 500  # that made-up texts are made of, beside what is hostile
-_SENTINEL_TEXTS = ["a <extra_id_0> b", "<extra_id_99><extra_id_1>x", "<extra_id_01> <extra_id_100000>", "<extra_id_7"]
+_FEW = 24  # texts with sentinels that are answered
+_READ = 256  # texts with sentinels whose ids are compared, at least
+
+
+class _Question(NamedTuple):
+    """What artifacts are asked, and what the trained model says of it."""
+
+    texts: list[bytes]
+    reference: Reference
 
 
 class FineTunedRunner:
-    """Asks an artifact for rows of ids, or for texts where it takes them and `door` says so."""
+    """Asks an artifact for rows of ids, or for bytes or texts where it takes them and `door` says so."""
 
-    def __init__(self, artifact: FineTunedArtifact, path: str, door: Door = "ids"):
-        self._artifact, self.door = artifact, door
+    def __init__(self, artifact: FineTunedArtifact, path: str, door: Door | None = None):
+        self._artifact, self.door = artifact, cast(Door, door or artifact.door)
         self.path, self.size = path, artifact.size
         self.precision: Precision = precision_of({"precision": artifact.precision}, path)
         self._names = label_list(artifact.labels, artifact.rejection)
@@ -51,25 +65,37 @@ class FineTunedRunner:
         Raises:
             ModelError: the runtime fails on them.
         """
-        ask = self._ask_texts if self.door == "text" else self._ask_ids
+        ask = self._ask_ids if self.door == "ids" else self._ask_texts
         return in_batches(ask, texts, batch_sizes, self._artifact.batch)
 
+    def tokenize(self, texts: Sequence[bytes]) -> np.ndarray:
+        """Ids alone, int32 [texts, length].
+
+        Raises:
+            ModelError: the runtime fails on them.
+        """
+        empty = np.zeros([0, self._artifact.length], np.int32)
+        ask = partial(self._artifact.ask_ids, self.door)
+        return ask_in_batches(ask, texts, self._artifact.batch, b"", empty)
+
     def _ask_texts(self, texts: list[bytes]) -> Answers:
-        return Answers(*self._artifact.ask_texts(texts))
+        probabilities, label = self._artifact.ask(self.door, texts)
+        labels = label.tolist() if self.door == "text" else named(self._names, label)
+        return Answers(self._artifact.ask_ids(self.door, texts), probabilities, labels)
 
     def _ask_ids(self, texts: list[bytes]) -> Answers:
         ids = np.stack([_read(text, self._artifact.length) for text in texts])
-        probabilities, label = self._artifact.ask(ids)
+        probabilities, label = self._artifact.ask("ids", ids)
         return Answers(ids, probabilities, named(self._names, label))
 
 
 class FineTunedProof:
-    """The trained model's answers to rows of ids, to hold artifacts against.
+    """The trained model's answers, to hold artifacts against.
 
     Args:
         run: the folder.
         model: its model.
-        made_up: rows of ids to make up.
+        made_up: rows of ids to make up, and hostile texts.
         seed: for making them.
         held_out: texts instead of the sample that the run carries.
         measured_on: where the labelled data is that smaller artifacts are measured on; see `read_measured`.
@@ -85,26 +111,18 @@ class FineTunedProof:
         measured_on: str | Examples | None = None,
     ):
         self._run, self._model, self._measured_on = run, model, measured_on
-        own = list(read_held_out(run) if held_out is None else held_out)
-        ids = np.concatenate([made_up_ids(model, made_up, seed), model.tokenize(own)])  # [texts, length]
-        self.questions = [_write(row) for row in ids]
-        words = sorted({word for text in own for word in text.split()})[:_WORDS] or ["a"]
-        self.texts = own + _SENTINEL_TEXTS + adversarial_texts(TextSpec(), words, made_up, seed)
-        with on_the_cpu():
-            self._reference = ask_reference(model, ids)
-
-    @cached_property
-    def _text_reference(self) -> Reference:
-        with on_the_cpu():
-            return ask_reference(self._model, self._model.tokenize(self.texts))
+        self._made_up, self._seed = made_up, seed
+        self._held_out = list(read_held_out(run) if held_out is None else held_out)
+        self._words = sorted({word for text in self._held_out for word in text.split()})[:_WORDS] or ["a"]
 
     def check(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> list[Comparison]:
-        """How an artifact compared: with ids, and with texts where it takes them.
+        """How an artifact compared, for each of what it takes.
 
         Raises:
             ParityError: it is out of bounds.
             ModelError: it fails.
             DataError: it is quantized, and the labelled data to measure it on is not there.
+            ExportError: it takes bytes, and the run's tokenizer cannot stand in a graph.
         """
         compared = self.compare(artifact, path, max_loss)
         refuse(path, [problem for each in compared for problem in each.problems])
@@ -112,20 +130,27 @@ class FineTunedProof:
 
     def compare(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> list[Comparison]:
         """The same without a verdict; `max_loss` is how many points of accuracy a quantized one may lose."""
+        problems, arrays = self._other_facts(artifact), 0
+        if artifact.length != self._model.length:
+            raise ModelError("; ".join(problems))
+        if artifact.door == "bytes":
+            others, arrays = other_tables(artifact.path, self._model.numeric_text)
+            problems += others
+        compared, *rest = [self.ask(artifact, path, cast(Door, door), max_loss) for door in artifact.doors]
+        return [replace(compared, problems=compared.problems + problems, arrays=arrays), *rest]
+
+    def ask(self, artifact: FineTunedArtifact, path: str, door: Door, max_loss: float | None = None) -> Comparison:
+        """How the answers to what goes in by a door compared, by the first one also what a smaller artifact lost."""
         started = time.perf_counter()
-        runner = FineTunedRunner(artifact, path)
-        compared = compare(runner, self._reference, self.questions)
-        problems = compared.problems + self._other_facts(artifact)
-        compared = replace(compared, problems=problems, experts_unvisited=self._reference.unvisited)
-        if runner.precision != "float32":
-            compared = self._measure(runner, compared, max_loss)
-        all_of_it = [replace(compared, seconds=round(time.perf_counter() - started, 2))]
-        if artifact.door == "text":
-            started = time.perf_counter()
-            texts = [text.encode() for text in self.texts]
-            compared = compare(FineTunedRunner(artifact, path, "text"), self._text_reference, texts)
-            all_of_it.append(replace(compared, seconds=round(time.perf_counter() - started, 2)))
-        return all_of_it
+        runner, kind = FineTunedRunner(artifact, path, door), _kind(artifact, door)
+        question = self.question(kind)
+        compared = compare(runner, question.reference, question.texts)
+        if door == "bytes":
+            compared = self._compare_tokens(runner, compared)
+        if runner.precision != "float32" and door == artifact.doors[0]:
+            compared = self._measure(runner, kind, compared, max_loss)
+        seconds = round(time.perf_counter() - started, 2)
+        return replace(compared, experts_unvisited=question.reference.unvisited, seconds=seconds)
 
     def _other_facts(self, artifact: FineTunedArtifact) -> list[str]:
         """What the folder says otherwise than the run."""
@@ -136,33 +161,90 @@ class FineTunedProof:
         ]
         return [f"it says of {name} {said}: expected {expected}" for name, said, expected in facts if said != expected]
 
-    def _measure(self, runner: FineTunedRunner, compared: Comparison, max_loss: float | None) -> Comparison:
+    def asks(self, artifact: FineTunedArtifact) -> int:
+        """How many rows of ids, or texts, its first input is asked."""
+        return len(self.question(_kind(artifact, cast(Door, artifact.door))).texts)
+
+    def question(self, kind: Door) -> _Question:
+        """What artifacts are asked that take rows of ids, the bytes of texts, or whole texts; made once each."""
+        if kind not in self._questions:
+            texts, ids = {"ids": self._rows, "bytes": self._bytes, "text": self._texts}[kind]()
+            with on_the_cpu():
+                self._questions[kind] = _Question(texts, ask_reference(self._model, ids))
+        return self._questions[kind]
+
+    @cached_property
+    def _questions(self) -> dict[Door, _Question]:
+        return {}
+
+    def _rows(self) -> tuple[list[bytes], np.ndarray]:
+        """Rows of ids as digits, and as they are."""
+        made_up = made_up_ids(self._model, self._made_up, self._seed)
+        ids = np.concatenate([made_up, self._model.tokenize(self._held_out)])  # [texts, length]
+        return [_write(row) for row in ids], ids
+
+    def _texts(self) -> tuple[list[bytes], np.ndarray]:
+        """Texts that are read as a whole, and their ids."""
+        hostile = adversarial_texts(TextSpec(), self._words, self._made_up, self._seed)
+        texts = [
+            text.encode() for text in (*self._held_out, *self._with_sentinels(_FEW, TextSpec().num_bytes), *hostile)
+        ]
+        return texts, self._model.tokenize(texts)
+
+    def _bytes(self) -> tuple[list[bytes], np.ndarray]:
+        """Texts of which the first bytes are read, and their ids."""
+        spec = self._model.numeric_text.spec
+        hostile = adversarial_texts(spec, self._words, self._made_up, self._seed)
+        valid = [text.encode() for text in (*self._held_out, *self._with_sentinels(_FEW, spec.num_bytes), *hostile)]
+        texts = valid + invalid_utf8_texts(self._words, max(1, self._made_up // 16), self._seed)
+        return texts, self._model.tokenize_bytes(texts)
+
+    def _with_sentinels(self, count: int, num_bytes: int) -> list[str]:
+        return sentinel_texts(len(self._model.pieces.sentinels), self._words, num_bytes, count, self._seed)
+
+    def _compare_tokens(self, runner: FineTunedRunner, compared: Comparison) -> Comparison:
+        """The comparison with the ids of all pieces and sentinels besides, and of texts at the limits of how these are
+        read."""
+        texts, expected, alone = self._tokens
+        right = (runner.tokenize(texts) == expected).all(axis=1)  # [texts]
+        problems = list(compared.problems)
+        if not right.all():
+            problems.append(first(~right, texts, "other ids of pieces, sentinels and texts at the limits of these"))
+        return replace(compared, problems=problems, words=alone, words_equal=int(right[:alone].sum()))
+
+    @cached_property
+    def _tokens(self) -> tuple[list[bytes], np.ndarray, int]:
+        """Texts, their ids, and how many of them are the pieces and sentinels alone, which stand first."""
+        front_end = self._model.numeric_text
+        asked = token_texts(front_end)
+        limits = hard_texts(front_end.spec, front_end.vocabulary)
+        limits += behind_a_sentinel(limits, front_end.spec.num_bytes)
+        limits += self._with_sentinels(max(_READ, self._made_up), front_end.spec.num_bytes)
+        texts = [*asked.alone, *asked.together, *(text.encode() for text in limits)]
+        return texts, self._model.tokenize_bytes(texts), len(asked.alone)
+
+    def _measure(self, runner: FineTunedRunner, kind: Door, compared: Comparison, max_loss: float | None) -> Comparison:
         """The comparison with what a smaller artifact has lost on labelled texts besides."""
-        questions = [_write(row) for row in self._measured_ids]
-        (answers,) = runner.answer(questions, BATCH_SIZES[:1])
+        texts = [str(text).encode() for text in self._examples.texts.to_pylist()]
+        ids = self._model.tokenize_bytes(texts) if kind == "bytes" else self._model.tokenize(texts)
+        with on_the_cpu():
+            expected = self._model.probabilities_of_ids(ids)
+        (answers,) = runner.answer([_write(row) for row in ids] if kind == "ids" else texts, BATCH_SIZES[:1])
         allowed = bounds.max_loss(complete=True) if max_loss is None else max_loss
-        answered = (answers.probabilities, self._own)
-        accuracy, own = (float(np.mean(each.argmax(axis=1) == self._expected)) for each in answered)
+        right = encode_labels(self._examples, self._model.labels)  # [n]
+        accuracy, own = (float(np.mean(each.argmax(axis=1) == right)) for each in (answers.probabilities, expected))
         compared = with_accuracy(compared, accuracy, own, allowed / 100)
-        return with_rounding(compared, answers.probabilities, self._own, self._model.rejection)
+        return with_rounding(compared, answers.probabilities, expected, self._model.rejection)
 
     @cached_property
     def _examples(self) -> Examples:
         """The run's whole test split, or else its validation split."""
         return read_measured(self._run, self._measured_on)
 
-    @cached_property
-    def _expected(self) -> np.ndarray:
-        return encode_labels(self._examples, self._model.labels)  # [n]
 
-    @cached_property
-    def _measured_ids(self) -> np.ndarray:
-        return self._model.tokenize([str(text) for text in self._examples.texts.to_pylist()])
-
-    @cached_property
-    def _own(self) -> np.ndarray:
-        with on_the_cpu():
-            return self._model.probabilities_of_ids(self._measured_ids)
+def _kind(artifact: FineTunedArtifact, door: Door) -> Door:
+    """Of the question: where bytes go in, strings are read as bytes are."""
+    return "bytes" if door == "text" and artifact.byte_length is not None else door
 
 
 def ask_reference(model: FineTunedClassifier, ids: np.ndarray) -> Reference:

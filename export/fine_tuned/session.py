@@ -13,14 +13,17 @@ from switch_tf.data.examples import Examples
 from switch_tf.errors import ArgumentError, ModelError, RunError
 from switch_tf.export.exported import Exported, Tell
 from switch_tf.export.formats import check_meaning
-from switch_tf.export.options import ExportOptions
+from switch_tf.export.options import Door, ExportOptions
 from switch_tf.export.proof.gate import refusing_failures
 from switch_tf.export.proof.parity import Comparison, incomparable
+from switch_tf.export.truncation import refuse_changes
 from switch_tf.locks import locked
 from switch_tf.models.huggingface import read_settings
 from switch_tf.models.tokenizer import load_pieces
 from switch_tf.runs.fine_tuned import CONFIG, PIECES, TOKENIZER, FineTunedRun
 from switch_tf.runs.folder import LABELS, REJECT
+from switch_tf.runs.held_out import read_held_out
+from switch_tf.text.byte_codes import changed_share
 
 if TYPE_CHECKING:
     from switch_tf.export.fine_tuned.proof import FineTunedProof
@@ -31,8 +34,8 @@ _WHY_NOT = {
     "dispatch": "its tokens reach experts by gathers alone",
     "max_size": "its vocabulary is the checkpoint's, so there are no words to leave out; take a smaller precision",
     "max_batch_size": "it comes without a configuration of TF Serving",
-    "allow_truncation": "it takes ids, which cut no bytes",
 }
+DEFAULT_INPUTS: Door = "bytes"
 
 
 def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = lambda message: None) -> Exported:
@@ -41,11 +44,12 @@ def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = la
     Raises:
         ArgumentError: the options do not fit together, or mean nothing here.
         ParityError: an artifact does not answer as the trained model does, or not at all; nothing of it is left.
-        ExportError: it cannot be made.
+        ExportError: it cannot be made, or would cut too many texts.
         DataError: a quantized one has to be measured on the run's labelled data, and that is not there.
         RunError: the name is taken, or it cannot be written.
     """
     _refuse_meaningless(options)
+    options = replace(options, inputs=options.inputs or DEFAULT_INPUTS)
     formats = [each.name for each in check_meaning(replace(options, inputs=None))]
     destinations = {name: options.output or run.path / "export" / _folder_name(name, options) for name in formats}
     for destination in destinations.values():
@@ -55,8 +59,9 @@ def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = la
     from switch_tf.export.fine_tuned.proof import FineTunedProof
 
     model = _load(run)
+    changed = _refuse_truncation(run, model, options.allow_truncation) if options.inputs == "bytes" else {}
     proof = FineTunedProof(run, model, _MADE_UP, measured_on=options.measured_on)
-    exported = Exported([], [])
+    exported = Exported([], [], changed=changed)
     for name, destination in destinations.items():
         tell(f"Asking the trained model, then the export: {name}")
         with locked(destination, "exported to"), files.new_folder(destination) as folder, files.refusing(destination):
@@ -66,9 +71,22 @@ def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = la
     return exported
 
 
+def _refuse_truncation(run: FineTunedRun, model: "FineTunedClassifier", allowed: bool) -> dict[str, float]:
+    """The share of texts that the bytes input reads otherwise than as a whole.
+
+    Raises:
+        ExportError: it is over one in a hundred, and that is not `allowed`; or the tokenizer cannot stand in a graph.
+    """
+    spec = model.numeric_text.spec
+    shares = {"held-out sample": changed_share(spec, model.tokenize, read_held_out(run))}
+    remedy = "Train with a larger fine_tune.length, which has 8 bytes for each id, or choose the inputs ids"
+    refuse_changes(shares, f"{spec.num_bytes} bytes", remedy, allowed)
+    return shares
+
+
 def _folder_name(name: str, options: ExportOptions) -> str:
     """Of an artifact, so that none replaces another: onnx, onnx-batch8-int8."""
-    parts = [name, *(["text"] if options.inputs == "text" else [])]
+    parts = [name, *([] if options.inputs in (None, DEFAULT_INPUTS) else [options.inputs])]
     if options.batch is not None:
         parts.append(f"batch{options.batch}")
     if options.precision not in (None, "float32"):
@@ -91,7 +109,7 @@ def _write(
     precision = options.precision or "float32"
     BUILDS[name](model, folder, options)
     facts = {
-        "inputs": options.inputs or "ids",
+        "inputs": options.inputs,
         "precision": precision,
         "batch": options.batch,
         "length": model.length,
@@ -136,8 +154,9 @@ def verify_fine_tuned(
     proof = FineTunedProof(run, _load(run), texts, seed, held_out, measured_on)
     comparisons = []
     for path in found:
-        tell(f"Comparing {path} on {len(proof.questions):,} texts")
-        comparisons.extend(_compare(proof, FineTunedArtifact(path)))
+        artifact = FineTunedArtifact(path)
+        tell(f"Comparing {path} on {proof.asks(artifact):,} texts")
+        comparisons.extend(_compare(proof, artifact))
     return comparisons
 
 
@@ -147,7 +166,7 @@ def _compare(proof: "FineTunedProof", artifact: FineTunedArtifact) -> list[Compa
     try:
         return proof.compare(artifact, str(artifact.path), artifact.max_loss)
     except ModelError as error:  # a row of ids that it fails on
-        return [incomparable(FineTunedRunner(artifact, str(artifact.path)), len(proof.questions), str(error))]
+        return [incomparable(FineTunedRunner(artifact, str(artifact.path)), proof.asks(artifact), str(error))]
 
 
 def _find(run: FineTunedRun) -> list[Path]:
@@ -166,9 +185,13 @@ def _refuse_meaningless(options: ExportOptions) -> None:
     for name, why in _WHY_NOT.items():
         if getattr(options, name) not in (None, False):
             raise ArgumentError(f"Received {name} for a fine-tuned run, where it has no meaning: {why}.", name)
-    if options.inputs not in (None, "ids") and (options.inputs, options.format) != ("text", "saved_model"):
+    if options.inputs not in (None, "bytes", "ids") and (options.inputs, options.format) != ("text", "saved_model"):
         problem = f"Received inputs={options.inputs!r} for a fine-tuned run and the format {options.format}"
-        raise ArgumentError(f"{problem}. Its artifacts take ids; a saved_model may take text. Leave it out.", "inputs")
+        expected = "bytes or ids, of a saved_model text as well"
+        raise ArgumentError(f"{problem}. Expected {expected}.", "inputs")
+    if options.allow_truncation and options.inputs not in (None, "bytes"):
+        problem = f"Received allow_truncation with inputs={options.inputs!r}, which cut no bytes"
+        raise ArgumentError(f"{problem}. Leave it out.", "allow_truncation")
 
 
 def _describe(run: FineTunedRun, folder: Path, facts: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from switch_tf.errors import ExportError
 from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx
-from switch_tf.export.onnx_file.passes import refuse_foreign_operators
+from switch_tf.export.onnx_file.passes import merge, refuse_foreign_operators, rename_values
 
 _ALIGNMENT = 4096  # bytes: a runtime can map a weight that begins a page
 _PREFIX = "weights/"
@@ -39,6 +39,7 @@ def convert(
     axes: dict[str, Sequence[str | int]],
     location: str,
     places: dict[str, tuple[int, int]],
+    front_end: onnx.ModelProto | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of a function, whose inputs and outputs keep their names.
 
@@ -48,6 +49,7 @@ def convert(
         axes: of every input and output, what each axis is called or how long it is.
         location: the file of `write_weights`, as seen from where the model will stand.
         places: what that returned.
+        front_end: a model whose one output is the function's one input; what that takes then goes in instead.
 
     Raises:
         ExportError: an operator has no standard ONNX counterpart.
@@ -59,6 +61,11 @@ def convert(
     outputs = {name: tensor.name for name, tensor in concrete.structured_outputs.items()}
     converted = _to_onnx(graph, [f"{name}:0" for name in [*inputs, *used]], list(outputs.values()))
     _rename(converted, {f"{name}:0": name for name in [*inputs, *used]} | {old: new for new, old in outputs.items()})
+    if front_end is not None:
+        (name,) = inputs
+        converted = merge(
+            front_end, rename_values(converted, {name: f"classifier/{name}"}), (name, f"classifier/{name}")
+        )
     _point_to_weights(converted, used, location, places)
     _name_axes(converted, axes)
     return converted

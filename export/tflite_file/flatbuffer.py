@@ -18,12 +18,14 @@ from ai_edge_litert import schema_py_generated as schema
 from switch_tf.artifacts import seal
 from switch_tf.errors import ExportError
 from switch_tf.export.options import Precision
+from switch_tf.text.unigram import NEVER
 
 _IDENTIFIER = b"TFL3"  # of the file format
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file
 _FIRST_BYTES = 2**20  # room that the builder starts with
 _SMALLEST = 1024  # elements of a constant that is worth storing in int8
 _LARGEST_INT8 = 127
+_FLOAT16 = -65504.0, 65504.0  # lowest and highest
 _DEQUANTIZE_VERSION = 2  # the first that takes int8
 
 
@@ -89,13 +91,21 @@ def store_constants_in_int8(model: Any) -> None:
         subgraph.operators = [*(_dequantize(model, *each) for each in restored.items()), *subgraph.operators]
 
 
-def store_number_in_float32(model: Any, number: float) -> None:
-    """A number that something is compared with, which the converter has rounded to float16: float32, as it was."""
-    rounded, less, dequantize = np.float16(number).tobytes(), _codes(model, "LESS"), _codes(model, "DEQUANTIZE")
+def store_number_in_float32(model: Any, number: float, operator: str | None = None) -> None:
+    """A number that the converter has rounded to float16, or to the lowest or highest of that: float32, as it was.
+
+    Args:
+        operator: the name of those that it goes into; any unless given.
+    """
+    rounded, dequantize = (
+        np.clip(np.float32(number), *_FLOAT16).astype(np.float16).tobytes(),
+        _codes(model, "DEQUANTIZE"),
+    )
+    users = set(range(len(model.operatorCodes))) if operator is None else _codes(model, operator)
     for subgraph in model.subgraphs:
         made = {int(each.outputs[0]): each for each in subgraph.operators if each.opcodeIndex in dequantize}
-        compared = {int(index) for each in subgraph.operators if each.opcodeIndex in less for index in each.inputs}
-        for index in compared & set(made):
+        taken = {int(index) for each in subgraph.operators if each.opcodeIndex in users for index in each.inputs}
+        for index in taken & set(made):
             stored = model.buffers[subgraph.tensors[int(made[index].inputs[0])].buffer].data
             if stored is not None and bytes(stored) == rounded:
                 subgraph.tensors[index].buffer = _add_buffer(model, np.array([number], np.float32).view(np.uint8))
@@ -113,8 +123,10 @@ def finish(model: Any, precision: Precision, threshold: float | None) -> None:
         ExportError: as `refuse_foreign_operators`.
     """
     refuse_foreign_operators(model)
+    if precision == "float16":
+        store_number_in_float32(model, float(NEVER))
     if threshold is not None and precision == "float16":
-        store_number_in_float32(model, threshold)
+        store_number_in_float32(model, threshold, "LESS")
     if precision == "int8":
         store_constants_in_int8(model)
     shed(model)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from switch_tf.artifacts.base import as_text, checked_probabilities
+from switch_tf.artifacts.base import as_bytes, checked_probabilities
 from switch_tf.errors import RunError
 from switch_tf.models.huggingface import read_settings
 from switch_tf.models.tokenizer import load_pieces
@@ -42,14 +42,14 @@ class FineTunedPredictor:
         """float32 [texts, classes].
 
         Raises:
-            DataError: a text is neither a string nor bytes, or not UTF-8.
+            DataError: a text is neither a string nor bytes, or holds half a surrogate pair.
             RunError: TensorFlow fails on them.
             ModelError: an answer is no number.
         """
         import tensorflow as tf
 
         try:
-            answers = self.model.probabilities([as_text(text) for text in texts])
+            answers = self.model.probabilities([as_bytes(text) for text in texts])
         except tf.errors.OpError as error:
             raise RunError(f"TensorFlow does not run {self.run.path}: {error}. Train again.") from error
         return checked_probabilities(answers, str(self.run.path))
@@ -60,4 +60,4 @@ class FineTunedPredictor:
         Raises:
             DataError: as above.
         """
-        return self.model.tokenize([as_text(text) for text in texts])
+        return self.model.tokenize([as_bytes(text) for text in texts])

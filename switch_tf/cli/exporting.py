@@ -33,7 +33,7 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
     "--inputs",
     type=click.Choice(["text", "ids", "bytes"]),
     help="What goes in. [ONNX: text; bytes with text.lowercase=unicode and where tokens are pieces of words; of "
-    "fine-tuned runs: ids]",
+    "fine-tuned runs, in all formats: bytes]",
 )
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="The one batch size of a file. [default: any]")
 @click.option(
@@ -96,8 +96,8 @@ def export(ctx: click.Context, /, run: Path | None, as_json: bool, task: str, **
     --max-size tries float32, float16 and int8, and then leaves out the rarest words, for two points at most; it says
     what that costs. --max-loss sets another limit.
 
-    Of a run that was fine-tuned from a checkpoint each artifact is a folder, RUN/export/onnx, which takes ids of pieces
-    of words, and in which a tokenizer stands; `predict` and `evaluate` take such a folder and ask it texts.
+    Of a run that was fine-tuned from a checkpoint each artifact is a folder, RUN/export/onnx, which takes bytes, with
+    the checkpoint's tokenizer in the graph, or ids of pieces of words; `predict` and `evaluate` take such a folder.
 
     With `--task seq2seq` the result is a folder that writes texts from ids, greedily: a SavedModel or TFLite file with
     the signature `generate`, or the ONNX files that optimum's ORTModelForSeq2SeqLM loads. It is held to writing, id by
@@ -154,6 +154,7 @@ def _refuse_checkpoint(run: Path | None) -> None:
 def _remarks(exported: "Exported", run: "Trained", asked: "ExportOptions") -> Iterator[str]:
     """What else there is to say of an export: what fitting it cost, what a bytes input changes, where it is."""
     from switch_tf.runs.folder import Run
+    from switch_tf.text.spec import TextSpec
 
     if cost := exported.fit:
         yield (
@@ -163,14 +164,15 @@ def _remarks(exported: "Exported", run: "Trained", asked: "ExportOptions") -> It
     unvisited = {expert for each in exported.comparisons for expert in each.experts_unvisited}
     if unvisited:
         tried = (
-            "word nor any pair tried, and so only read back" if isinstance(run, Run) else "row of ids that was tried"
+            "word nor any pair tried, and so only read back" if isinstance(run, Run) else "row or text that was tried"
         )
         yield f"Reached by no {tried}: {'; '.join(sorted(unvisited))}"
     yield f"The gate took {sum(each.seconds for each in exported.comparisons):.1f} s"
-    if exported.changed and isinstance(run, Run):
+    if exported.changed:
         shares = ", ".join(f"{share:.2%} of {name}" for name, share in exported.changed.items())
-        size, length = run.config.text.num_bytes, run.config.text.sequence_length
-        yield f"Cut at {size} bytes, other words among the first {length} than in the whole text: {shares}"
+        text = run.config.text if isinstance(run, Run) else TextSpec(sequence_length=run.settings.length)
+        words = f"other {'words' if isinstance(run, Run) else 'ids'} among the first {text.sequence_length}"
+        yield f"Cut at {text.num_bytes} bytes, {words} than in the whole text: {shares}"
     if left := exported.dropped_words:
         words, them = ("1 word", "it") if left == 1 else (f"{left:,} words", "them")
         yield f"{words} of the vocabulary can stand in no text; the bytes input leaves {them} out"

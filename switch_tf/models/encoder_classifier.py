@@ -4,6 +4,7 @@ ids -> embeddings -> T5 encoder with Switch layers -> mean over the real ids, or
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from switch_tf.models.weights import assign_weights, creating_only
 from switch_tf.runs.fine_tuned import FineTunedRun, FineTuneSettings
 from switch_tf.runs.folder import WEIGHTS
 from switch_tf.runs.rejection import Rejection
+from switch_tf.text.numeric_sentencepiece import NumericSentencePieces
 from switch_tf.text.sentencepiece_model import SentencePieces
 
 NAME = "classifier"
@@ -127,11 +129,24 @@ class FineTunedClassifier:
         signature = [tf.TensorSpec([None, length], tf.int32, "ids")]
         self._logits = tf.function(lambda ids: model(ids, training=False).logits, signature, autograph=False)
 
-    def tokenize(self, texts: Sequence[str]) -> np.ndarray:
+    def tokenize(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """int32 [texts, length]: cut where they are longer, the end's id last all the same, and padded."""
         return encode_texts(self.pieces, texts, self.length, self.model.settings)
 
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+    def tokenize_bytes(self, texts: Sequence[bytes]) -> np.ndarray:
+        """The same of what `numeric_text` reads of each text."""
+        return encode_texts(self.pieces, texts, self.length, self.model.settings, self.numeric_text.spec.num_bytes)
+
+    @cached_property
+    def numeric_text(self) -> NumericSentencePieces:
+        """What makes ids of bytes in a graph.
+
+        Raises:
+            ExportError: the tokenizer asks for what no graph does.
+        """
+        return NumericSentencePieces(self.pieces, self.length, self.model.settings.pad_token_id)
+
+    def probabilities(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """float32 [texts, classes]; any number of texts, in batches."""
         return self.probabilities_of_ids(self.tokenize(texts))
 

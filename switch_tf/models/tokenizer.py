@@ -30,11 +30,22 @@ def load_pieces(folder: Path, settings: T5Settings) -> SentencePieces:
     return pieces
 
 
-def encode_texts(pieces: SentencePieces, texts: Sequence[str], length: int, settings: T5Settings) -> np.ndarray:
-    """int32 [texts, length] of ids, padded at the end; a longer text keeps its first ids and the end's."""
+def encode_texts(
+    pieces: SentencePieces,
+    texts: Sequence[str | bytes],
+    length: int,
+    settings: T5Settings,
+    byte_length: int | None = None,
+) -> np.ndarray:
+    """int32 [texts, length] of ids, padded at the end; a longer text keeps its first ids and the end's.
+
+    Args:
+        byte_length: bytes of a text that are read, and characters of it once it is normal; all unless given. Texts have
+            to be bytes then.
+    """
     ids = np.full([len(texts), length], settings.pad_token_id, np.int32)
     for row, text in enumerate(texts):
-        encoded = pieces.encode(text)
+        encoded = pieces.encode(text[:byte_length], byte_length)
         cut = encoded if len(encoded) <= length else [*encoded[: length - 1], settings.eos_token_id]
         ids[row, : len(cut)] = cut
     return ids

@@ -11,6 +11,7 @@ NUL is white space here, and each byte that is not UTF-8 becomes U+FFFD, which n
 """
 
 import codecs
+import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -34,6 +35,11 @@ def _mark_each_byte(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_EACH_BYTE, _mark_each_byte)
 
 
+def decode(text: bytes) -> str:
+    """A text in UTF-8 as a string, `BAD_BYTE` for each byte that is not UTF-8."""
+    return text.decode("utf-8", _EACH_BYTE)
+
+
 @dataclass(frozen=True, eq=False)
 class Rules:
     """The rules of one name.
@@ -55,7 +61,7 @@ class Rules:
 
     def apply(self, text: bytes) -> str:
         """The normal text of a text in UTF-8."""
-        read = text.decode("utf-8", _EACH_BYTE)
+        read = decode(text)
         return read.translate(self._table) if self.further.isdisjoint(read) else self._replace(read)
 
     def _replace(self, text: str) -> str:
@@ -106,6 +112,11 @@ def read_normalization(name: Normalization) -> Rules:
     alone = int((keys[:, 1] == 0).sum())  # shorter keys stand first
     single = {chr(key): output for key, output in zip(keys[:alone, 0].tolist(), becomes[:alone], strict=True)}
     return Rules(single, keys[alone:], becomes[alone:])
+
+
+def name_of(charsmap: bytes) -> str | None:
+    """The name of the rules that a model file holds, None of those of no known release."""
+    return digests().get(hashlib.sha256(charsmap).hexdigest()) if charsmap else IDENTITY
 
 
 @cache

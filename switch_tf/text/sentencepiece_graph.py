@@ -70,7 +70,8 @@ class GraphTokenizer(tf.Module):
 
         What is split at must not stand in a text, so the character that it begins with is escaped meanwhile.
         """
-        escaped = tf.strings.regex_replace(texts, _MARK, f"{_MARK}a")
+        spaced = tf.strings.regex_replace(texts, r"\x00", " ")  # NUL is white space
+        escaped = tf.strings.regex_replace(spaced, _MARK, f"{_MARK}a")
         marked = tf.strings.regex_replace(escaped, f"({self._sentinel})", f"{_MARK}b\\1{_MARK}b")
         parts = tf.strings.split(marked, f"{_MARK}b")
         return parts.with_flat_values(tf.strings.regex_replace(parts.flat_values, f"{_MARK}a", _MARK))

@@ -4,10 +4,13 @@ A model file holds pieces with scores and a table of normalisation rules. The te
 the mark U+2581, and the text is cut into the pieces whose scores add up highest (Kudo 2018, arXiv 1804.10959, section
 3.2).
 T5's vocabulary has sentinels behind the pieces: `<extra_id_0>` is the last id, `<extra_id_1>` the one before it.
+
+NUL is white space (docs/decisions/0005), and each byte that is not UTF-8 is a U+FFFD that no rule replaces.
 """
 
 import re
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +18,13 @@ import numpy as np
 
 from switch_tf import files
 from switch_tf.errors import ModelError
+from switch_tf.text.normalization import BAD_BYTE, REPLACEMENT, decode
 from switch_tf.text.sentencepiece_file import CONTROL, LARGEST, MARK, NORMAL, UNKNOWN, marked, read_model
 
 SENTINELS = 100  # of T5
 _UNKNOWN_PENALTY = np.float32(10.0)  # an unknown character scores this much less than the worst piece
-_SENTINEL = re.compile(r"<extra_id_(\d{1,4})>")
+SENTINEL = "<extra_id_"  # before the number and a >
+_SENTINEL = re.compile(rf"{SENTINEL}(\d{{1,4}})>")
 
 
 class SentencePieces:
@@ -59,16 +64,24 @@ class SentencePieces:
         """The ids of <extra_id_0>, <extra_id_1> and so on."""
         return [self.size - 1 - number for number in range(self._sentinels)]
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text, the end's last. Sentinels are recognised; the words `</s>` and `<pad>` are text."""
+    def encode(self, text: str | bytes, limit: int | None = None) -> list[int]:
+        """The ids of a text, the end's last. Sentinels are recognised; the words `</s>` and `<pad>` are text.
+
+        Args:
+            text: a string, in which half a surrogate pair is read as U+FFFD, or its UTF-8.
+            limit: of characters that are read once they are normal, white space included, a sentinel with the space
+                behind it as two; all unless given.
+        """
         ids: list[int] = []
-        start = 0
-        for found in _SENTINEL.finditer(text):
-            number = int(found[1])
-            if number < self._sentinels and str(number) == found[1]:
-                ids += [*self._encode(text[start : found.start()]), self.size - 1 - number]
-                start = found.end()
-        return [*ids, *self._encode(text[start:]), self.end_id]
+        left = sys.maxsize if limit is None else limit
+        for part, sentinel in self._parts(_as_string(text)):
+            normal = self._rules.apply(part)[:left]
+            ids += self._encode(normal)
+            left -= len(normal)
+            if sentinel is not None and left > 0:
+                ids.append(sentinel)
+                left = max(0, left - 2)
+        return [*ids, self.end_id]
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids, up to the end's; sentinels are written out, padding is not."""
@@ -100,9 +113,19 @@ class SentencePieces:
         self._unknown_score = min(score for _, score in self._usable.values()) - _UNKNOWN_PENALTY
         self._rules = Normalization(model.charsmap)
 
-    def _encode(self, text: str) -> list[int]:
+    def _parts(self, text: str) -> Iterator[tuple[str, int | None]]:
+        """What stands before each sentinel, and its id; behind the last one, None."""
+        start = 0
+        for found in _SENTINEL.finditer(text):
+            number = int(found[1])
+            if number < self._sentinels and str(number) == found[1]:
+                yield text[start : found.start()], self.size - 1 - number
+                start = found.end()
+        yield text[start:], None
+
+    def _encode(self, normal: str) -> list[int]:
         ids: list[int] = []
-        for piece in self._cut(marked(self._rules.apply(text))):
+        for piece in self._cut(marked(normal)):
             if piece != self._unknown or ids[-1:] != [piece]:  # several unknown characters in a row are one
                 ids.append(piece)
         return ids
@@ -138,6 +161,13 @@ class SentencePieces:
             yield start + 1, self._unknown, self._unknown_score
 
 
+def _as_string(text: str | bytes) -> str:
+    """A text that UTF-8 holds, without NUL; `BAD_BYTE` stands for each byte that is not UTF-8."""
+    if isinstance(text, bytes):
+        return decode(text).replace("\0", " ")
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\0", " ")
+
+
 class Normalization:
     """The rules of a model file: the longest sequence of bytes that has one is replaced.
 
@@ -161,8 +191,11 @@ class Normalization:
             self._replacements = content[4 + size :]
 
     def apply(self, text: str) -> str:
-        """The text with every rule applied, from the left; half a surrogate pair becomes U+FFFD."""
-        given = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
+        """The text with every rule applied, from the left; a byte that is not UTF-8 becomes U+FFFD."""
+        return REPLACEMENT.join(map(self._apply, text.split(chr(BAD_BYTE))))
+
+    def _apply(self, text: str) -> str:
+        given = text.encode()
         written, start = bytearray(), 0
         while start < len(given):
             length, replacement = self._longest(given, start)

@@ -34,8 +34,8 @@ from switch_tf.text.utf8 import read_characters_of
 
 _SIZE_BITS = 20  # above the number of sequences that there may be
 _ROOT = 0
-_NO_PIECE = np.float32(-(2.0**60))  # the score of what is none: below every sum
-_NOT_REACHED = np.float32(-(2.0**62))
+_UNKNOWN = 0  # in place of the id of what is no piece
+NEVER = np.float32(-(2.0**62))  # the score of what is no piece, and a sum that is not reached: below every other
 
 
 class _Found(NamedTuple):
@@ -55,21 +55,24 @@ class _Found(NamedTuple):
 class NumericUnigram(CharacterText):
     """Bytes to ids of unigram pieces; no piece is left out."""
 
-    def __init__(self, spec: TextSpec, vocabulary: Sequence[str]):
+    def __init__(self, spec: TextSpec, vocabulary: Sequence[str], sentinels: int = 0):
         """
+        Args:
+            sentinels: tokens that `_classes` finds in a text before it is read; see `build_unigram_tables`.
+
         Raises:
             DataError: no front-end takes the vocabulary; see `UnigramTable`.
         """
         super().__init__(name="numeric_unigram")
         table = UnigramTable(spec, vocabulary)
         self.spec = spec
-        self._tables: UnigramTables = build_unigram_tables(table, read_normalization(spec.normalization))
+        self._tables: UnigramTables = build_unigram_tables(table, read_normalization(spec.normalization), sentinels)
         rules, trie = self._tables.rules, self._tables.trie
         self._rule_found = np.where(rules.values > 0, rules.depths << _SIZE_BITS | rules.values, 0).astype(np.int32)
         self._ids = narrow(trie.values)
-        scores = np.array([0, 0, *table.scores.values()], np.int32)  # by id
+        scores = np.array([0, 0, *table.scores.values(), *[0] * sentinels], np.int32)  # by id
         self._scores = narrow(np.where(trie.values > 0, scores[trie.values], 1))  # 1: no piece ends there
-        self._unknown_score = np.float32(table.unknown_score)
+        self._unknown_score = np.int32(table.unknown_score)
         self._steps, self._rule_steps = table.longest, int(rules.depths.max(initial=0))
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
@@ -83,7 +86,7 @@ class NumericUnigram(CharacterText):
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         if self.spec.truncation == "drop":
             rows = drop_last_word(rows)  # [batch, N]
-        text, length = _marked(self._normal(rows))  # [batch, M], [batch, 1]
+        text, length = self._marked(self._normal(rows))  # [batch, M], [batch, 1]
         found = self._find(text)
         ends = _candidates(found)  # of each size float32 [batch, M + 1]
         end = np.arange(text.shape[1] + 1, dtype=np.int32)[np.newaxis]
@@ -92,16 +95,29 @@ class NumericUnigram(CharacterText):
             best = _best_between_cuts(ends, cut)
         else:
             cut = tf.logical_or(end == 0, tf.equal(end, length))
-            best = _best_from_the_left(ends, tf.reduce_max(length))
+            best = _best_from_the_left(ends, tf.reduce_max(length), self._restarts(text))
         sizes = _last_sizes(ends, best)
-        inside = tf.logical_and(end > 0, end <= length)
+        inside = tf.pad(text, [[0, 0], [1, 0]]) > 0  # [batch, M + 1]
         token = tf.logical_and(_on_the_way(cut, inside, end - sizes), inside)
-        return self._ids_of(found, token, sizes)
+        return self._write(*self._tokens(found, token, sizes))
+
+    def _classes(self, rows: tf.Tensor) -> tf.Tensor:
+        """The class of each character at its first byte, 0 at its others: uint8 [batch, N] -> int32 [batch, N]."""
+        return read_characters_of(rows, self._tables.characters, self._tables.bad)
+
+    def _marked(self, normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `marked_codes`."""
+        return marked_codes(normal)
+
+    def _restarts(self, text: tf.Tensor) -> tf.Tensor | None:
+        """The ends at which sums begin anew, bool [batch, M + 1]; None where that is the text's start alone."""
+        del text
+        return None
 
     def _normal(self, rows: tf.Tensor) -> tf.Tensor:
         """Codes of the normal text, 0 for white space and behind it: uint8 [batch, N] -> int32 [batch, N]."""
         tables, width = self._tables, self.spec.num_bytes
-        classes = read_characters_of(rows, tables.characters, tables.bad)  # [batch, N], as all below
+        classes = self._classes(rows)  # [batch, N], as all below
         if not self._rule_steps:
             return self._written(look_up(tables.alone, classes))
         leads = classes > 0
@@ -136,29 +152,38 @@ class NumericUnigram(CharacterText):
         nodes, scores = [], []
         for step in range(self._steps):
             node = child_of(self._tables.trie, node, cut(behind, step, width))
-            score = tf.cast(tf.gather(self._scores, node), tf.float32)
+            score = look_up(self._scores, node)
             is_piece = score <= 0
-            otherwise = _NO_PIECE if step else self._unknown_score
             nodes.append(node)
-            scores.append(tf.where(is_piece, score, otherwise))
+            if step:
+                scores.append(tf.where(is_piece, tf.cast(score, tf.float32), NEVER))
+            else:  # an integer until it is chosen: as a constant of its own, float16 could not hold it
+                scores.append(tf.cast(tf.where(is_piece, score, self._unknown_score), tf.float32))
             longest = tf.where(is_piece, step + 1, longest) if step else longest
         return _Found(nodes, scores, longest)
 
-    def _ids_of(self, found: _Found, token: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
-        """The ids of the pieces that end at tokens, side by side: bool, int32 [batch, M + 1] -> int32 [batch, L]."""
-        width, length = sizes.shape[1] - 1, self.spec.sequence_length
+    def _tokens(self, found: _Found, token: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Which ends are a token's, and its id, `_UNKNOWN` of what is no piece: bool, int32 [batch, M + 1]."""
+        width = sizes.shape[1] - 1
         end = np.arange(width + 1, dtype=np.int32)
         nodes = tf.concat(found.nodes, axis=1)  # [batch, sizes M]
         node = gather_rows(nodes, tf.where(token, (sizes - 1) * width + end - sizes, 0))  # [batch, M + 1], as below
         ids = look_up(self._ids, node)
-        unknown = tf.logical_and(token, tf.equal(ids, 0))
-        token = tf.logical_and(token, tf.logical_not(tf.logical_and(unknown, set_before(unknown))))  # several are one
+        unknown = tf.logical_and(token, tf.equal(ids, _UNKNOWN))
+        return tf.logical_and(
+            token, tf.logical_not(tf.logical_and(unknown, set_before(unknown)))
+        ), ids  # several are one
+
+    def _write(self, token: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """The ids of tokens, side by side: bool, int32 [batch, M + 1] -> int32 [batch, L]."""
+        length = self.spec.sequence_length
+        known = tf.where(tf.equal(ids, _UNKNOWN), OUT_OF_VOCABULARY_ID, ids)
         rank = tf.cumsum(tf.cast(token, tf.int32), axis=1, exclusive=True)
         place = tf.where(tf.logical_and(token, rank < length), rank, length)
-        return cut(scatter_rows(place, tf.where(unknown, OUT_OF_VOCABULARY_ID, ids), length + 1), 0, length)
+        return cut(scatter_rows(place, known, length + 1), 0, length)
 
 
-def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def marked_codes(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A mark before each word, none behind the last, and how many codes that are: int32 [batch, N + 1], [batch, 1]."""
     width = normal.shape[1] + 1
     is_letter = normal > 0
@@ -174,7 +199,7 @@ def _candidates(found: _Found) -> list[tf.Tensor]:
     """Of each size the score of the piece that ends at each end, longest first: float32 [batch, M + 1] each."""
     width = found.longest.shape[1] + 1
     return [
-        tf.pad(cut(scores, 0, width - size), [[0, 0], [size, 0]], constant_values=_NO_PIECE)
+        tf.pad(cut(scores, 0, width - size), [[0, 0], [size, 0]], constant_values=NEVER)
         for size, scores in reversed(list(enumerate(found.scores, 1)))
     ]
 
@@ -193,7 +218,7 @@ def _furthest(longest: tf.Tensor, text: tf.Tensor, steps: int) -> tf.Tensor:
 def _sums(ends: list[tf.Tensor], best: tf.Tensor) -> list[tf.Tensor]:
     """What each size's piece adds up to with the best before it, longest first: float32 [batch, M + 1] each."""
     steps, width = len(ends), best.shape[1]
-    earlier = tf.pad(best, [[0, 0], [steps, 0]], constant_values=_NOT_REACHED)
+    earlier = tf.pad(best, [[0, 0], [steps, 0]], constant_values=NEVER)
     return [cut(earlier, place, width) + score for place, score in enumerate(ends)]
 
 
@@ -206,7 +231,7 @@ def _highest(values: list[tf.Tensor]) -> tf.Tensor:
 
 def _best_between_cuts(ends: list[tf.Tensor], cut: tf.Tensor) -> tf.Tensor:
     """The highest sum of pieces from the cut before each end, 0 at cuts: float32 [batch, M + 1]."""
-    first = tf.where(cut, np.float32(0.0), _NOT_REACHED)
+    first = tf.where(cut, np.float32(0.0), NEVER)
 
     def go_on(best: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         del best
@@ -221,16 +246,22 @@ def _best_between_cuts(ends: list[tf.Tensor], cut: tf.Tensor) -> tf.Tensor:
     return tf.while_loop(go_on, relax, (first, tf.reduce_max(tf.cast(cut, tf.int32))), shape_invariants=shapes)[0]
 
 
-def _best_from_the_left(ends: list[tf.Tensor], longest: tf.Tensor) -> tf.Tensor:
+def _best_from_the_left(ends: list[tf.Tensor], longest: tf.Tensor, restarts: tf.Tensor | None) -> tf.Tensor:
     """The highest sum of pieces from the text's start to each end, rounded at each piece: float32 [batch, M + 1].
 
     Args:
         longest: int32 [], the last end of any text.
+        restarts: bool [batch, M + 1], ends whose sum is 0 whatever stands before, or None.
     """
     steps, width = len(ends), ends[0].shape[1]
     scores = tf.stack(ends, axis=2)  # [batch, M + 1, sizes]
     column = np.arange(width + steps, dtype=np.int32)[np.newaxis]
-    start = tf.where(column == steps, np.float32(0.0), tf.fill([tf.shape(scores)[0], width + steps], _NOT_REACHED))
+    fixed = tf.constant(column == steps)
+    if restarts is not None:
+        again = tf.pad(tf.cast(restarts, tf.int32), [[0, 0], [steps, 0]]) > 0  # [batch, M + 1 + sizes]
+        fixed = tf.logical_or(fixed, again)
+        column = tf.where(fixed, -1, column)
+    start = tf.where(fixed, np.float32(0.0), tf.fill([tf.shape(scores)[0], width + steps], NEVER))
 
     def go_on(end: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
         del best

@@ -3,14 +3,13 @@
 What a file asks for beyond unigram is refused by name.
 """
 
-import hashlib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 from switch_tf.errors import ConfigError, DataError
 from switch_tf.files import read_bytes
-from switch_tf.text.normalization import IDENTITY, digests
+from switch_tf.text.normalization import name_of
 from switch_tf.text.sentencepiece_file import LARGEST, NORMAL, UNKNOWN, ModelFile, Piece, read_model, write_model
 from switch_tf.text.spec import TextSpec
 from switch_tf.text.unigram_learning import charsmap_of_library
@@ -40,7 +39,7 @@ def own_model(spec: TextSpec, vocabulary: Sequence[str]) -> bytes | None:
     where that is of another release, which has other rules by the same name.
     """
     charsmap = _read(Path(spec.vocabulary_file)).charsmap if spec.vocabulary_file else charsmap_of_library(spec)
-    if _name(charsmap) != spec.normalization:
+    if name_of(charsmap) != spec.normalization:
         return None
     pieces = [Piece(piece_of(each), score_of(each)) for each in vocabulary]
     return write_model([Piece("<unk>", 0.0, UNKNOWN), *pieces], charsmap, spec.normalization.split("/")[0])
@@ -53,17 +52,13 @@ def _read(path: Path) -> ModelFile:
         raise ValueError(f"it is damaged, or no SentencePiece model ({error})") from error
 
 
-def _name(charsmap: bytes) -> str | None:
-    return digests().get(hashlib.sha256(charsmap).hexdigest()) if charsmap else IDENTITY
-
-
 def _entries(model: ModelFile, spec: TextSpec) -> list[str]:
     """Raises:
     ValueError: the model is another tokenizer than the settings say, and how it differs.
     """
     if model.problem is not None:
         raise ValueError(f"it {model.problem}")
-    name = _name(model.charsmap)
+    name = name_of(model.charsmap)
     if name is None:
         raise ValueError(
             f"it has rules of normalisation, named {model.normalization!r}, that are of no release of SentencePiece "

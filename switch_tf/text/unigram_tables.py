@@ -6,6 +6,7 @@ A code stands for a character of a normal text:
     1           U+2581, the mark
     2 ... U-1   a character of a piece, the most frequent first
     U           a character of no piece
+    U+1 ...     a sentinel, where there are some: a token of its own, which no character stands for
 
 There are a quarter of a million rules that replace several characters, most of them for the syllables of Hangul. What a
 rule writes counts by its codes, so characters that all rules treat alike are one class, and a few thousand rules over
@@ -22,6 +23,7 @@ from switch_tf.text.double_array import Codes, DoubleArray, build_double_array, 
 from switch_tf.text.normalization import BAD_BYTE, REPLACEMENT, Rules
 from switch_tf.text.sentencepiece_file import MARK
 from switch_tf.text.sequence_tables import Sequences, build_sequences
+from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.text.unigram_table import UnigramTable
 from switch_tf.text.utf8 import byte_table
 
@@ -39,7 +41,9 @@ class UnigramTables:
     alone: [classes], the number of the sequence of codes that a character alone becomes.
     rules: trie of the rules of several characters, by their classes; values are numbers of sequences, from 1 on.
     sequences: the codes that characters become.
-    trie: of the pieces; values are ids.
+    trie: of the pieces, and of sentinels behind them; values are ids.
+    first_sentinel: the class of the first sentinel; of the others, those behind it.
+    sentinel_code: its code.
     """
 
     characters: np.ndarray
@@ -50,6 +54,8 @@ class UnigramTables:
     rules: DoubleArray
     sequences: Sequences
     trie: DoubleArray
+    first_sentinel: int
+    sentinel_code: int
 
 
 class _Codes:
@@ -70,6 +76,10 @@ class _Codes:
         """Of the sequence that a text is."""
         return self.sequences.setdefault(self.of(text), len(self.sequences))
 
+    def number_of_sentinel(self, sentinel: int) -> int:
+        """The same of a sentinel; what stands behind it begins a word, as behind white space."""
+        return self.sequences.setdefault((self.count + sentinel, _SPACE), len(self.sequences))
+
     def of_every_point(self) -> np.ndarray:
         """The number of the sequence that each character is by itself: int32 [code points]."""
         numbers = np.full(_CODE_POINTS, self.sequences.setdefault((self._unknown,), len(self.sequences)), np.int32)
@@ -78,8 +88,12 @@ class _Codes:
         return numbers
 
 
-def build_unigram_tables(table: UnigramTable, rules: Rules) -> UnigramTables:
-    """The constants for the pieces of a table and the rules by which texts become normal."""
+def build_unigram_tables(table: UnigramTable, rules: Rules, sentinels: int = 0) -> UnigramTables:
+    """The constants for the pieces of a table and the rules by which texts become normal.
+
+    Args:
+        sentinels: tokens that no text is read as by these; their ids are those behind the pieces'.
+    """
     codes = _Codes(table.ids)
     alone = codes.of_every_point()
     for letter, single in {**rules.single, "\0": " ", chr(BAD_BYTE): REPLACEMENT}.items():
@@ -88,15 +102,16 @@ def build_unigram_tables(table: UnigramTable, rules: Rules) -> UnigramTables:
     written = np.array([numbers[each] for each in rules.becomes], np.int64)
     joining, classes = _joining_classes(rules.several, written, alone)
     last = int(classes.max(initial=0))
-    # Behind those come the characters that no such rule has, by what they become, and bytes that are not UTF-8.
+    # Behind those come the characters that no such rule has, by what they become, bytes that are not UTF-8, sentinels.
     of_sequences, of_points = np.unique(alone, return_inverse=True)
     numbered = (of_points + last + 1).astype(np.int32)
     numbered[joining] = classes
-    by_class = np.concatenate([np.zeros(last + 1, np.int32), of_sequences, alone[[BAD_BYTE]]])
+    marked = [codes.number_of_sentinel(sentinel) for sentinel in range(sentinels)]
+    bad = last + 1 + len(of_sequences)
+    by_class = np.concatenate([np.zeros(last + 1, np.int32), of_sequences, alone[[BAD_BYTE]], marked]).astype(np.int32)
     by_class[classes] = alone[joining]
     further = np.zeros(len(by_class), np.int32)
     further[numbered[[ord(letter) for letter in rules.further]]] = 1
-    bad = len(by_class) - 1
     sequences = build_sequences(list(codes.sequences))
     return UnigramTables(
         characters=byte_table(numbered, bad),
@@ -108,8 +123,17 @@ def build_unigram_tables(table: UnigramTable, rules: Rules) -> UnigramTables:
             np.where(rules.several > 0, numbered[rules.several], 0), sequences.numbers[written], last
         ),
         sequences=sequences,
-        trie=build_double_array([{codes.of(piece): number for piece, number in table.ids.items()}], codes.count),
+        trie=build_double_array([_ids(table, codes, sentinels)], codes.count + sentinels),
+        first_sentinel=bad + 1,
+        sentinel_code=codes.count,
     )
+
+
+def _ids(table: UnigramTable, codes: _Codes, sentinels: int) -> dict[Codes, int]:
+    """The id of each piece, and behind these that of each sentinel."""
+    pieces = {codes.of(piece): number for piece, number in table.ids.items()}
+    first = len(pieces) + FIRST_WORD_ID
+    return pieces | {(codes.count + sentinel,): first + sentinel for sentinel in range(sentinels)}
 
 
 def _rules_of_classes(keys: np.ndarray, written: np.ndarray, last: int) -> DoubleArray:
