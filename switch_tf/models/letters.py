@@ -8,15 +8,15 @@ as often as the word has it, and as for a known word that one training text has,
 
 which takes the place of the unknown word's row; a word without a known run keeps that. Weights are whole numbers from
 -127 to 127 times a factor for each column, idf^2 whole numbers from 1 to 127, the root of their sum is looked up, and
-the row is rounded down to the grid of the path's tables and held within their largest numbers. So all sums are exact in
-any order, and the same in all runtimes.
+the row is held within the largest numbers of the path's tables and cut to their grid. So all sums are exact in any
+order, and the same in all runtimes.
 
 Source: Bojanowski et al., "Enriching word vectors with subword information", TACL 2017.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -36,7 +36,8 @@ _TYPES = {"words": (np.int32, 1), "weights": (np.int8, 2), "factors": (np.float3
 _TYPES |= {"steps": (np.float32, 1), "rare": (np.float32, 1)}
 
 
-class Runs(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Runs:
     """What a fit gives.
 
     Attributes:
@@ -106,7 +107,7 @@ class LetterTables:
         """float32 [words, columns + 1] to the same; 0 for words without a known run."""
         norm = sums[:, -1:]  # [words, 1]
         root = _INVERSE_ROOTS[np.minimum(norm, _ROOTS - 1).astype(np.int32)]  # [words, 1]
-        in_steps = np.clip(np.floor(sums[:, :-1] * root * self.factors), -self.limits, self.limits)  # [words, columns]
+        in_steps = np.trunc(np.clip(sums[:, :-1] * root * self.factors, -self.limits, self.limits))  # [words, columns]
         rare = np.broadcast_to(self.rare, norm.shape)
         rows = np.concatenate([in_steps * self.steps, rare], axis=1) - unknown
         return np.where(norm > 0, rows, np.float32(0))
@@ -145,8 +146,9 @@ class LetterTables:
         """As `_rows`: float32 [..., columns + 1]."""
         norm = sums[..., -1:]  # [..., 1]
         root = tf.gather(_INVERSE_ROOTS, tf.cast(tf.minimum(norm, _ROOTS - 1.0), tf.int32))  # [..., 1]
-        in_steps = tf.floor(sums[..., :-1] * root * self.factors)  # [..., columns]; CUDA has no rounding in ONNX Runtime
+        in_steps = sums[..., :-1] * root * self.factors  # [..., columns]
         in_steps = tf.minimum(tf.maximum(in_steps, -self.limits), self.limits)
+        in_steps = tf.cast(tf.cast(in_steps, tf.int32), tf.float32)  # ONNX Runtime rounds on no GPU otherwise
         rows = tf.concat([in_steps * self.steps, tf.ones_like(norm) * self.rare], axis=-1) - unknown
         return tf.where(norm > 0, rows, 0.0)
 
@@ -203,15 +205,16 @@ def letter_tables(runs: Runs, largest: np.ndarray, steps: np.ndarray) -> LetterT
         largest: float32 [columns + 1], of the path's tables.
         steps: float32 [columns + 1], their grid.
     """
-    index, words, rows, rare_idf = runs
+    rows = runs.rows
     scale = np.maximum(np.abs(rows[:, :-1]).max(axis=0, initial=0), np.finfo(np.float32).tiny) / _LARGEST  # [columns]
     weights = np.zeros([len(rows) + 1, rows.shape[1]], np.int8)
     weights[:-1, :-1] = np.round(rows[:, :-1] / scale)
     weights[:-1, -1] = np.where(rows[:, -1] > 0, np.clip(np.round(rows[:, -1]), 1, _LARGEST), 0)
-    rare = np.round(rare_idf**2 / steps[-1:]) * steps[-1:]
-    factors = (scale * rare_idf / steps[:-1]).astype(np.float32)
+    rare = np.round(runs.rare_idf**2 / steps[-1:]) * steps[-1:]
+    factors = (scale * runs.rare_idf / steps[:-1]).astype(np.float32)
     limits = np.floor(largest[:-1] / steps[:-1]).astype(np.float32)
-    return LetterTables(index, words, weights, factors, limits, steps[:-1].astype(np.float32), rare.astype(np.float32))
+    steps, rare = steps[:-1].astype(np.float32), rare.astype(np.float32)
+    return LetterTables(runs.index, runs.words, weights, factors, limits, steps, rare)
 
 
 def _ends(letters: tf.Tensor, words: int) -> tf.Tensor:

@@ -161,7 +161,8 @@ class WidePath(keras.layers.Layer):
 
     def _letter_weights(self, tables: LetterTables) -> LetterTables:
         kept = {name: self._weight(_LETTERS + name, array) for name, array in tables.graph_arrays().items()}
-        index = {name: self._weight(f"{_LETTERS}{_INDEX}{name}", each) for name, each in tables.index.to_arrays().items()}
+        arrays = tables.index.to_arrays()
+        index = {name: self._weight(_LETTERS + _INDEX + name, array) for name, array in arrays.items()}
         return replace(tables, index=RunIndex(tables.index.num_runs, **index), words=None, **kept)
 
     def _weight(self, name: str, value: np.ndarray) -> tf.Variable:

@@ -1,11 +1,12 @@
-"""Runs of 3 to 5 letters, each found again by an exact name: what a model knows of words that are not in its vocabulary.
+"""Runs of 3 to 5 letters, each found again by an exact name: what a model knows of words out of vocabulary.
 
 The letters of unknown words stand in a row, as `switch_tf.text.plain_spelling` writes them, each word between zeros:
 
     0 c a t z 0 0    for catz
 
-A run is 3 to 5 neighbours, the inner ones letters, of the outer ones a letter at least: `0 c a`, `c a t`, `a t z 0`... So
-a word that is as short as a run with its two zeros is no run of itself. A run a b c, d, e is named by two integers,
+A run is 3 to 5 neighbours, the inner ones letters, and of the outer ones a letter at least: `0 c a`, `c a t`, `a t z 0`
+and so on. So a word that is as short as a run with its two zeros is no run of itself. A run a b c, a b c d or a b c d e
+is named by two integers,
 
     (u mod p) q + v mod q   and   (u mod q) p + v mod p,      u = a + 2^10 b + 2^20 c
                                                               v = 0, 1 + d, or 1 + d + 2^11 (1 + e)

@@ -14,6 +14,7 @@ Of a text the first N bytes are read, as `kept_bytes` says. Words of up to N byt
 N + 2 places, since white space stood between the words.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -99,4 +100,4 @@ def _write(row: np.ndarray, words: Sequence[np.ndarray]) -> None:
 def _read(row: np.ndarray) -> list[np.ndarray]:
     """What `_write` wrote."""
     ends = np.flatnonzero(row == 0)
-    return [row[begin + 1 : end] for begin, end in zip(ends, ends[1:], strict=False) if end - begin > 1]
+    return [row[begin + 1 : end] for begin, end in itertools.pairwise(ends) if end - begin > 1]

@@ -135,9 +135,10 @@ class TextSpec:
     @model_validator(mode="after")
     def _fits_unknown_words(self) -> "TextSpec":
         if self.unknown_words == "letters" and not self.by_bytes:
-            setting = "lowercase = 'unicode'" if self.tokenizer == "words" else f"tokenizer = {self.tokenizer!r}"
-            known = "reads letters itself" if self.tokenizer != "words" else "has words of characters"
-            raise ValueError(f"unknown_words = 'letters' is for words of bytes; {setting} {known}: leave one out")
+            other = f"tokenizer = {self.tokenizer!r} reads pieces of words"
+            if self.tokenizer == "words":
+                other = "lowercase = 'unicode' has words of characters"
+            raise ValueError(f"unknown_words = 'letters' is for words of bytes, and {other}: leave one of them out")
         return self
 
     @property

@@ -26,23 +26,25 @@ class NumericSpelling(NumericText):
         """`rows` uint8 [batch, byte_length], as `pack` makes them -> int32 [batch, L + N + 2]."""
         ids, letters, first = self.read(rows)
         length = self.spec.sequence_length
-        is_unknown = tf.cast(tf.equal(ids, OUT_OF_VOCABULARY_ID), tf.int32)  # [batch, L]
         number = tf.cumsum(first, axis=1) - 1  # [batch, N + 1], of the word; as all below
-        read = tf.logical_and(letters > 0, number < length)
-        word = tf.where(read, number, 0)
-        unknown = tf.where(read, gather_rows(is_unknown, word), 0)
+        own = gather_rows(ids, tf.minimum(tf.maximum(number, 0), length - 1))
+        unknown = tf.where(letters > 0, is_spelt(own, number, length), 0)
         place = tf.cumsum(unknown, axis=1) - 1 + tf.cumsum(unknown * first, axis=1)
         width = self.spec.num_bytes + 2
         spelt = scatter_rows(tf.where(unknown > 0, place, width), letters, width + 1)[:, :width]  # [batch, N + 2]
         return tf.concat([ids, -spelt], axis=1)
 
 
+def is_spelt(ids: tf.Tensor, number: tf.Tensor, length: int) -> tf.Tensor:
+    """1 for words that are unknown and are read: int32 of any one shape, their ids and their places in the text."""
+    return tf.cast(tf.logical_and(tf.equal(ids, OUT_OF_VOCABULARY_ID), number < length), tf.int32)
+
+
 def packed_spelling(text: NumericSpelling, rows: tf.Tensor) -> tf.Tensor:
     """`rows` uint8 [batch, byte_length], as `pack` makes them -> int32 [batch, L + N + 2]."""
     words, ids = packed_bytes.read_words(text, rows)
     length, width = text.spec.sequence_length, text.spec.num_bytes + 2
-    is_unknown = tf.logical_and(tf.equal(ids, OUT_OF_VOCABULARY_ID), words.place < length)  # [words]
-    is_unknown = tf.cast(is_unknown, tf.int32)
+    is_unknown = is_spelt(ids, words.place, length)  # [words]
     unknown = tf.gather(is_unknown, words.number)  # [letters]
     row = tf.gather(words.row, words.number)  # [letters]
     before = tf.cumsum(unknown) - 1 + tf.gather(tf.cumsum(is_unknown), words.number)  # [letters], in all texts

@@ -1,7 +1,7 @@
 """The runs of letters that a vocabulary's words have, as a model looks them up in unknown words."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from switch_tf.training.wide_fit import GramRows
 _FRAMES = b"<>"  # around a word, as `named_grams` writes it
 
 
-class KnownRuns(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class KnownRuns:
     """Runs in the order in which a vocabulary that is cut keeps them.
 
     Attributes:
