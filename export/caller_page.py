@@ -32,7 +32,7 @@ class _Caller:
     door: str  # text, bytes or ids
     batch: int | None  # None is any
     width: int  # bytes or ids in a row
-    ids: list[int]  # of TEXT, without padding
+    ids: list[int]  # of TEXT, without the padding behind them
 
     @property
     def texts(self) -> str:
@@ -89,7 +89,7 @@ def caller_page(file: str, model: "TextClassifier", described: Mapping[str, Any]
         door=door,
         batch=batch if isinstance(batch, int) else None,
         width=width[0] if width else 0,
-        ids=[each for each in ids if each],
+        ids=ids[: 1 + max((place for place, each in enumerate(ids) if each), default=-1)],
     )
     sections = _LINES[Path(file).suffix](caller)
     head = _head(caller, model.labels, signatures, model.rejection)

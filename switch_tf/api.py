@@ -179,6 +179,8 @@ class Classifier:
     def tokenize(self, texts: Any) -> "np.ndarray":
         """Token ids, int32 [n, length]: 0 is padding, 1 an unknown word; `texts` as for `predict`.
 
+        With `text.unknown_words` = "letters" the letters of unknown words stand behind the ids, as negative numbers.
+
         Raises:
             ModelError: this kind of artifact does not give its ids away.
         """

@@ -226,9 +226,15 @@ class Config:
         """Refuse tables that do not fit together.
 
         Raises:
-            ConfigError: pairs are wanted that the wide path does not find.
+            ConfigError: pairs are wanted that the wide path does not find, or letters without a wide path.
         """
         deep, wide = self.model.pair_min_count, self.wide
+        if self.text.spells and not wide.enabled:
+            raise ConfigError(
+                "text.unknown_words = 'letters' with wide.enabled = false. The wide path weighs letters: expected it "
+                "enabled, or unknown_words left out.",
+                "settings",
+            )
         if deep and not (wide.enabled and wide.pair_min_count <= deep):
             raise ConfigError(
                 f"model.pair_min_count = {deep} with wide.enabled = {str(wide.enabled).lower()} and "

@@ -73,7 +73,7 @@ def test_paths_alone_are_those_of_the_finished_model(fused: Run, data_folder: Pa
     model = load_classifier(fused)
     assert prepared.test is not None
     test = encode(prepared.test, fused.labels, model.text)
-    wide, deep = path_logits(fused, test.ids)
+    wide, deep = path_logits(fused, test)
     scales = read_metrics(fused.path)["fusion"]
     joined = softmax(scales["wide_scale"] * wide + scales["deep_scale"] * deep)
     np.testing.assert_allclose(joined, model.probabilities(prepared.test.texts.to_pylist()), atol=1e-6)

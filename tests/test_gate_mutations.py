@@ -115,6 +115,7 @@ def rights(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "pieces": ["model.context=mean", "text.tokenizer=wordpiece", "text.byte_length=128"],
         "cased": ["model.context=mean", "text.tokenizer=wordpiece", "text.lowercase=none", "text.byte_length=128"],
         "unicode": ["model.context=mean", "text.lowercase=unicode", "text.byte_length=128"],
+        "letters": ["model.context=mean", "text.unknown_words=letters", "text.byte_length=128"],
         "unigram": ["model.context=mean", "text.byte_length=128", *_of_unigram(folder / "given.model")],
     }
     request = DataRequest(str(data_folder / "made.tsv"), str(data_folder / "made-test.tsv"))

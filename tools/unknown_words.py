@@ -1,11 +1,12 @@
-"""What the letters of unknown words would tell: an experiment on the wide path, which no model has.
+"""What the letters of unknown words tell the wide path alone, before anything is rounded.
 
     python tools/unknown_words.py DATA/banking77 DATA/trec
 
 A set is a folder with train.tsv.xz and test.tsv.xz in it (label, text). The wide path is fitted as trainings fit it, on
 words, pairs of words and runs of 3 to 5 letters, by the settings of `auto`. Then the test texts are answered, as they
-are and with typos, twice: every unknown word as the one unknown word, as models answer; and each unknown word as what
-its known runs of letters weigh, like a known word that has no weight of its own (Bojanowski et al. 2017).
+are and with typos, twice: every unknown word as the one unknown word; and each unknown word as what its known runs of
+letters weigh, like a known word that has no weight of its own (Bojanowski et al. 2017), which is what
+`text.unknown_words` = "letters" computes in integers (`switch_tf.models.letters`).
 """
 
 import itertools

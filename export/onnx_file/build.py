@@ -80,7 +80,7 @@ def _convert(model: TextClassifier, inputs: str, batch: int | None) -> onnx.Mode
         return model.classify_ids.python_function(read["ids"]) | read
 
     if inputs == "ids":
-        function, shape, kind = model.classify_ids.python_function, [batch, model.spec.sequence_length], tf.int32
+        function, shape, kind = model.classify_ids.python_function, [batch, model.spec.ids_length], tf.int32
     else:
         function, shape, kind = _classify_bytes, [batch, model.spec.num_bytes], tf.uint8
     signature = [tf.TensorSpec(shape, kind, name=inputs)]

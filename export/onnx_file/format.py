@@ -25,14 +25,15 @@ class OnnxFormat(FileFormat):
     options = FileFormat.options | {"inputs"}
 
     def inputs_of(self, run: "Run", options: ExportOptions) -> Door:
-        """Strings, or bytes where a text is read as characters: ONNX has no operators that take those from strings."""
+        """Strings, or bytes where characters or letters are read: no operators of ONNX take those from strings."""
         text = run.config.text
-        if text.by_bytes:
+        if text.by_strings:
             return super().inputs_of(run, options)
         if options.inputs == "text":
-            words = text.tokenizer == "words"
-            setting = f"lowercase = {text.lowercase!r}" if words else f"tokenizer = {text.tokenizer!r}"
-            problem = f"ONNX takes no strings with text.{setting}"
+            name = "tokenizer"
+            if text.tokenizer == "words":
+                name = "unknown_words" if text.spells else "lowercase"
+            problem = f"ONNX takes no strings with text.{name} = {getattr(text, name)!r}"
             raise ArgumentError(f"{problem}. Expected inputs bytes, which it has by default, or ids.", "inputs")
         return options.inputs or "bytes"
 

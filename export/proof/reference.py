@@ -67,7 +67,7 @@ def ask_reference(model: "TextClassifier", texts: Sequence[bytes], batch_size: i
     import tensorflow as tf
 
     function = tf.function(model.classifier.__call__, autograph=False)
-    ids_of_any_batch = tf.TensorSpec([None, model.spec.sequence_length], tf.int32)
+    ids_of_any_batch = tf.TensorSpec([None, model.spec.ids_length], tf.int32)
     report = function.get_concrete_function(ids_of_any_batch)  # one trace for all sizes
     experts = experts_of_layers(model.classifier.settings)
     ids = reference_ids(model, texts)
@@ -99,7 +99,7 @@ def join(first: Reference, second: Reference) -> Reference:
 
 
 def reference_ids(model: "TextClassifier", texts: Sequence[bytes]) -> np.ndarray:
-    """Ids of the Keras front-end, or of the definition in Python where characters are read: int32 [texts, length]."""
+    """Ids of the Keras front-end, or of the definition in Python where N bytes are read: int32 [texts, ids]."""
     import tensorflow as tf
 
     from switch_tf.text.code_points import StringCodePoints

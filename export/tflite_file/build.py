@@ -64,7 +64,7 @@ def build_tflite(
 
 def _convert(model: TextClassifier, batch: int | None, precision: Precision) -> bytes:
     """The three signatures, as TensorFlow's converter writes them."""
-    length, size = model.spec.sequence_length, model.spec.num_bytes
+    length, size = model.spec.ids_length, model.spec.num_bytes
     ids, raw = tf.TensorSpec([batch, length], tf.int32, "ids"), tf.TensorSpec([batch, size], tf.uint8, "bytes")
     read, classify = _front_end(model, batch), _classifier(model, batch)
     functions = {

@@ -177,9 +177,11 @@ class OnnxPredictor:
 
     @property
     def _length(self) -> int:
-        """Tokens of a text, of which the metadata tell."""
+        """Integers that a text becomes, of which the metadata tell."""
         try:
-            return int(json.loads(self.facts["text"])["sequence_length"])
+            text = json.loads(self.facts["text"])
+            letters = int(text["byte_length"]) + 2 if text.get("unknown_words") == "letters" else 0
+            return int(text["sequence_length"]) + letters
         except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise ModelError(f"{self.path} does not describe its text in its metadata. Export it again.") from error
 
@@ -198,8 +200,8 @@ class OnnxPredictor:
             text = read_plain_text(json.loads(self.facts["text"]), json.loads(self.facts["vocabulary"]))
         except (KeyError, ValueError, TypeError, RecursionError, DataError) as error:
             raise ModelError(f"{problem}. Export it again. ({type(error).__name__}: {error})") from error
-        if text.length != self._width:
-            raise ModelError(f"{problem}: {text.length} tokens a text for {self._width} ids. Export it again.")
+        if text.width != self._width:
+            raise ModelError(f"{problem}: {text.width} tokens a text for {self._width} ids. Export it again.")
         return text
 
 

@@ -54,13 +54,13 @@ class RunPredictor:
             raise RunError(f"TensorFlow does not run {self.run.path}: {error}. Train again.") from error
 
     def tokenize(self, texts: Sequence[str | bytes] | np.ndarray) -> np.ndarray:
-        """Token ids, int32 [texts, length].
+        """Token ids, int32 [texts, length], and with text.unknown_words = "letters" these behind them, negative.
 
         Raises:
             DataError: as above.
         """
         encoded = [as_bytes(text) for text in texts]
-        empty = np.zeros([0, self.model.spec.sequence_length], np.int32)
+        empty = np.zeros([0, self.model.spec.ids_length], np.int32)
         return ask_in_batches(self._tokenize, encoded, None, b"", empty)
 
     def _tokenize(self, texts: list[bytes]) -> np.ndarray:

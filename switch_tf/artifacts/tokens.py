@@ -37,7 +37,8 @@ def read_tokens(model: Predictor, path: Path, texts: Sequence[str]) -> Iterator[
 
 
 def _without_padding(ids: Any) -> list[int]:
-    return [number for number in ids.tolist() if number != PADDING_ID]
+    """The ids alone: letters of unknown words, which may stand behind them, are negative."""
+    return [number for number in ids.tolist() if number > PADDING_ID]
 
 
 def _names(path: Path) -> list[str]:

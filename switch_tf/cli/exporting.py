@@ -32,8 +32,8 @@ _ABREAST = 4  # artifacts in a table that a terminal of 80 columns can show
 @click.option(
     "--inputs",
     type=click.Choice(["text", "ids", "bytes"]),
-    help="What goes in. [ONNX: text; bytes with text.lowercase=unicode and where tokens are pieces of words; of "
-    "fine-tuned runs, in all formats: bytes]",
+    help="What goes in. [ONNX: text; bytes with text.lowercase=unicode or text.unknown_words=letters and where tokens "
+    "are pieces of words; of fine-tuned runs, in all formats: bytes]",
 )
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="The one batch size of a file. [default: any]")
 @click.option(

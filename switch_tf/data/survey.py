@@ -223,7 +223,9 @@ def _warnings_of_words(report: dict[str, Any], spec: TextSpec, total: int) -> It
     if report["unknown_words_on_validation"] > _UNKNOWN:
         full = report["vocabulary_words"] >= report["vocabulary_room"]
         remedy = f"Raise text.vocabulary_size ({spec.vocabulary_size:,})" if full else "More texts would help"
-        yield f"{report['unknown_words_on_validation']:.1%} of the words of validation are out of vocabulary. {remedy}."
+        letters = ", and text.unknown_words=letters tells such words by their letters" if spec.by_strings else ""
+        share = f"{report['unknown_words_on_validation']:.1%} of the words of validation are out of vocabulary"
+        yield f"{share}. {remedy}{letters}."
     if unread > max(_UNREADABLE * validation, 1):
         yield (
             f"the model cannot read {unread:,} of the {validation:,} validation texts: not one of their words is in "

@@ -36,6 +36,7 @@ def measure_use(model: TextClassifier, examples: Examples) -> ExpertUse:
 
     def watch(ids: tf.Tensor) -> tuple[Any, ...]:
         output = model.classifier(ids)
+        ids = ids[:, : model.spec.sequence_length]
         routed = [report.routing for report in output.reports]
         use = [
             tf.reduce_sum(tf.where(each.kept, each.gate, 0.0), axis=[0, 1]) if by_gate else each.tokens_per_expert
@@ -44,7 +45,7 @@ def measure_use(model: TextClassifier, examples: Examples) -> ExpertUse:
         tokens = tf.reduce_sum(tf.cast(ids != PADDING_ID, tf.float32))
         return use, tf.stack([each.dropped for each in routed]), tokens, tf.nn.softmax(output.logits)
 
-    ids_of_any_batch = tf.TensorSpec([None, model.spec.sequence_length], tf.int32)
+    ids_of_any_batch = tf.TensorSpec([None, model.spec.ids_length], tf.int32)
     ask = tf.function(watch, autograph=False).get_concrete_function(ids_of_any_batch)
     tokenize = model.tokenize.get_concrete_function()  # TensorFlow warns of models asked once each
     uses, dropped, tokens, answers = [], [], 0.0, []

@@ -17,6 +17,7 @@ from switch_tf.errors import RunError
 from switch_tf.files import read_shapes, read_tensors
 from switch_tf.models.classifier import ClassifierOutput, SwitchClassifier
 from switch_tf.models.finished import cut_tables, refuse_routes
+from switch_tf.models.letters import Runs, letter_tables
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, Stored, assign_weights, creating_only, refuse_others
 from switch_tf.models.wide import WidePath, WideTables
 
@@ -32,6 +33,8 @@ class FusedClassifier(keras.Model):
         deep: an initialized model.
         wide: whose first rows of pairs are those of `deep`.
         scales: a and b.
+
+    Behind the ids of a text the letters of its unknown words may stand, where the wide path knows them.
     """
 
     def __init__(self, deep: SwitchClassifier, wide: WideTables, scales: np.ndarray):
@@ -48,16 +51,24 @@ class FusedClassifier(keras.Model):
         self(tf.zeros([1, 1], tf.int32))
 
     def call(self, ids: tf.Tensor, training: bool = False) -> ClassifierOutput:
-        """int32 [batch, length] to logits, and the reports of the deep path.
+        """int32 [batch, length], or `TextSpec.ids_length`, to logits, and the reports of the deep path.
 
         training: must be False; the paths are trained apart.
         """
         if training:
             raise ValueError("Received training=True. Expected False: the wide and the deep path are trained apart.")
+        ids, letters = self.take_apart(ids)
         rows = self.wide.pair_rows(ids)  # [batch, length + 1]
-        wide = self.wide(ids, rows)  # [batch, classes]
+        wide = self.wide(ids, rows, letters)  # [batch, classes]
         deep = self.deep(ids, pair_rows=rows[:, :-1])
         return ClassifierOutput(self.scales[0] * wide + self.scales[1] * deep.logits, deep.reports)
+
+    def take_apart(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The ids, int32 [batch, length], and the letters behind them, or None where nothing is."""
+        length = self.deep.length
+        if self.wide.letters is None or int(ids.shape[1]) <= length:
+            return ids, None
+        return ids[:, :length], -ids[:, length:]
 
     def router_weights(self) -> list[np.ndarray]:
         """As `SwitchClassifier.router_weights`."""
@@ -115,7 +126,7 @@ def build_classifier(
         RunError: they do not fit the settings.
     """
     deep = deep_arrays(weights)
-    tables = _wide_tables(weights, num_ids, num_classes, source) if config.wide.enabled else None
+    tables = _wide_tables(config, weights, num_ids, num_classes, source)
     if deep.get(EMBEDDINGS, np.zeros(0)).shape[:1] == (num_ids,):  # else `assign_weights` will say so
         num_ids = min(num_ids, kept_ids or num_ids)
         deep, tables = cut_vocabulary(deep, tables, num_ids)
@@ -137,7 +148,7 @@ def read_classifier(
     weights, _ = read_tensors(path)
     if kept_ids < num_ids:
         return build_classifier(config, weights, num_ids, num_classes, source, kept_ids)
-    tables = _wide_tables(weights, num_ids, num_classes, source) if config.wide.enabled else None
+    tables = _wide_tables(config, weights, num_ids, num_classes, source)
     return _filled(classifier, deep_arrays(weights), tables, weights, source)
 
 
@@ -166,9 +177,19 @@ def _filled(
     return classifier if tables is None else FusedClassifier(classifier, tables, weights[SCALES])
 
 
-def _wide_tables(weights: Mapping[str, np.ndarray], num_ids: int, num_classes: int, source: str) -> WideTables:
+def _wide_tables(
+    config: Config, weights: Mapping[str, np.ndarray], num_ids: int, num_classes: int, source: str
+) -> WideTables | None:
+    if not config.wide.enabled:
+        return None
+    spells = config.text.spells
     arrays = {name.removeprefix(_WIDE): array for name, array in weights.items() if name.startswith(_WIDE)}
     tables = WideTables.from_arrays(arrays, source)
+    if spells != (tables.letters is not None):
+        raise RunError(
+            f"{source} does not fit its settings: text.unknown_words = {'letters' if spells else 'alike'!r} needs runs "
+            f"of letters{'' if spells else ' to be left out'}. Restore the folder whole, or train again."
+        )
     received = len(tables.words), len(tables.bias), weights.get(SCALES, np.zeros(0)).shape
     expected = num_ids, num_classes, (2,)
     if received != expected:
@@ -194,19 +215,24 @@ def cut_vocabulary(
     return deep, wide.keep_ids(num_ids)
 
 
-def with_exact_sums(wide: WideTables, length: int) -> WideTables:
+def with_exact_sums(wide: WideTables, length: int, runs: Runs | None = None) -> WideTables:
     """The same wide path, its tables rounded to grids on which float32 sums are exact, in any order.
 
     Runtimes add up in orders of their own, which even depend on the size of the batch: a long text's logit was off by
     4e-6 between batches, and its probability by more than the 1e-6 that an export may be off. A column's grid is a
     power of two of which 2^23 to 2^24 steps reach the largest sum that a text can have; a text has up to `length` words
     and `length` + 1 pairs. In a logit that rounds off a few thousandths at most, at 512 words.
+
+    Args:
+        runs: of letters, for unknown words; each may then take off the unknown word's row and add another.
     """
     largest = np.maximum(*(np.abs(table).max(axis=0) for table in (wide.words, wide.pairs)))  # [columns + 1]
-    bound = (2 * length + 1) * np.maximum(largest.astype(np.float64), np.finfo(np.float32).tiny)
+    rows = (2 if runs is None else 4) * length + 1
+    bound = rows * np.maximum(largest.astype(np.float64), np.finfo(np.float32).tiny)
     grid = 2.0 ** (np.ceil(np.log2(bound)) - 23)  # one step finer than 2^24 would do: rounding up stays within
     words, pairs = ((np.round(table / grid) * grid).astype(np.float32) for table in (wide.words, wide.pairs))
-    return replace(wide, words=words, pairs=pairs)
+    letters = None if runs is None else letter_tables(runs, largest, grid)
+    return replace(wide, words=words, pairs=pairs, letters=letters)
 
 
 def put_first(wide: WideTables, pairs: np.ndarray) -> WideTables:

@@ -72,16 +72,17 @@ def can_pack(classifier: SwitchClassifier | FusedClassifier) -> bool:
 
 
 def packed_logits(classifier: SwitchClassifier | FusedClassifier, ids: tf.Tensor) -> tf.Tensor:
-    """What the classifier's own logits are, but for rounding: int32 [batch, length] -> float32 [batch, classes].
+    """What the classifier's own logits are, but for rounding: int32 [batch, ids] -> float32 [batch, classes].
 
     Args:
         classifier: one that `can_pack`.
     """
-    packed = pack(ids)
     if isinstance(classifier, SwitchClassifier):
-        return _deep_logits(classifier, packed, None)
+        return _deep_logits(classifier, pack(ids), None)
+    ids, letters = classifier.take_apart(ids)
+    packed = pack(ids)
     rows = classifier.wide.rows_of_pairs(packed.previous, packed.this)  # [pairs]
-    wide = _wide_logits(classifier.wide, packed, rows)
+    wide = _wide_logits(classifier.wide, packed, rows, letters)
     deep = _deep_logits(classifier.deep, packed, rows)
     return classifier.scales[0] * wide + classifier.scales[1] * deep  # [batch, classes]
 
@@ -108,10 +109,13 @@ def _places(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reshape(tf.where(tf.cast(values, tf.bool)), [-1]), tf.int32)
 
 
-def _wide_logits(wide: WidePath, packed: Packed, rows: tf.Tensor) -> tf.Tensor:
+def _wide_logits(wide: WidePath, packed: Packed, rows: tf.Tensor, letters: tf.Tensor | None) -> tf.Tensor:
     """As `WidePath.call`: float32 [batch, classes]; a sum of either order, since its tables make sums exact."""
     found = tf.gather(wide.words, packed.this) + tf.gather(wide.pairs, rows)  # [pairs, columns + 1]
-    return wide.logits_of_sums(tf.math.unsorted_segment_sum(found, packed.text_of_pair, packed.batch))
+    sums = tf.math.unsorted_segment_sum(found, packed.text_of_pair, packed.batch)  # [batch, columns + 1]
+    if wide.letters is not None and letters is not None:
+        sums += wide.letters.packed_sums(letters, wide.unknown)
+    return wide.logits_of_sums(sums)
 
 
 def _deep_logits(deep: SwitchClassifier, packed: Packed, rows: tf.Tensor | None) -> tf.Tensor:

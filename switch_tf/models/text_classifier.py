@@ -48,9 +48,8 @@ class TextClassifier(tf.Module):
         self.rejection = rejection
         self.text = string_front_end(config.text, vocabulary)
         self.classifier = classifier
-        length = config.text.sequence_length
         text = tf.TensorSpec([None], tf.string, name="text")
-        ids = tf.TensorSpec([None, length], tf.int32, name="ids")
+        ids = tf.TensorSpec([None, config.text.ids_length], tf.int32, name="ids")
         raw = tf.TensorSpec([None, config.text.num_bytes], tf.uint8, name="bytes")
         self.tokenize = tf.function(self._tokenize, input_signature=[text], autograph=False)
         self.classify_ids = tf.function(self._classify_ids, input_signature=[ids], autograph=False)
@@ -135,7 +134,7 @@ class TextClassifier(tf.Module):
         return answer_of(packed_logits(self.classifier, ids), self.rejection)
 
     def _tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"ids": self.text(text)}  # [batch, length]
+        return {"ids": self.text(text)}  # [batch, ids]
 
     def _tokenize_bytes(self, bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"ids": self.numeric_text(bytes)}  # [batch, length]

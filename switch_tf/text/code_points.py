@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from switch_tf.text.byte_codes import WHITESPACE
+from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.graph_rows import write_sequences
 from switch_tf.text.piece_tables import GraphTables, build_graph_tables
 from switch_tf.text.plain_pieces import PieceTable
@@ -74,12 +75,12 @@ class CodePointText(CharacterText):
 class StringCodePoints(tf.Module):
     """Strings to ids: their first N bytes, as the bytes input reads them. It loads wherever TensorFlow does."""
 
-    def __init__(self, of_bytes: CharacterText):
+    def __init__(self, of_bytes: CharacterText | NumericText):
         super().__init__(name="string_code_points")
         self.of_bytes = of_bytes
 
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
-        """`text` string [batch], any bytes -> ids int32 [batch, sequence_length]."""
+        """`text` string [batch], any bytes -> ids int32 [batch, sequence_length], or what else `of_bytes` gives."""
         width = self.of_bytes.spec.num_bytes
         rows = tf.io.decode_raw(text, tf.uint8, fixed_length=width)  # [batch, N], with zeros behind a text
         return self.of_bytes(tf.ensure_shape(rows, [None, width]))

@@ -72,6 +72,10 @@ class NumericText(tf.Module):
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
+        return self.read(rows)[0]
+
+    def read(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The ids, and what `rank_space` makes of the bytes: int32 [batch, L] and [batch, N + 1] twice."""
         codes = tf.gather(self.keys.codes, tf.cast(rows, tf.int32))  # [batch, N]
         if self.spec.truncation == "drop":
             codes = strip_last_word(codes)  # [batch, N]
@@ -79,7 +83,7 @@ class NumericText(tf.Module):
         begins, ends = word_boundaries(first, self.spec.sequence_length)  # [batch, L] both
         keys = self.keys.of_spans(letters, begins, ends)  # each [batch, L]
         ids = look_up(self.table, keys)  # [batch, L]
-        return tf.where(begins < self.spec.num_bytes, ids, 0)
+        return tf.where(begins < self.spec.num_bytes, ids, 0), letters, first
 
 
 def strip_last_word(codes: tf.Tensor) -> tf.Tensor:

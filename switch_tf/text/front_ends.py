@@ -2,11 +2,12 @@
 
            strings                 bytes                       Python, of any runtime
 words      from_strings.KerasText  from_bytes.NumericText      plain.PlainText
+letters    StringCodePoints        spelt_words.NumericSpelling plain_spelling.PlainSpelling
 unicode    StringCodePoints        unicode_words.NumericWords  plain_pieces.PlainPieces
 wordpiece  StringCodePoints        pieces.NumericPieces        plain_pieces.PlainPieces
 unigram    StringCodePoints        unigram.NumericUnigram      plain_unigram.PlainUnigram
 
-"unicode" stands for words with `lowercase` = "unicode".
+"letters" stands for words with `unknown_words` = "letters", "unicode" for words with `lowercase` = "unicode".
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,7 @@ from switch_tf.text.pieces import NumericPieces
 from switch_tf.text.plain import plain_subwords
 from switch_tf.text.plain_subwords import PlainSubwords
 from switch_tf.text.spec import TextSpec
+from switch_tf.text.spelt_words import NumericSpelling, packed_spelling
 from switch_tf.text.unicode_words import NumericWords
 from switch_tf.text.unigram import NumericUnigram
 from switch_tf.text.unigram_files import own_model, read_unigram
@@ -60,8 +62,10 @@ def string_front_end(spec: TextSpec, vocabulary: Sequence[str]) -> StringFrontEn
     Raises:
         DataError: no front-end takes the vocabulary; see `switch_tf.text.vocabulary.check_vocabulary`.
     """
-    if spec.by_bytes:
+    if spec.by_strings:
         return KerasText(spec, vocabulary)
+    if spec.spells:
+        return StringCodePoints(NumericSpelling(spec, vocabulary))
     numeric: dict[str, Callable[[TextSpec, Sequence[str]], CharacterText]] = {
         "words": NumericWords,
         "wordpiece": NumericPieces,
@@ -77,13 +81,13 @@ def bytes_front_end(spec: TextSpec, vocabulary: Sequence[str], strings: StringFr
 
 def reading_front_end(spec: TextSpec, vocabulary: Sequence[str]) -> KerasText | PlainSubwords:
     """The fastest for many texts in this process, which is what trainings read with."""
-    return KerasText(spec, vocabulary) if spec.by_bytes else plain_subwords(spec, vocabulary)
+    return KerasText(spec, vocabulary) if spec.by_strings else plain_subwords(spec, vocabulary)
 
 
 def traced(front_end: KerasText | PlainSubwords) -> Callable[[np.ndarray], np.ndarray]:
     """What reads texts, strings [batch], as `front_end` does: int32 [batch, sequence_length]."""
     if isinstance(front_end, PlainSubwords):
-        return lambda texts: front_end.ids([text.encode() for text in texts])
+        return lambda texts: front_end.read_ids([text.encode() for text in texts])
     text = tf.TensorSpec([None], tf.string)
     tokenize = tf.function(front_end.__call__, autograph=False).get_concrete_function(text)
     return lambda texts: tokenize(tf.constant(texts, tf.string)).numpy()
@@ -93,6 +97,8 @@ def of_any_batch(front_end: BytesFrontEnd) -> Graph:
     """The front-end as LiteRT takes it in any batch: words at the cost of the texts, not of their rows."""
     if isinstance(front_end, CharacterText):
         return front_end
+    if isinstance(front_end, NumericSpelling):
+        return lambda rows: packed_spelling(front_end, rows)
     return lambda rows: packed_bytes.packed_ids(front_end, rows)
 
 

@@ -18,7 +18,7 @@ gather, multiply, add, floormod, compare for equality and select, so all runtime
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -114,7 +114,7 @@ class PairIndex:
         Raises:
             RunError: an array is missing or could not be one of an index of `num_pairs` pairs.
         """
-        shifts, codes, rows = (_int32_array(arrays, name, source) for name in ("shifts", "codes", "rows"))
+        shifts, codes, rows = (int32_array(arrays, name, source) for name in ("shifts", "codes", "rows"))
         expected = (count_codes(num_ids), len(rows))
         if shifts.ndim != 1 or rows.ndim != 1 or codes.shape != expected or not len(shifts) or not len(rows):
             raise RunError(
@@ -193,20 +193,46 @@ def _mix(codes: Sequence[Any]) -> tuple[Any, Any]:
     return (first % _P) * _Q + first % _Q, (last % _Q) * _P + last % _P
 
 
+class Grams(NamedTuple):
+    """Runs of letters in the order of their length and bytes.
+
+    Attributes:
+        matrix: float32 [num_ids, grams], ones where a word has one.
+        codes: int64 [grams]. Its length times 2^40, and its bytes, the first one highest.
+    """
+
+    matrix: scipy.sparse.csr_matrix
+    codes: np.ndarray
+
+    @property
+    def letters(self) -> np.ndarray:
+        """The bytes of each: int64 [grams, 5], -1 behind one that is shorter."""
+        length = self.codes >> _GRAM_LENGTH_BIT  # [grams]
+        places = length[:, np.newaxis] - 1 - np.arange(_GRAM_LENGTHS[-1])  # [grams, 5], of bytes from the last one on
+        found = self.codes[:, np.newaxis] >> 8 * np.maximum(places, 0) & 255  # [grams, 5]
+        return np.where(places < 0, -1, found)
+
+
 def word_grams(words: Sequence[bytes], num_ids: int, first_id: int) -> scipy.sparse.csr_matrix:
+    """The matrix of `named_grams`.
+
+    >>> word_grams([b"cats", b"bats"], 4, 2).sum(axis=1).ravel().tolist()  # ats ts> ats>
+    [[0.0, 0.0, 3.0, 3.0]]
+    """
+    return named_grams(words, num_ids, first_id).matrix
+
+
+def named_grams(words: Sequence[bytes], num_ids: int, first_id: int) -> Grams:
     """Which runs of 3 to 5 bytes each word of the vocabulary has, with < before it and > behind.
 
     A word is not a gram of itself, and grams of one word alone are left out: they could say nothing of other words.
 
-    >>> word_grams([b"cats", b"bats"], 4, 2).sum(axis=1).ravel().tolist()  # ats ts> ats>
-    [[0.0, 0.0, 3.0, 3.0]]
+    >>> [bytes(gram[gram >= 0].tolist()) for gram in named_grams([b"cats", b"bats"], 4, 2).letters]
+    [b'ats', b'ts>', b'ats>']
 
     Args:
         words: of ids `first_id`, `first_id` + 1...
         num_ids: rows; ids that are no words have none.
-
-    Returns:
-        float32 [num_ids, grams] of ones, grams in the order of their length and bytes.
     """
     framed = [b"<" + word + b">" for word in words]
     lengths = np.array([len(word) for word in framed], np.int64)  # [words]
@@ -226,10 +252,16 @@ def word_grams(words: Sequence[bytes], num_ids: int, first_id: int) -> scipy.spa
     rows = np.concatenate(owners) + first_id
     grams = scipy.sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, column)), shape)
     grams.data[:] = 1.0  # a gram that a word has twice
-    return grams[:, np.asarray(grams.sum(axis=0)).ravel() > 1].tocsr()
+    several = np.asarray(grams.sum(axis=0)).ravel() > 1  # [grams]
+    return Grams(grams[:, several].tocsr(), known[several])
 
 
-def _int32_array(arrays: Mapping[str, np.ndarray], name: str, source: str) -> np.ndarray:
+def int32_array(arrays: Mapping[str, np.ndarray], name: str, source: str) -> np.ndarray:
+    """One of the arrays of an index that `source` holds.
+
+    Raises:
+        RunError: it is missing, or of another type.
+    """
     array = arrays.get(name)
     if array is None or array.dtype != np.int32:
         found = "no such array" if array is None else str(array.dtype)

@@ -14,6 +14,8 @@ One letter is read behind all rows, and its word forgotten: LiteRT's kernels ref
 is that of its own letters, (largest code) (p - 1) N at most, so it stays below 2^31 as prefix sums do.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -28,8 +30,34 @@ def stored_arrays(text: NumericText) -> dict[str, np.ndarray]:
     return arrays | {f"bytes front-end/{name}": each for name, each in own.items()}
 
 
+class Words(NamedTuple):
+    """The letters and the words of a batch, text by text, and one letter and word behind the last.
+
+    Attributes:
+        letters: int32 [letters]. Codes.
+        number: int32 [letters]. Of the word that each belongs to, rising without gaps.
+        exponent: int32 [letters]. The place in the word.
+        row: int32 [words]. Which text each word is of.
+        place: int32 [words]. Its place among the words of the text.
+        batch: int32 []. Texts.
+    """
+
+    letters: tf.Tensor
+    number: tf.Tensor
+    exponent: tf.Tensor
+    row: tf.Tensor
+    place: tf.Tensor
+    batch: tf.Tensor
+
+
 def packed_ids(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
     """`rows` uint8 [batch, byte_length], as `pack` makes them -> ids int32 [batch, sequence_length]."""
+    words, ids = read_words(text, rows)
+    return ids_of_texts(text, words, ids)
+
+
+def read_words(text: NumericText, rows: tf.Tensor) -> tuple[Words, tf.Tensor]:
+    """The words of rows as for `packed_ids`, and the id of each: int32 [words]."""
     batch, width = tf.shape(rows)[0], text.spec.num_bytes + 1
     ended = tf.concat([rows, tf.zeros_like(rows[:, :1])], axis=1)  # [batch, N + 1]
     line = tf.reshape(ended, [batch * width])  # not [-1]: LiteRT takes rows of another width, and must fail on them
@@ -38,18 +66,26 @@ def packed_ids(text: NumericText, rows: tf.Tensor) -> tf.Tensor:
     begins = _places(_differs(word))  # [words], the letter that each word begins with
     number = tf.cumsum(_differs(word)) - 1  # [letters], of the word
     exponent = tf.range(tf.shape(letters)[0]) - tf.gather(begins, number)  # [letters], the place in the word
-    terms = tf.gather(_repeated_codes(text), letters) * tf.gather(_powers(text), exponent)  # [letters, primes]
-    words = tf.shape(begins)[0]
-    residues = tf.math.floormod(tf.math.unsorted_segment_sum(terms, number, words), np.array([text.keys.primes]))
-    keys = text.keys.pair_up(tf.unstack(residues, axis=1))  # each [words]
-    ids = look_up(text.table, keys)  # [words]
-
-    length = text.spec.sequence_length
     row = tf.gather(place, begins) // width  # [words]
     in_row = tf.math.unsorted_segment_sum(tf.ones_like(row), row, batch + 1)  # [batch + 1]
-    target = tf.range(words) - tf.gather(tf.cumsum(in_row, exclusive=True), row)  # [words], in the text
-    target = tf.minimum(target, length) + row * (length + 1)  # words behind the last that is read share one place
-    grid = tf.scatter_nd(target[:, tf.newaxis], ids, [(batch + 1) * (length + 1)])
+    in_text = tf.range(tf.shape(row)[0]) - tf.gather(tf.cumsum(in_row, exclusive=True), row)  # [words]
+    words = Words(letters, number, exponent, row, in_text, batch)
+    return words, _look_up_words(text, words)
+
+
+def _look_up_words(text: NumericText, words: Words) -> tf.Tensor:
+    """int32 [words]."""
+    terms = tf.gather(_repeated_codes(text), words.letters) * tf.gather(_powers(text), words.exponent)
+    sums = tf.math.unsorted_segment_sum(terms, words.number, tf.shape(words.row)[0])  # [words, primes]
+    residues = tf.math.floormod(sums, np.array([text.keys.primes]))  # [words, primes]
+    return look_up(text.table, text.keys.pair_up(tf.unstack(residues, axis=1)))
+
+
+def ids_of_texts(text: NumericText, words: Words, ids: tf.Tensor) -> tf.Tensor:
+    """The ids of words at their places in texts: int32 [words] -> int32 [batch, sequence_length]."""
+    length = text.spec.sequence_length
+    target = tf.minimum(words.place, length) + words.row * (length + 1)  # what stands behind the last shares one place
+    grid = tf.scatter_nd(target[:, tf.newaxis], ids, [(words.batch + 1) * (length + 1)])
     return tf.reshape(grid, [-1, length + 1])[:-1, :length]  # [batch, length]
 
 

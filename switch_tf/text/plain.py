@@ -9,22 +9,19 @@ array([[1, 1, 4, 2, 3, 0],
 """
 
 import dataclasses
-import string
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from switch_tf.text.plain_pieces import PlainPieces
+from switch_tf.text.plain_spelling import PlainSpelling
 from switch_tf.text.plain_subwords import PlainSubwords
 from switch_tf.text.plain_unigram import PlainUnigram
-from switch_tf.text.spec import FIRST_WORD_ID, OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
-from switch_tf.text.vocabulary import check_vocabulary
+from switch_tf.text.plain_words import PlainWords
+from switch_tf.text.spec import PADDING_ID, TextSpec
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(TextSpec))
-_NUL_TO_SPACE = bytes.maketrans(b"\0", b" ")
-_LOWER = _NUL_TO_SPACE.lower()  # of bytes: ASCII alone
-_PUNCTUATION = string.punctuation.encode()
 
 
 class PlainText:
@@ -32,6 +29,7 @@ class PlainText:
 
     Attributes:
         length: ids of a text.
+        width: the same, as all that stands for it.
     """
 
     def __init__(self, spec: TextSpec, vocabulary: Sequence[str]):
@@ -39,19 +37,15 @@ class PlainText:
         Raises:
             DataError: the vocabulary is one that no front-end takes; see `check_vocabulary`.
         """
-        check_vocabulary(spec, vocabulary)
-        self.length = spec.sequence_length
-        self._table = _LOWER if spec.standardize.startswith("lower") else _NUL_TO_SPACE
-        self._dropped = _PUNCTUATION if spec.standardize.endswith("strip_punctuation") else b""
-        self._number = {word.encode(): number for number, word in enumerate(vocabulary, FIRST_WORD_ID)}
+        self.length = self.width = spec.sequence_length
+        self._words = PlainWords(spec, vocabulary)
 
     def ids(self, texts: Sequence[bytes]) -> np.ndarray:
         """int32 [texts, sequence_length] of texts in UTF-8; any other bytes are out of vocabulary."""
         ids = np.full([len(texts), self.length], PADDING_ID, np.int32)
         for row, text in enumerate(texts):
-            # Without an argument bytes split at 9-13 and 32, and drop what is empty.
-            words = text.translate(self._table, self._dropped).split(maxsplit=self.length)[: self.length]
-            ids[row, : len(words)] = [self._number.get(word, OUT_OF_VOCABULARY_ID) for word in words]
+            words = self._words.split(text, self.length)
+            ids[row, : len(words)] = [self._words.id_of(word) for word in words]
         return ids
 
 
@@ -71,13 +65,15 @@ def read_plain_text(text: Any, words: Any) -> PlainText | PlainSubwords:
     spec = TextSpec(**{name: text[name] for name in _FIELDS if name in text})
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise TypeError("the vocabulary is no list of words")
-    return PlainText(spec, words) if spec.by_bytes else plain_subwords(spec, words)
+    return PlainText(spec, words) if spec.by_strings else plain_subwords(spec, words)
 
 
 def plain_subwords(spec: TextSpec, vocabulary: Sequence[str]) -> PlainSubwords:
-    """The definition of what reads characters: pieces, or words by Unicode's rules.
+    """The definition of what reads N bytes: as pieces, as words by Unicode's rules, or with letters of unknown words.
 
     Raises:
         DataError: it does not take the vocabulary.
     """
+    if spec.spells:
+        return PlainSpelling(spec, vocabulary)
     return PlainUnigram(spec, vocabulary) if spec.tokenizer == "unigram" else PlainPieces(spec, vocabulary)

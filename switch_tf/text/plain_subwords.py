@@ -14,10 +14,11 @@ class PlainSubwords(ABC):
 
     Attributes:
         length: ids of a text.
+        width: all that stands for it.
     """
 
     def __init__(self, spec: TextSpec, pieces: Iterable[str]):
-        self.length = spec.sequence_length
+        self.length, self.width = spec.sequence_length, spec.ids_length
         self._spec, self._names = spec, [PADDING, OUT_OF_VOCABULARY, *pieces]
 
     @abstractmethod
@@ -29,7 +30,11 @@ class PlainSubwords(ABC):
         """
 
     def ids(self, texts: Sequence[bytes]) -> np.ndarray:
-        """int32 [texts, sequence_length], of what the inputs read of each text."""
+        """int32 [texts, ids_length], of what the inputs read of each text: all that stands for it."""
+        return self.read_ids(texts)
+
+    def read_ids(self, texts: Sequence[bytes]) -> np.ndarray:
+        """int32 [texts, sequence_length], the ids alone."""
         spec = self._spec
         return self._rows(self.numbers(kept_bytes(spec, text), spec.num_bytes) for text in texts)
 

@@ -48,7 +48,8 @@ class TextSpec:
     removed without leaving a space; a token that becomes empty vanishes; id 0 is padding and id 1 is out of vocabulary.
     With `tokenizer` = "wordpiece" tokens are pieces of words instead, as `switch_tf.text.plain_pieces` has it, with
     "unigram" as `switch_tf.text.plain_unigram` has it, and every input reads the first `num_bytes` bytes of a text. So
-    it does with `lowercase` = "unicode", by which a word is what `switch_tf.text.unicode_characters` says. Of wordpiece
+    it does with `lowercase` = "unicode", by which a word is what `switch_tf.text.unicode_characters` says, and with
+    `unknown_words` = "letters", where what `switch_tf.text.plain_spelling` says stands behind the ids. Of wordpiece
     `lowercase` and `strip_accents` are what they are to BERT's normalizers: see `folding`.
     """
 
@@ -76,6 +77,9 @@ class TextSpec:
     )
     strip_accents: bool = setting(
         False, "with lowercase = 'unicode' or 'none': read é as e and й as и, which then are one word"
+    )
+    unknown_words: Literal["alike", "letters"] = setting(
+        "alike", "all words out of vocabulary are one, or the wide path tells them by their letters, typos among them"
     )
     standardize: Standardize = setting(
         "lower_and_strip_punctuation",
@@ -128,6 +132,15 @@ class TextSpec:
             )
         return self
 
+    @model_validator(mode="after")
+    def _fits_unknown_words(self) -> "TextSpec":
+        if self.unknown_words == "letters" and not self.by_bytes:
+            other = f"tokenizer = {self.tokenizer!r} reads pieces of words"
+            if self.tokenizer == "words":
+                other = "lowercase = 'unicode' has words of characters"
+            raise ValueError(f"unknown_words = 'letters' is for words of bytes, and {other}: leave one of them out")
+        return self
+
     @property
     def by_bytes(self) -> bool:
         """Whether a token is a word of bytes, whatever their encoding, as Keras reads it.
@@ -155,6 +168,29 @@ class TextSpec:
         """
         return self.byte_length or -(-8 * self.sequence_length // 256) * 256
 
+    @property
+    def by_strings(self) -> bool:
+        """Whether Keras reads strings, and so all of a text, where the bytes input reads its first N bytes."""
+        return self.by_bytes and not self.spells
+
+    @property
+    def spells(self) -> bool:
+        """Whether the letters of unknown words stand behind the ids of a text.
+
+        >>> TextSpec().spells, TextSpec(unknown_words="letters").spells
+        (False, True)
+        """
+        return self.unknown_words == "letters"
+
+    @property
+    def ids_length(self) -> int:
+        """Integers that stand for a text: L ids, and N + 2 for the letters of its unknown words if it has them.
+
+        >>> TextSpec(sequence_length=32).ids_length, TextSpec(sequence_length=32, unknown_words="letters").ids_length
+        (32, 290)
+        """
+        return self.sequence_length + (self.num_bytes + 2 if self.spells else 0)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a model that leaves this package, which has to know N whether it was asked for or not."""
         values = dataclasses.asdict(self) | {"byte_length": self.num_bytes}
@@ -165,4 +201,6 @@ class TextSpec:
             left_out += ["normalization", "unigram_sums"]  # the same
         if self.lowercase == "ascii":
             left_out += ["lowercase", "strip_accents"]  # the same
+        if not self.spells:
+            left_out += ["unknown_words"]  # the same
         return {name: value for name, value in values.items() if name not in left_out}

@@ -13,6 +13,8 @@ from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
 from switch_tf.text.unigram_spelling import UnigramSpelling
 from switch_tf.text.unigram_table import piece_of
 
+_MISSPELT = 40  # words of a vocabulary, the most frequent ones
+
 
 def token_names(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     """The words or pieces of a vocabulary, in their order, without what else it says of them.
@@ -95,7 +97,7 @@ def _holders(words: Iterable[str], parts: set[str]) -> dict[str, str]:
 
 
 def hard_texts(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
-    """Texts at the limits of how pieces are read; none where tokens are words.
+    """Texts at the limits of how pieces are read, or of how the letters of unknown words are; none of other words.
 
     With "wordpiece", words of a letter's pieces that are as long as a word may be, and one letter longer; behind them
     the same with a last character that is in no piece, so that none of the word is read. Of "unigram", see
@@ -105,7 +107,7 @@ def hard_texts(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     [100, 101, 100]
     """
     if spec.tokenizer == "words":  # a word ends where the vocabulary's longest does, whatever its length
-        return []
+        return _misspelt(spec, vocabulary) if spec.spells else []
     if spec.tokenizer == "unigram":
         return _unigram(spec, tuple(vocabulary)).hard_texts()
     table = PieceTable(spec, vocabulary)
@@ -115,6 +117,29 @@ def hard_texts(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
     every = map(chr, range(sys.maxunicode))
     stranger = next(each for each in every if table.characters.is_word(each, True) and each not in table.further)
     return words + [letter * (longest - table.characters.size(stranger)) + stranger for letter, longest in most.items()]
+
+
+def _misspelt(spec: TextSpec, vocabulary: Sequence[str]) -> list[str]:
+    """Words that are nearly known: several a text, around the last one that is read, alone, and known ones repeated.
+
+    >>> _misspelt(TextSpec(sequence_length=2), ["film"])[:5]
+    ['flim fil', 'fillm filmx', 'xfilm fifilm', 'film flim fil', 'film film flim fil']
+    """
+    length = spec.sequence_length
+    wrong = [each for word in vocabulary[:_MISSPELT] for each in _near(word)]
+    several = [" ".join(wrong[start : start + length]) for start in range(0, len(wrong), length)]
+    known = [*itertools.islice(itertools.cycle(vocabulary), length)]
+    last = [" ".join([*known[:count], *wrong[:2]]) for count in (length - 1, length)]
+    repeated = [times * word for word in vocabulary[:2] for times in (2, 3, 40)]
+    return [*several, *last, *wrong[:_MISSPELT], *repeated]
+
+
+def _near(word: str) -> list[str]:
+    """A word with letters traded, left out, doubled and added."""
+    middle = len(word) // 2
+    traded = word[: middle - 1] + word[middle : middle + 1] + word[middle - 1 : middle] + word[middle + 1 :]
+    doubled = word[: middle + 1] + word[middle:]
+    return [traded if middle else word + word, word[:-1] or "x", doubled, f"{word}x", f"x{word}", word[:middle] + word]
 
 
 @lru_cache(maxsize=2)  # it reads every piece, and is asked for several times in a row

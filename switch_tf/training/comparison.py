@@ -15,6 +15,7 @@ from switch_tf.measuring.scores import score
 from switch_tf.models.fused import FusedClassifier, deep_arrays
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import WEIGHTS, Run
+from switch_tf.text.plain_spelling import with_letters
 from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.training.counted import counted
 from switch_tf.training.fusing import Fusion, choose_scales, deep_logits, grams_of
@@ -56,7 +57,7 @@ def compare(
     if fusion is not None:
         logits["wide"], logits["deep"] = fusion.wide, fusion.deep
         if splits.test is not None:
-            logits["wide"], logits["deep"] = path_logits(finished, splits.test.ids)
+            logits["wide"], logits["deep"] = path_logits(finished, splits.test)
     models = {name: score(softmax(each), expected, labels) for name, each in logits.items()} | {"model": own}
     if finished.config.train.twin:
         progress.stage("Training the dense twin")
@@ -81,18 +82,16 @@ def brief(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in figures.items() if name not in _DETAILS}
 
 
-def path_logits(finished: Run, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the wide and the deep path of a finished run each answer, float64 [n, classes].
-
-    Args:
-        ids: int32 [n, length].
-    """
+def path_logits(finished: Run, texts: Encoded) -> tuple[np.ndarray, np.ndarray]:
+    """What the wide and the deep path of a finished run each answer, float64 [n, classes]."""
     model = load_classifier(finished).classifier
     assert isinstance(model, FusedClassifier)
+    ids = texts.ids if texts.letters is None else with_letters(texts.ids, texts.letters)
 
     def both(ids: tf.Tensor) -> tf.Tensor:
+        ids, letters = model.take_apart(ids)
         rows = model.wide.pair_rows(ids)  # [batch, length + 1]
-        return tf.concat([model.wide(ids, rows), model.deep(ids, pair_rows=rows[:, :-1]).logits], axis=1)
+        return tf.concat([model.wide(ids, rows, letters), model.deep(ids, pair_rows=rows[:, :-1]).logits], axis=1)
 
     signature = [tf.TensorSpec([None, ids.shape[1]], tf.int32)]
     wide, deep = np.split(logits_in_batches(tf.function(both, signature, autograph=False), ids), 2, axis=1)

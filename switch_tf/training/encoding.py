@@ -39,6 +39,30 @@ def encode(examples: Examples, labels: list[str], front_end: "KerasText | PlainS
     return Encoded(ids, encode_labels(examples, labels))
 
 
+def encode_to_ask(examples: Examples, labels: list[str], front_end: "KerasText | PlainSubwords") -> "Encoded":
+    """The same, and the letters of unknown words where a model of the texts tells these by them."""
+    from switch_tf.text.plain_spelling import PlainSpelling
+
+    encoded = encode(examples, labels, front_end)
+    if not isinstance(front_end, PlainSpelling):
+        return encoded
+    batches = (front_end.letters([text.encode() for text in texts]) for texts in examples.text_batches(TEXT_BATCH))
+    return encoded._replace(letters=np.concatenate(list(batches)))
+
+
+def encode_validation(
+    examples: Examples, labels: list[str], front_end: "KerasText | PlainSubwords", training: "Encoded"
+) -> "tuple[Encoded, Encoded]":
+    """Validation texts as a model of all words reads them, and as one that knows those of the training texts alone."""
+    from switch_tf.text.plain_spelling import PlainSpelling
+
+    as_read = encode_to_ask(examples, labels, front_end)
+    unseen = with_unknown(as_read, training)
+    if isinstance(front_end, PlainSpelling) and as_read.letters is not None:
+        unseen = unseen._replace(letters=front_end.respell(as_read.ids, as_read.letters, unseen.ids))
+    return as_read, unseen
+
+
 def token_ids(batches: Iterable[np.ndarray], count: int, front_end: "KerasText | PlainSubwords") -> np.ndarray:
     """int32 [count, length] of so many texts, given some at a time, each batch an array of str."""
     from switch_tf.text.front_ends import traced

@@ -21,11 +21,13 @@ from switch_tf.measuring.fusion import (
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import deep_arrays, fused_arrays, put_first, with_exact_sums
 from switch_tf.models.weights import assign_weights
+from switch_tf.models.wide import WideTables
 from switch_tf.runs.folder import WEIGHTS, Run
 from switch_tf.text.ngrams import word_grams
 from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.text.spelling import token_names
 from switch_tf.training.counted import counted
+from switch_tf.training.known_runs import KnownRuns, known_runs
 from switch_tf.training.loop import balanced_weights
 from switch_tf.training.sampling import KnownPairs
 from switch_tf.training.steps import Encoded
@@ -110,9 +112,10 @@ def add_wide_path(
         training: the texts that are counted, of `switch_tf.training.counted.counted`.
         unseen: the validation texts as a model reads them that knows the words of the training texts alone.
     """
-    alone = fit_on_validation(run.config.wide, training, unseen, len(run.labels), grams)
+    runs = known_runs(run.config.text, run.vocabulary)
+    alone = fit_on_validation(run.config.wide, training, unseen, len(run.labels), grams, runs)
     joined = join_paths(run, alone, training, unseen)
-    write_paths(run, training, validation, grams, joined)
+    write_paths(run, training, validation, grams, joined, runs)
     probabilities = softmax(joined.logits / joined.scales[2])
     figures = _figures(joined, probabilities, unseen.labels, counted_texts=len(training.labels))
     return Fusion(probabilities, joined.alone.logits, joined.deep, figures)
@@ -128,11 +131,19 @@ def join_paths(run: Run, alone: WideAlone, training: Encoded, validation: Encode
 
 
 def fit_on_validation(
-    settings: WideConfig, training: Encoded, validation: Encoded, num_classes: int, grams: scipy.sparse.csr_matrix
+    settings: WideConfig,
+    training: Encoded,
+    validation: Encoded,
+    num_classes: int,
+    grams: scipy.sparse.csr_matrix,
+    runs: KnownRuns | None = None,
 ) -> WideAlone:
     """Fit a wide path on the training texts, with the strength of the penalty that validation prefers if none is set.
 
     Penalties are tried from the weakest on, each fit beginning where the last one ended, until one is no better.
+
+    Args:
+        runs: by which unknown words are told; `validation` then has the letters of its own.
     """
     found: WideAlone | None = None
     least = np.inf
@@ -142,13 +153,18 @@ def fit_on_validation(
         fitted = fit_wide(
             training.ids, training.labels, num_classes, grams, tried, start=start, weights=training.weights
         )
-        logits = with_exact_sums(fitted.tables, validation.ids.shape[1]).logits(validation.ids)
+        logits = _exact(fitted, validation.ids.shape[1], runs).logits(validation.ids, validation.letters)
         loss = cross_entropy_of(logits / temperature(logits, validation.labels), validation.labels)
         if found is not None and not loss < least:
             break
         found, least = WideAlone(tried, fitted, logits), loss
     assert found is not None
     return found
+
+
+def _exact(fitted: WideFit, length: int, runs: KnownRuns | None) -> WideTables:
+    """The tables that answer."""
+    return with_exact_sums(fitted.tables, length, None if runs is None else runs.weighed(fitted.grams))
 
 
 def _strengths(settings: WideConfig, texts: int) -> Sequence[float]:
@@ -159,7 +175,12 @@ def _strengths(settings: WideConfig, texts: int) -> Sequence[float]:
 
 
 def write_paths(
-    run: Run, training: Encoded, validation: Encoded, grams: scipy.sparse.csr_matrix, joined: Joined
+    run: Run,
+    training: Encoded,
+    validation: Encoded,
+    grams: scipy.sparse.csr_matrix,
+    joined: Joined,
+    runs: KnownRuns | None = None,
 ) -> None:
     """Write the weights of both paths into the run folder, after fitting the wide one on all texts."""
     num_classes = len(run.labels)
@@ -170,7 +191,7 @@ def write_paths(
     refitted = fit_wide(
         ids, labels, num_classes, grams, joined.alone.settings, start=joined.alone.fitted.weights, weights=weights
     )
-    tables = put_first(with_exact_sums(refitted.tables, validation.ids.shape[1]), joined.known.pairs)
+    tables = put_first(_exact(refitted, validation.ids.shape[1], runs), joined.known.pairs)
     a, b, cooled = joined.scales
     files.write_tensors(run.path / WEIGHTS, fused_arrays(joined.weights, tables, np.array([a, b]) / cooled))
 

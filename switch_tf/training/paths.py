@@ -7,7 +7,7 @@ from switch_tf.data.examples import Examples
 from switch_tf.runs.folder import Run
 from switch_tf.text.spec import FIRST_WORD_ID
 from switch_tf.timing import timed
-from switch_tf.training.encoding import encode, with_unknown
+from switch_tf.training.encoding import encode, encode_validation
 from switch_tf.training.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -66,13 +66,11 @@ def fit_deep(
 
     with timed(f"Tokenizing {len(prepared.training):,} texts to train on, {len(prepared.validation):,} to validate on"):
         front_end = reading_front_end(started.config.text, started.vocabulary)
-        training, validation = (
-            encode(each, started.labels, front_end) for each in (prepared.training, prepared.validation)
-        )
+        training = encode(prepared.training, started.labels, front_end)
+        validation, unseen = encode_validation(prepared.validation, started.labels, front_end, training)
     config, num_ids = started.config, len(started.vocabulary) + FIRST_WORD_ID
     if config.train.class_weights == "balanced":
         training = training._replace(weights=balanced_weights(training.labels, len(started.labels)))
-    unseen = with_unknown(validation, training)
     grams = grams_of(config, started.vocabulary)
     lessons, start = (None, None) if teaching is None else teaching.lessons(started, prepared.training, training)
     known = counted(training, config.train.counted_tokens)

@@ -23,7 +23,7 @@ from switch_tf.runs.folder import Run, unfinished
 from switch_tf.settings import read_toml
 from switch_tf.text.byte_codes import changed_share
 from switch_tf.timing import timed
-from switch_tf.training.encoding import TEXT_BATCH, choose_vocabulary, encode
+from switch_tf.training.encoding import TEXT_BATCH, choose_vocabulary, encode_to_ask
 from switch_tf.training.paths import Fitted, Teaching, fit_deep, with_wide_path
 from switch_tf.training.prepared import (
     NOTHING,
@@ -266,7 +266,8 @@ def _compare(
     split, test, learnt = "validation", None, prepared.training
     if prepared.test is not None:
         split, learnt = "test", join(prepared.training, prepared.validation)
-        test = encode(prepared.test, finished.labels, reading_front_end(finished.config.text, finished.vocabulary))
+        front_end = reading_front_end(finished.config.text, finished.vocabulary)
+        test = encode_to_ask(prepared.test, finished.labels, front_end)
     splits = Splits(fitted.training, fitted.validation, test)
     models = compare(finished, splits, metrics[split], fitted.fusion, progress)
     if finished.config.train.baseline:

@@ -29,12 +29,16 @@ class Taught(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Token ids, int32 [n, length], padded with 0 at the end, label indices, int32 [n], and weights, float32 [n]."""
+    """Token ids, int32 [n, length], padded with 0 at the end, label indices, int32 [n], and weights, float32 [n].
+
+    `letters`, int32 [n, some], are those of unknown words, of texts that a wide path is asked which tells these apart.
+    """
 
     ids: np.ndarray
     labels: np.ndarray
     weights: np.ndarray | None = None  # of examples in the loss, above 0; None: all 1
     taught: Taught | None = None  # None: the labels alone
+    letters: np.ndarray | None = None
 
     def weights_of(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
         """Those of `rows`, float32 [batch_size], and 0 for what fills up the batch."""

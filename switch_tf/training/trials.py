@@ -16,7 +16,7 @@ from switch_tf.text.front_ends import reading_front_end
 from switch_tf.text.ngrams import count_codes, neighbours
 from switch_tf.text.spec import FIRST_WORD_ID, TextSpec
 from switch_tf.training.counted import counted
-from switch_tf.training.encoding import choose_vocabulary, encode, with_unknown
+from switch_tf.training.encoding import choose_vocabulary, encode, encode_validation
 from switch_tf.training.fusing import (
     Joined,
     WideAlone,
@@ -25,6 +25,7 @@ from switch_tf.training.fusing import (
     join_paths,
     write_paths,
 )
+from switch_tf.training.known_runs import known_runs
 from switch_tf.training.loop import Progress, balanced_weights, fit
 from switch_tf.training.steps import Encoded
 from switch_tf.training.trainer import logits_in_batches
@@ -37,7 +38,7 @@ class Texts(NamedTuple):
     """The examples as a text specification reads them.
 
     Attributes:
-        unseen: the validation texts as `switch_tf.training.encoding.with_unknown` has them.
+        unseen: the validation texts as a model reads them that knows the words of the training texts alone.
     """
 
     vocabulary: list[str]
@@ -68,12 +69,14 @@ class Trial:
         self._joined: Joined | None = None
         self._run = Run(folder, config, prepared.labels, texts.vocabulary, {})
         self._grams = grams_of(config, texts.vocabulary)
+        self._runs = known_runs(config.text, texts.vocabulary)
 
     def wide(self) -> WideAlone | None:
         """The wide path by itself, if the settings have one."""
         if not self.config.wide.enabled or self._grams is None:
             return None
-        return fit_on_validation(self.config.wide, self._known, self._texts.unseen, len(self._labels), self._grams)
+        texts, classes = self._texts, len(self._labels)
+        return fit_on_validation(self.config.wide, self._known, texts.unseen, classes, self._grams, self._runs)
 
     def validate(self, alone: WideAlone | None, progress: Progress) -> dict[str, Any]:
         """Train, and measure on validation, as a training with these settings will: the figures of `scores.score`.
@@ -105,7 +108,7 @@ class Trial:
         from switch_tf.export.tflite_file.build import build_tflite
 
         if self._joined is not None and self._grams is not None:
-            write_paths(self._run, self._known, self._texts.validation, self._grams, self._joined)
+            write_paths(self._run, self._known, self._texts.validation, self._grams, self._joined, self._runs)
         return len(build_tflite(self._run, load_classifier(self._run), precision="int8"))
 
     def least_size(self) -> int:
@@ -145,8 +148,8 @@ class Reader:
         if spec not in self._read:
             vocabulary = choose_vocabulary(config, self._prepared)
             front_end = reading_front_end(spec, vocabulary)
-            parts = (self._prepared.training, self._prepared.validation)
-            training, validation = (encode(each, self._prepared.labels, front_end) for each in parts)
-            texts = Texts(vocabulary, training, validation, with_unknown(validation, training))
+            training = encode(self._prepared.training, self._prepared.labels, front_end)
+            read = encode_validation(self._prepared.validation, self._prepared.labels, front_end, training)
+            texts = Texts(vocabulary, training, *read)
             self._read = dict([*self._read.items(), (spec, texts)][-self._KEPT :])
         return self._read[spec]

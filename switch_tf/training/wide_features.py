@@ -117,6 +117,9 @@ class Features:
         word_idf: float32 [num_ids].
         pair_idf: float32 [pairs].
         pair_scale: float32 [pairs], s.
+        gram_idf: float32 [used grams].
+        gram_scale: float32 [used grams], s.
+        rare_idf: of a feature that one text has.
     """
 
     words: Matrix
@@ -128,6 +131,9 @@ class Features:
     word_idf: np.ndarray
     pair_idf: np.ndarray
     pair_scale: np.ndarray
+    gram_idf: np.ndarray
+    gram_scale: np.ndarray
+    rare_idf: float
 
 
 def make_features(
@@ -172,6 +178,9 @@ def make_features(
         word_idf=word_idf,
         pair_idf=pair_idf,
         pair_scale=pair_scale,
+        gram_idf=gram_idf,
+        gram_scale=gram_scale,
+        rare_idf=float(np.log((1 + len(labels)) / 2) + 1),
     )
 
 

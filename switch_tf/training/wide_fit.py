@@ -47,6 +47,19 @@ class WideWeights:
 
 
 @dataclass(frozen=True, eq=False)
+class GramRows:
+    """What a word has of its grams, before it is divided by the norm of their idf.
+
+    Attributes:
+        rows: float32 [grams, columns + 1], idf times weight, and idf^2; zeros for grams of no training text.
+        rare_idf: of a word that one training text has.
+    """
+
+    rows: np.ndarray
+    rare_idf: float
+
+
+@dataclass(frozen=True, eq=False)
 class WideFit:
     """A fitted wide path.
 
@@ -54,11 +67,13 @@ class WideFit:
         tables: what answers.
         weights: a start for another fit.
         losses: what was minimised, at the start and after every step.
+        grams: what each gram weighs by itself, for words that are not known.
     """
 
     tables: WideTables
     weights: WideWeights
     losses: tuple[float, ...]
+    grams: GramRows
 
 
 def fit_wide(
@@ -103,7 +118,8 @@ def fit_wide(
         begin = objective.zeros() if start is None else objective.pack(_for_pairs(start, known))
         found = minimize(objective, begin, _MAX_STEPS, _TOLERANCE)
     found_weights = objective.unpack(found.x, known)
-    return WideFit(_fold(features, found_weights, num_classes), found_weights, found.values)
+    tables, rows = _fold(features, found_weights, num_classes), _gram_rows(features, found_weights)
+    return WideFit(tables, found_weights, found.values, rows)
 
 
 class _Objective:
@@ -254,3 +270,11 @@ def _fold(features: Features, weights: WideWeights, num_classes: int) -> WideTab
     pairs[:-1, -1] = features.pair_idf**2
     bias = np.append(np.float32(0), weights.bias) if num_classes == 2 else weights.bias
     return WideTables(words, pairs, bias, build_pair_index(weights.known_pairs, len(words)))
+
+
+def _gram_rows(features: Features, weights: WideWeights) -> GramRows:
+    used, idf = features.used_grams, features.gram_idf
+    rows = np.zeros([features.num_grams, weights.grams.shape[1] + 1], np.float32)
+    rows[used, :-1] = (idf * features.gram_scale)[:, np.newaxis] * weights.grams[used]
+    rows[used, -1] = idf**2
+    return GramRows(rows, features.rare_idf)

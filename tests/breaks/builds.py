@@ -36,9 +36,14 @@ from breaks.built import (
     prefer_the_last_to_begin,
     relax_once,
     roll_positions,
+    runs_of_letters_alone,
+    runs_without_the_longest,
     same,
     scale,
     settings,
+    spell_all_words,
+    spell_behind_the_last,
+    spell_without_last_byte,
     spoil_nothing,
     temperature,
     trade,
@@ -49,10 +54,22 @@ from breaks.targets import OFF, ONNX, ONNX_BYTES, ONNX_IDS, SAVED_MODEL, TFLITE,
 from switch_tf.expert_map import GONE
 from switch_tf.export.onnx_file import text_graph
 from switch_tf.layers import dispatch
-from switch_tf.models import classifier
+from switch_tf.models import classifier, letters
+from switch_tf.models.letters import LetterTables
 from switch_tf.models.text_classifier import TextClassifier
+from switch_tf.models.wide import WidePath
 from switch_tf.runs.rejection import Rejection
-from switch_tf.text import byte_codes, code_points, packed_bytes, pieces, unigram, utf8
+from switch_tf.text import (
+    byte_codes,
+    code_points,
+    front_ends,
+    letter_runs,
+    packed_bytes,
+    pieces,
+    spelt_words,
+    unigram,
+    utf8,
+)
 from switch_tf.text.characters import ITSELF, LETTER
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.pieces import NumericPieces
@@ -92,6 +109,17 @@ _UNIGRAM_BUILDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("of equal sums the other", with_code(unigram, "_last_sizes", prefer_the_last_to_begin)),
     ("two pieces between cuts", with_code(unigram, "_best_between_cuts", relax_once)),
     ("a mark at the end", with_code(unigram, "_marked", keep_marks_at_the_end)),
+]
+_LETTER_BUILDS: list[tuple[str, list[Target], Callable[[Any], Any]]] = [
+    ("the last byte ignored", [TFLITE], with_code(front_ends, "packed_spelling", spell_without_last_byte)),
+    ("known words as well", [TFLITE], with_code(spelt_words, "is_spelt", spell_all_words)),
+    ("a word behind the last", _PIECES, with_code(spelt_words, "is_spelt", spell_behind_the_last)),
+    ("no runs of five", [TFLITE], with_code(letter_runs, "names_around", runs_without_the_longest)),
+    ("no beginnings and ends", [ONNX_BYTES], with_code(letter_runs, "names_around", runs_of_letters_alone)),
+    ("other names", [TFLITE], with_code(letter_runs, "_P", 28_621)),
+    ("the norm left out", [ONNX_BYTES], with_code(letters, "_INVERSE_ROOTS", np.ones(4096, np.float32))),
+    ("the unknown word's row as well", [TFLITE], with_code(WidePath, "unknown", np.zeros(2, np.float32))),
+    ("all unknown words alike", [ONNX_BYTES], with_code(LetterTables, "sums_in_graph", lambda *given: 0.0)),
 ]
 _RECIPE_BUILDS: list[tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = [
     ("one slot more", capacity(1), spoil_nothing),
@@ -166,6 +194,7 @@ BUILDS = [
     *(Build(f"pieces: {name}", _PIECES, wrong, model="pieces") for name, wrong in _PIECE_BUILDS),
     *(Build(f"cased: {name}", [TFLITE], wrong, model="cased") for name, wrong in _CASED_BUILDS),
     *(Build(f"unicode: {name}", [target], wrong, model="unicode") for name, target, wrong in _UNICODE_BUILDS),
+    *(Build(f"letters: {name}", targets, wrong, model="letters") for name, targets, wrong in _LETTER_BUILDS),
     *(Build(f"unigram: {name}", [TFLITE], wrong, model="unigram") for name, wrong in _UNIGRAM_BUILDS),
     Build("reject: what is sure", _MODELS, same, answer_by(when_sure), model="recipe"),
     Build("reject: the last class's index", _MODELS, same, answer_by(as_the_last_class), model="recipe"),

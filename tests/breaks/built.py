@@ -17,10 +17,11 @@ from switch_tf.export.onnx_file import text_graph
 from switch_tf.export.proof.gate import load_exported
 from switch_tf.export.saved_model import build as saved_model_build
 from switch_tf.layers.switch_ffn import SwitchFFN
-from switch_tf.text import code_points, packed_bytes, unigram
+from switch_tf.text import code_points, letter_runs, packed_bytes, spelt_words, unigram
 from switch_tf.text.from_bytes import NumericText
 from switch_tf.text.piece_tables import build_graph_tables
 from switch_tf.text.pieces import NumericPieces
+from switch_tf.text.spelt_words import NumericSpelling
 from switch_tf.text.unicode_words import NumericWords
 
 
@@ -118,6 +119,37 @@ def keep_marks_at_the_end(normal: tf.Tensor) -> Any:
     return tf.where(tf.equal(places, length), written, marked), length + written
 
 
+def spell_without_last_byte(text: NumericSpelling, rows: tf.Tensor) -> tf.Tensor:
+    return _read_spelling(text, tf.concat([rows[:, :-1], tf.zeros_like(rows[:, :1])], axis=1))
+
+
+def spell_all_words(ids: tf.Tensor, number: tf.Tensor, length: int) -> tf.Tensor:
+    """Known ones as well."""
+    return tf.cast(tf.logical_and(ids > 0, number < length), tf.int32)
+
+
+def spell_behind_the_last(ids: tf.Tensor, number: tf.Tensor, length: int) -> tf.Tensor:
+    """One word more than are read."""
+    return _is_spelt(ids, number, length + 1)
+
+
+def runs_without_the_longest(around: Any) -> Any:
+    *shorter, (is_run, name) = _names_around(around)
+    return [*shorter, (tf.logical_and(is_run, False), name)]
+
+
+def runs_of_letters_alone(around: Any) -> Any:
+    """None with the beginning or the end of a word."""
+    letters = [each > 0 for each in (around[2], around[3], around[4])]
+    return [
+        (is_run & (around[0] > 0) & last, name)
+        for (is_run, name), last in zip(_names_around(around), letters, strict=True)
+    ]
+
+
+_read_spelling = spelt_words.packed_spelling
+_is_spelt = spelt_words.is_spelt
+_names_around = letter_runs.names_around
 _build_tables = build_graph_tables
 _marked = unigram._marked
 _read_packed = packed_bytes.packed_ids

@@ -69,11 +69,13 @@ _LABEL_PLACES = (
 _THRESHOLD_PLACES = (("reject", [ONNX_IDS, TFLITE]), ("reject.json", [TFLITE, SAVED_MODEL]))
 _ROUTES = ("routes_0/expert", "routes_0/gate")
 _INDEX = ("wide/index/shifts", "wide/index/codes", "wide/index/rows")
+_LETTERS = ("letters/weights", "letters/index/shifts", "letters/index/first", "letters/index/rows")
 _RECIPE_FILES = [ONNX, ONNX_IDS, TFLITE, SAVED_MODEL]
 CHANGES = [
     *(Change(f"one value of {name.strip('/')}", [ONNX, TFLITE, SAVED_MODEL], shift(name)) for name in _WEIGHTS),
     *(Change(f"recipe: one value of {name}", _RECIPE_FILES, shift(name), "recipe") for name in _RECIPE_WEIGHTS),
     *(Change(f"recipe: one value of {name}", _RECIPE_FILES, shift(name, 0), "recipe") for name in _INDEX),
+    *(Change(f"letters: one value of {name}", [ONNX_BYTES, TFLITE], shift(name), "letters") for name in _LETTERS),
     *(Change(f"words: one value of {name}", [ONNX_IDS, TFLITE], shift(name), "words") for name in _ROUTES),
     Change("words: one expert that files in int8 keep", INT8, shift("routes_0/expert"), "words"),
     Change("cosines: one value of the projection", [ONNX_IDS, TFLITE], shift("router_projection"), "cosines"),
