@@ -1,88 +1,51 @@
 """Counts the texts whose ids differ: a tokenizer's library, its definition in Python, and its graph in every runtime.
 
+\b
     python tools/compare_tokenizers.py TEXTS... --set text.tokenizer=unigram [--set ...] [--made-up N] [--time]
 
-The library is sentencepiece, tensorflow-text or tokenizers, by `text.tokenizer_rules`, and has to be installed.
+TEXTS are files of a text a line (plain, .gz or .xz), of labels and texts (.tsv) or of translated messages (.po). Pieces
+are learnt from 20,000 of them, or taken from `text.vocabulary_file`. Texts that are made up mix their words, rules of
+normalisation and characters of all scripts; a quarter of all has bytes put in that are not UTF-8, which the library is
+not asked. The library is SentencePiece, tensorflow_text, or tokenizers, which has to be installed.
 
-TEXTS are files of a text a line, plain, or .gz or .xz; pieces are learnt from every second line of the first 40,000,
-or taken from `text.vocabulary_file`. Texts that are made up mix those words, rules of normalisation and characters of
-all scripts; a quarter of all has bytes put in that are not UTF-8, which the library is not asked. With --time each
-runtime is asked texts of over 0.9 N bytes one by one, in CPU time, beside the library.
+Texts are compared part by part, and --results keeps what was found, so that the same command goes on where it stopped.
+With --time each runtime is asked texts of over 0.9 N bytes one by one, in CPU time, beside the library.
 """
 
-import argparse
-import gzip
 import hashlib
-import lzma
-import sys
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import tensorflow as tf
+from tokenizer_texts import Text, asked_texts, read_lines, spread_over
 
 from switch_tf.config import load_config
 from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx
 from switch_tf.export.tflite_file.conversion import convert_functions
+from switch_tf.files import write_bytes
 from switch_tf.text.byte_codes import pack
 from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.front_ends import choose_vocabulary, string_front_end
 from switch_tf.text.normalization import digests
 from switch_tf.text.plain import plain_subwords
+from switch_tf.text.plain_subwords import PlainSubwords
 from switch_tf.text.sentencepiece_file import NORMAL, read_model
 from switch_tf.text.spec import OUT_OF_VOCABULARY, TextSpec
 from switch_tf.text.unigram_files import own_model
 
 Ask = Callable[[np.ndarray], np.ndarray]
-PADDING_PIECE = "[PAD]"
-BATCH, SEED, LEARNT, TIMED, ROUNDS = 64, 0, 40_000, 40, 5
-BLOCKS = [(0x01, 0x250), (0x300, 0x370), (0x370, 0x700), (0x900, 0xE80), (0x1100, 0x1200), (0x1E00, 0x2800)]
-BLOCKS += [(0x3000, 0x3400), (0x4E00, 0xA000), (0xAC00, 0xD7A4), (0xF900, 0x10000), (0x1D400, 0x1D800)]
-BLOCKS += [(0x1F300, 0x1FA00), (0x01, 0xD800), (0xE000, 0x110000)]
-SPECIAL = ["\u1100\u1161\u11a8", "\uac00\u11a8", "e\u0301\u0301", "\ufdfa", "\u00bd", "\u2581", "\ufffd", "\uff21"]
-SPECIAL += ["\uff8a\uff9f", "\u0301"]
-SPACES = [" ", " ", " ", "  ", "\t", "\n", "\u00a0", "\u3000", "\u200b", ""]
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a file that are not empty."""
-    open_text: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    with open_text(path, "rt", encoding="utf-8") as stream:
-        yield from (line.rstrip("\n") for line in stream if line.strip())
-
-
-def made_up(words: Sequence[str], count: int) -> Iterator[str]:
-    """Mixtures of words in other cases, parts of them, special characters and any others."""
-    draw = np.random.default_rng(SEED)
-
-    def pick(choices: Sequence[Any]) -> Any:
-        return choices[int(draw.integers(len(choices)))]
-
-    def part() -> str:
-        kind, word = draw.random(), str(pick(words))
-        if kind < 0.4:
-            return str(pick([word, word.upper(), word.title()]))
-        if kind < 0.55:
-            return word + str(pick(words)) * int(draw.integers(1, 4))
-        if kind < 0.65:
-            return word[: len(word) // 2] + str(pick([*SPECIAL, "!", "x"])) + word[len(word) // 2 :]
-        if kind < 0.75:
-            return str(pick("!?.,;:'\"-_()[]{}@#$%^&*+=~`<>/\\|aeos")) * int(draw.integers(1, 40))
-        if kind < 0.85:
-            return str(pick(SPECIAL)) * int(draw.integers(1, 4))
-        return "".join(chr(int(draw.integers(*pick(BLOCKS)))) for _ in range(int(draw.integers(1, 6))))
-
-    for _ in range(count):
-        yield "".join(part() + str(pick(SPACES)) for _ in range(int(draw.integers(1, 40))))
-
-
-def broken(text: bytes, draw: np.random.Generator) -> bytes:
-    """With one to three bytes put in from 0x80 on."""
-    place = int(draw.integers(0, min(len(text), 400) + 1))
-    return text[:place] + bytes(draw.integers(0x80, 256, int(draw.integers(1, 4)), dtype=np.uint8)) + text[place:]
+Library = Callable[[Sequence[bytes]], list[list[int]]]
+Way = Callable[[Sequence[bytes]], np.ndarray]
+BATCH, PART, LEARNT, TIMED, ROUNDS = 128, 4096, 20_000, 40, 5
+LIBRARY = "the library, whole texts that are UTF-8"
+_PADDING = "[PAD]"
+_SHOWN = 10  # of the texts that differ, kept in the results
 
 
 def runtimes(numeric: Any, spec: TextSpec) -> dict[str, Ask]:
@@ -111,43 +74,47 @@ def runtimes(numeric: Any, spec: TextSpec) -> dict[str, Ask]:
     }
 
 
-def library(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]] | None:
-    """What the rules are named after, with the same pieces, numbered as we number them; None where there is none."""
+def library(spec: TextSpec, vocabulary: list[str]) -> Library | None:
+    """What the tokenizer's rules are named after, with the same pieces, numbered as we number them.
+
+    None for words, and for rules of another release of SentencePiece.
+    """
     if spec.tokenizer == "words":
         return None
-    return {"bert": fast_bert, "hf_bert": hugging_face, "sentencepiece": sentencepieces}[spec.tokenizer_rules](
+    return {"bert": _fast_bert, "hf_bert": _tokenizers, "sentencepiece": _sentencepiece}[spec.tokenizer_rules](
         spec, vocabulary
     )
 
 
-def fast_bert(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]]:
-    """tensorflow_text.FastBertTokenizer, which needs tensorflow-text."""
+def _fast_bert(spec: TextSpec, vocabulary: list[str]) -> Library:
     import tensorflow_text
 
     lowercase, _ = spec.folding
-    tokenizer = tensorflow_text.FastBertTokenizer(
-        [PADDING_PIECE, OUT_OF_VOCABULARY, *vocabulary],
+    own = tensorflow_text.FastBertTokenizer(
+        [_PADDING, OUT_OF_VOCABULARY, *vocabulary],
         support_detokenization=False,
         lower_case_nfd_strip_accents=lowercase,
     )
-    return lambda text: tokenizer.tokenize([text]).flat_values.numpy().tolist()
+
+    def ids(texts: Sequence[bytes]) -> list[list[int]]:
+        found: list[list[int]] = own.tokenize(tf.constant(texts, tf.string, [len(texts)])).merge_dims(1, -1).to_list()
+        return found
+
+    return ids
 
 
-def hugging_face(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]]:
-    """The BERT of tokenizers, which needs tokenizers."""
+def _tokenizers(spec: TextSpec, vocabulary: list[str]) -> Library:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     lowercase, strip_accents = spec.folding
-    names = [PADDING_PIECE, OUT_OF_VOCABULARY, *vocabulary]
-    numbers = {piece: number for number, piece in enumerate(names)}
-    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token=OUT_OF_VOCABULARY, max_input_chars_per_word=LONGEST_WORD))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return lambda text: list(tokenizer.encode(text).ids)
+    numbers = {piece: number for number, piece in enumerate([_PADDING, OUT_OF_VOCABULARY, *vocabulary])}
+    own = Tokenizer(models.WordPiece(numbers, unk_token=OUT_OF_VOCABULARY, max_input_chars_per_word=LONGEST_WORD))
+    own.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
+    own.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return lambda texts: [each.ids for each in own.encode_batch([text.decode() for text in texts])]
 
 
-def sentencepieces(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], list[int]] | None:
-    """SentencePiece; None where the run keeps no model of it."""
+def _sentencepiece(spec: TextSpec, vocabulary: list[str]) -> Library | None:
     model = own_model(spec, vocabulary)
     if model is None:
         return None
@@ -156,38 +123,88 @@ def sentencepieces(spec: TextSpec, vocabulary: list[str]) -> Callable[[str], lis
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     assert sum(piece.kind == NORMAL for piece in read_model(model).pieces) == len(vocabulary)
     assert not read_model(model).charsmap or hashlib.sha256(read_model(model).charsmap).hexdigest() in digests()
-    return lambda text: [number + 1 for number in processor.encode(text)]
+    return lambda texts: [[number + 1 for number in ids] for ids in processor.encode([text.decode() for text in texts])]
 
 
-def count_differing(spec: TextSpec, vocabulary: list[str], texts: list[bytes], valid: int) -> dict[str, str]:
-    """For each way to the ids, how many texts of how many differ from the definition in Python."""
-    plain, found = plain_subwords(spec, vocabulary), {}
-    reference = library(spec, vocabulary)
+def ids_of(ask: Ask, width: int, texts: Sequence[bytes]) -> np.ndarray:
+    """Ids of texts, asked batch by batch: int32 [texts, L]."""
+    rows = pack(texts, width)
+    rows = np.concatenate([rows, np.zeros([-len(rows) % BATCH, width], np.uint8)])
+    return np.concatenate([ask(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)])[: len(texts)]
+
+
+def compare(
+    texts: Sequence[Text], plain: PlainSubwords, reference: Library | None, ways: dict[str, Way]
+) -> dict[str, tuple[int, list[bytes]]]:
+    """For each way to the ids, how many texts it was asked, and those that it reads otherwise than the definition."""
+    every, found = [text.content for text in texts], {}
     if reference is not None:
-        wrong = sum(plain.numbers(text) != reference(text.decode()) for text in texts[:valid])
-        found["library, whole texts"] = f"{wrong:,} of {valid:,}"
-    expected = plain.ids(texts)
-    rows = pack(texts, spec.num_bytes)
-    rows = np.concatenate([rows, np.zeros([-len(rows) % BATCH, spec.num_bytes], np.uint8)])
-    for name, ask in runtimes(string_front_end(spec, vocabulary).of_bytes, spec).items():
-        received = np.concatenate([ask(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)])
-        wrong = int((received[: len(texts)] != expected).any(axis=1).sum())
-        found[name] = f"{wrong:,} of {len(texts):,}"
-        print(f"  {name}: {found[name]}", file=sys.stderr)
+        valid = [text.content for text in texts if text.valid]
+        given = zip(valid, reference(valid), strict=True)
+        found[LIBRARY] = len(valid), [text for text, ids in given if plain.numbers(text) != ids]
+    expected = plain.ids(every)  # [texts, L]
+    for name, way in ways.items():
+        wrong = (way(every) != expected).any(axis=1)  # [texts]
+        found[name] = len(every), [every[place] for place in np.flatnonzero(wrong)]
     return found
 
 
-def times(spec: TextSpec, vocabulary: list[str], texts: list[bytes]) -> dict[str, float]:
-    """Microseconds of CPU time for a long text by itself, the median of several rounds."""
-    long = [text[: spec.num_bytes] for text in texts if len(text) > 0.9 * spec.num_bytes][:TIMED]
-    rows = [pack([text], spec.num_bytes) for text in long]
-    asked: dict[str, list[Callable[[], Any]]] = {}
-    for name, ask in runtimes(string_front_end(spec, vocabulary).of_bytes, spec).items():
-        if name != "XLA":  # of a whole batch
-            asked[name] = [partial(ask, row) for row in rows]
-    reference = library(spec, vocabulary)
-    if reference is not None:
-        asked["library"] = [partial(reference, text.decode("utf-8", "ignore")) for text in long]
+def compare_all(
+    texts: Sequence[Text], record: "Record", plain: PlainSubwords, reference: Library | None, ways: dict[str, Way]
+) -> None:
+    """What the record has not, part by part."""
+    while record.compared < len(texts):
+        part = texts[record.compared : record.compared + PART]
+        record.add(len(part), compare(part, plain, reference, ways))
+        wrong = {name: differing for name, (differing, _) in record.differ.items()}
+        click.echo(f"{record.compared:,} of {len(texts):,}: {wrong}", err=True)
+
+
+class Record:
+    """What was found so far: how many texts were compared, and for each way how many of how many differ.
+
+    Attributes:
+        compared: texts, from the first on.
+        differ: of each way, [texts that differ, texts that it was asked].
+        shown: of each way, some of those that differ, in hexadecimal digits.
+    """
+
+    def __init__(self, path: Path | None, of: str):
+        """
+        Args:
+            path: of the file that keeps it; one that is there goes on.
+            of: which comparison it is.
+
+        Raises:
+            click.UsageError: the file is of another comparison.
+        """
+        self._path, self._of = path, of
+        kept = json.loads(path.read_text()) if path is not None and path.exists() else {}
+        if kept and kept["of"] != of:
+            raise click.UsageError(f"{path} is of other settings or texts; give another file, or remove it.")
+        self.compared: int = kept.get("compared", 0)
+        self.differ: dict[str, list[int]] = kept.get("differ", {})
+        self.shown: dict[str, list[str]] = kept.get("shown", {})
+
+    def add(self, count: int, found: dict[str, tuple[int, list[bytes]]]) -> None:
+        """What `compare` found in the next `count` texts."""
+        self.compared += count
+        for name, (asked, wrong) in found.items():
+            differing, before = self.differ.get(name, (0, 0))
+            self.differ[name] = [differing + len(wrong), before + asked]
+            self.shown[name] = [*self.shown.get(name, []), *(text.hex() for text in wrong)][:_SHOWN]
+        if self._path is not None:
+            kept = {"of": self._of, "compared": self.compared, "differ": self.differ, "shown": self.shown}
+            write_bytes(self._path, (json.dumps(kept, indent=1) + "\n").encode())
+
+    def table(self) -> str:
+        """A row for each way."""
+        rows = [f"| {name} | {wrong:,} of {asked:,} |" for name, (wrong, asked) in self.differ.items()]
+        return "\n".join(["| beside the definition | texts that differ |", "|---|---|", *rows])
+
+
+def times(asked: dict[str, list[Callable[[], Any]]]) -> dict[str, float]:
+    """Microseconds of CPU time of a call, the median of several rounds in turns."""
     rounds: dict[str, list[float]] = {name: [] for name in asked}
     for _ in range(ROUNDS + 1):  # the first warms up
         for name, calls in asked.items():
@@ -198,28 +215,68 @@ def times(spec: TextSpec, vocabulary: list[str], texts: list[bytes]) -> dict[str
     return {name: float(np.median(each[1:])) for name, each in rounds.items()}
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path, metavar="TEXTS")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
-    parser.add_argument("--made-up", type=int, default=20_000, metavar="N")
-    parser.add_argument("--time", action="store_true")
-    asked = parser.parse_args()
-    spec = load_config(assignments=asked.settings).text
-    lines = list(dict.fromkeys(line for path in asked.files for line in read_lines(path)))
-    vocabulary = choose_vocabulary(spec, [np.array(lines[:LEARNT:2], object)])
-    words = sorted({word for line in lines[:20_000] for word in line.split()})
-    every = [*lines, *made_up(words, asked.made_up)]
-    valid = [text.replace("\0", " ").encode("utf-8", "ignore") for text in every]
-    draw = np.random.default_rng(SEED)
-    texts = [*valid, *(broken(text, draw) for text in valid[::3])]
-    print(f"{len(vocabulary):,} pieces, N = {spec.num_bytes}, L = {spec.sequence_length}: texts that differ")
-    for name, differing in count_differing(spec, vocabulary, texts, len(valid)).items():
-        print(f"| {name} | {differing} |")
-    if asked.time:
-        for name, taken in times(spec, vocabulary, valid).items():
-            print(f"| {name} | {taken:.0f} us |")
+def long_texts(
+    spec: TextSpec, texts: Sequence[Text], graph: dict[str, Ask], reference: Library | None
+) -> dict[str, list[Callable[[], Any]]]:
+    """What `times` is to take: each way asked a long text by itself."""
+    valid = [text.content[: spec.num_bytes] for text in texts if text.valid]
+    long = [text for text in valid if len(text) > 0.9 * spec.num_bytes][:TIMED]
+    rows = [pack([text], spec.num_bytes) for text in long]
+    asked: dict[str, list[Callable[[], Any]]] = {
+        name: [partial(ask, row) for row in rows]
+        for name, ask in graph.items()
+        if name != "XLA"  # of a whole batch
+    }
+    if reference is not None:
+        asked["the library"] = [partial(reference, [text.decode("utf-8", "ignore").encode()]) for text in long]
+    return asked
+
+
+@click.command(help=__doc__)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="TEXTS...")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As of `switch-tf train`.")
+@click.option("--made-up", default=20_000, show_default=True, type=click.IntRange(0), help="Texts that are made up.")
+@click.option("--at-most", type=click.IntRange(1), help="Texts that are compared; all unless given.")
+@click.option("--results", type=click.Path(path_type=Path), help="A file that keeps what was found.")
+@click.option("--time", "timed", is_flag=True, help="Take times too.")
+def main(
+    files: tuple[Path, ...],
+    settings: tuple[str, ...],
+    made_up: int,
+    at_most: int | None,
+    results: Path | None,
+    timed: bool,
+) -> None:
+    spec = load_config(assignments=settings).text
+    if spec.by_bytes:
+        raise click.UsageError("Words of bytes have no definition of characters. Set text.tokenizer or text.lowercase.")
+    lines = list(dict.fromkeys(line for path in files for line in read_lines(path)))
+    vocabulary = choose_vocabulary(spec, [np.array(spread_over(lines, LEARNT), object)])
+    texts = asked_texts(lines, made_up)
+    record = Record(results, digest(spec, vocabulary, texts))
+    click.echo(
+        f"{len(vocabulary):,} pieces, N = {spec.num_bytes}, L = {spec.sequence_length}, {len(lines):,} texts of files, "
+        f"{len(texts):,} in all",
+        err=True,
+    )
+    end, taken = min(len(texts), at_most or len(texts)), dict[str, float]()
+    if record.compared < end or timed:
+        plain, reference = plain_subwords(spec, vocabulary), library(spec, vocabulary)
+        graph = runtimes(string_front_end(spec, vocabulary).of_bytes, spec)
+        ways: dict[str, Way] = {name: partial(ids_of, ask, spec.num_bytes) for name, ask in graph.items()}
+        compare_all(texts[:end], record, plain, reference, ways)
+        taken = times(long_texts(spec, texts, graph, reference)) if timed else {}
+    click.echo(record.table())
+    for name, microseconds in taken.items():
+        click.echo(f"| {name} | {microseconds:.0f} us |")
+
+
+def digest(spec: TextSpec, vocabulary: Sequence[str], texts: Sequence[Text]) -> str:
+    """Which comparison it is: of the settings, the pieces and the texts."""
+    found = hashlib.sha256(json.dumps([spec.as_dict(), list(vocabulary)]).encode())
+    for text in texts:
+        found.update(len(text.content).to_bytes(4, "big") + text.content)
+    return found.hexdigest()
 
 
 if __name__ == "__main__":
