@@ -104,7 +104,7 @@ def sums_go_on_behind_a_sentinel(patch: pytest.MonkeyPatch, numeric: Any) -> Non
 
 
 def a_mark_stays_before_a_sentinel(patch: pytest.MonkeyPatch, numeric: Any) -> None:
-    patch.setattr(NumericSentencePieces, "_marked", NumericUnigram._marked)
+    patch.setattr(NumericSentencePieces, "_mark", NumericUnigram._mark)
 
 
 def sentinels_are_text(patch: pytest.MonkeyPatch, numeric: Any) -> None:

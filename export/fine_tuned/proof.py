@@ -85,7 +85,7 @@ class FineTunedRunner:
 
     def _ask_ids(self, texts: list[bytes]) -> Answers:
         ids = np.stack([_read(text, self._artifact.length) for text in texts])
-        probabilities, label = self._artifact.ask("ids", ids)
+        probabilities, label = self._artifact.ask("ids", list(ids))
         return Answers(ids, probabilities, named(self._names, label))
 
 

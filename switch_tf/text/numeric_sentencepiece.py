@@ -77,9 +77,9 @@ class NumericSentencePieces(NumericUnigram):
             return classes
         return with_sentinels(classes, rows, self.sentinels, self._tables.first_sentinel)
 
-    def _marked(self, normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _mark(self, normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The same with nothing in place of the marks that a sentinel stands behind."""
-        text, length = super()._marked(normal)
+        text, length = super()._mark(normal)
         width = text.shape[1]
         is_letter = text > _MARK
         before = tf.cumsum(tf.cast(is_letter, tf.int32), axis=1, exclusive=True)  # of letters, at each place

@@ -86,7 +86,7 @@ class NumericUnigram(CharacterText):
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         if self.spec.truncation == "drop":
             rows = drop_last_word(rows)  # [batch, N]
-        text, length = self._marked(self._normal(rows))  # [batch, M], [batch, 1]
+        text, length = self._mark(self._normal(rows))  # [batch, M], [batch, 1]
         found = self._find(text)
         ends = _candidates(found)  # of each size float32 [batch, M + 1]
         end = np.arange(text.shape[1] + 1, dtype=np.int32)[np.newaxis]
@@ -105,9 +105,9 @@ class NumericUnigram(CharacterText):
         """The class of each character at its first byte, 0 at its others: uint8 [batch, N] -> int32 [batch, N]."""
         return read_characters_of(rows, self._tables.characters, self._tables.bad)
 
-    def _marked(self, normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `marked_codes`."""
-        return marked_codes(normal)
+    def _mark(self, normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `_marked` has it."""
+        return _marked(normal)
 
     def _restarts(self, text: tf.Tensor) -> tf.Tensor | None:
         """The ends at which sums begin anew, bool [batch, M + 1]; None where that is the text's start alone."""
@@ -183,7 +183,7 @@ class NumericUnigram(CharacterText):
         return cut(scatter_rows(place, known, length + 1), 0, length)
 
 
-def marked_codes(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A mark before each word, none behind the last, and how many codes that are: int32 [batch, N + 1], [batch, 1]."""
     width = normal.shape[1] + 1
     is_letter = normal > 0

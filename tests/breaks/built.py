@@ -106,7 +106,7 @@ def prefer_the_last_to_begin(ends: Any, best: tf.Tensor) -> tf.Tensor:
 
 def relax_once(ends: Any, cut: tf.Tensor) -> tf.Tensor:
     """At most two pieces between cuts have the highest sum."""
-    first = tf.where(cut, np.float32(0.0), unigram._NOT_REACHED)
+    first = tf.where(cut, np.float32(0.0), unigram.NEVER)
     once = tf.where(cut, np.float32(0.0), unigram._highest(unigram._sums(ends, first)))
     return tf.where(cut, np.float32(0.0), unigram._highest(unigram._sums(ends, once)))
 
