@@ -61,6 +61,7 @@ def test_names_of_the_largest_letters_are_positive_and_apart() -> None:
     assert len(np.unique(names, axis=0)) == len(runs)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.lists(st.integers(1, 6) | st.integers(1, LARGEST), max_size=7), max_size=6), st.integers(0, 99))
 def test_every_run_of_a_row_is_found_and_no_other(words: list[list[int]], seed: int) -> None:

@@ -66,6 +66,7 @@ def path(known: LetterTables | None) -> WidePath:
     return WidePath(WideTables(words, np.zeros([2, 3], np.float32), np.zeros(2, np.float32), index, known))
 
 
+@pytest.mark.slow
 def test_graphs_add_up_the_same_in_any_batch() -> None:
     known, letters = tables(), drawn(40, 33)
     expected = known.sums(letters, UNKNOWN)

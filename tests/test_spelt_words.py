@@ -84,6 +84,7 @@ def test_any_texts(spec: TextSpec) -> None:
     check(spec, texts[:1])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.binary(max_size=50) | st.text("ab !'", max_size=50).map(str.encode), min_size=1, max_size=4))
 def test_any_bytes(texts: list[bytes]) -> None:
