@@ -132,6 +132,20 @@ def test_by_hand() -> None:
     assert ids.numpy().tolist() == [[4, 2, 3, 5, 1, 0], [5, 8, 0, 0, 0, 0], [5, 9, 6, 0, 0, 0], [0] * 6]
 
 
+@pytest.mark.slow
+def test_sums_are_rounded_from_the_left_by_hand() -> None:
+    """a and b are worth more than ab, by 2^-21; what stands before takes so many bits that both are worth the same."""
+    pieces = ["a\t-3", "b\t-3.0000002", "ab\t-6.0000005", "x\t-50", "\u2581\t-1"]
+    spec = TextSpec(
+        tokenizer="unigram", unigram_sums="sequential", normalization="identity", sequence_length=16, byte_length=32
+    )
+    texts = [b"ab", b"xxxxxxxxxxab", b"ab xxxxxxxxxx ab"]
+    expected = [[6, 2, 3], [6, *[5] * 10, 4], [6, 2, 3, 6, *[5] * 10, 6, 4]]
+    ids = NumericUnigram(spec, pieces)(tf.constant(pack(texts, 32))).numpy()
+    assert [[number for number in row if number] for row in ids.tolist()] == expected
+    np.testing.assert_array_equal(ids, PlainUnigram(spec, pieces).ids(texts))
+
+
 @pytest.mark.parametrize(
     ("jumps", "expected"),
     [([1, 2, 3, 4], [1, 1, 1, 1]), ([2, 4, 4, 4], [1, 0, 1, 0]), ([4, 4, 4, 4], [1, 0, 0, 0])],

@@ -20,19 +20,19 @@ def gather_rows(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.reshape(values, [-1]), places + row_starts(values, values.shape[1]))
 
 
-def cut(row: tf.Tensor, start: int, width: int) -> tf.Tensor:
+def part(row: tf.Tensor, start: int, width: int) -> tf.Tensor:
     """So many values from a place on: [batch, n] -> [batch, width]."""
     return tf.slice(row, [0, start], [-1, width])
 
 
 def before(row: tf.Tensor, places: int = 1) -> tf.Tensor:
     """What stands so many places before, 0 at the first: int32 [batch, N] -> int32 [batch, N]."""
-    return cut(tf.pad(row, [[0, 0], [places, 0]]), 0, row.shape[1])
+    return part(tf.pad(row, [[0, 0], [places, 0]]), 0, row.shape[1])
 
 
 def behind(row: tf.Tensor) -> tf.Tensor:
     """What stands one place further, 0 at the last: int32 [batch, N] -> int32 [batch, N]."""
-    return cut(tf.pad(row, [[0, 0], [0, 1]]), 1, row.shape[1])
+    return part(tf.pad(row, [[0, 0], [0, 1]]), 1, row.shape[1])
 
 
 def set_before(flags: tf.Tensor) -> tf.Tensor:
@@ -61,7 +61,7 @@ def write_sequences(numbers: tf.Tensor, lengths: np.ndarray, codes: np.ndarray, 
     length = look_up(lengths, ended)
     start = tf.cumsum(length, axis=1, exclusive=True)
     place = tf.where(length > 0, tf.where(start < width, start, width), width)
-    source = cut(scatter_rows(place, ended, width + 1), 0, width)  # [batch, N], as all below; 0 inside a sequence
+    source = part(scatter_rows(place, ended, width + 1), 0, width)  # [batch, N], as all below; 0 inside a sequence
     reach = 1
     while reach < room:
         source = tf.where(source < room, before(source, reach) + reach, source)

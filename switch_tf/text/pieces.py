@@ -26,7 +26,7 @@ from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.code_points import CodePointText, drop_last_word
 from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, child_of, cut, gather_rows, look_up, row_starts
+from switch_tf.text.graph_rows import before, child_of, gather_rows, look_up, part, row_starts
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 
 _BEGINNING, _FURTHER = 0, 1  # roots of the trie
@@ -106,11 +106,11 @@ class NumericPieces(CodePointText):
     def _tokens(self, begins: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
         """The places of the first L tokens: int32 [batch, N + 2], [batch, N + 1] -> int32 [batch, L]."""
         length = self.spec.sequence_length
-        tokens, known = cut(begins, 0, 1), 1
+        tokens, known = part(begins, 0, 1), 1
         while True:
             tokens, known = tf.concat([tokens, _at(following, tokens)], axis=1), 2 * known  # [batch, known]
             if known >= length:
-                return cut(tokens, 0, length)
+                return part(tokens, 0, length)
             following = _at(following, following)
 
 

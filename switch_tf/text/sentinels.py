@@ -6,7 +6,7 @@ A sentinel is read before anything else of a text is, and stands for a token of 
 import numpy as np
 import tensorflow as tf
 
-from switch_tf.text.graph_rows import before, cut
+from switch_tf.text.graph_rows import before, part
 from switch_tf.text.sentencepiece_model import SENTINEL
 from switch_tf.text.utf8 import NOTHING
 
@@ -36,17 +36,17 @@ def _found(rows: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The number and the bytes of the sentinel that begins at each place, 0 bytes where none does: [batch, N] both."""
     width, digits = rows.shape[1], len(str(count - 1))
     padded = tf.pad(tf.cast(rows, tf.int32), [[0, 0], [0, len(SENTINEL) + digits]])
-    begins = tf.equal(cut(padded, 0, width), ord(SENTINEL[0]))
+    begins = tf.equal(part(padded, 0, width), ord(SENTINEL[0]))
     for place, letter in enumerate(SENTINEL[1:], 1):
-        begins = tf.logical_and(begins, tf.equal(cut(padded, place, width), ord(letter)))
-    value, number, sizes = (tf.zeros_like(cut(padded, 0, width)) for _ in range(3))
+        begins = tf.logical_and(begins, tf.equal(part(padded, place, width), ord(letter)))
+    value, number, sizes = (tf.zeros_like(part(padded, 0, width)) for _ in range(3))
     for place in range(len(SENTINEL), len(SENTINEL) + digits):
-        digit = cut(padded, place, width) - ord("0")
+        digit = part(padded, place, width) - ord("0")
         begins = tf.logical_and(begins, tf.logical_and(digit >= 0, digit <= 9))
         if place > len(SENTINEL):
             begins = tf.logical_and(begins, value > 0)  # no zero stands before others
         value = value * 10 + digit
-        closed = tf.equal(cut(padded, place + 1, width), ord(">"))
+        closed = tf.equal(part(padded, place + 1, width), ord(">"))
         closed = tf.logical_and(tf.logical_and(begins, value < count), closed)
         number, sizes = tf.where(closed, value, number), tf.where(closed, np.int32(place + 2), sizes)
     return number, sizes

@@ -24,7 +24,7 @@ from switch_tf.text.characters import LONGEST_WORD
 from switch_tf.text.code_points import CodePointText, drop_last_word
 from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, behind, child_of, cut, gather_rows
+from switch_tf.text.graph_rows import before, behind, child_of, gather_rows, part
 from switch_tf.text.piece_tables import UNKNOWN_APART
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 
@@ -83,7 +83,7 @@ class NumericWords(CodePointText):
         rank = tf.cumsum(tf.cast(first, tf.int32), axis=1, exclusive=True)  # [batch, N]
         place = tf.where(tf.logical_and(first, rank < length), rank, length)  # [batch, N]
         from_end = scatter_rows(place, tf.zeros_like(rank) + np.arange(width, 0, -1, dtype=np.int32), length + 1)
-        return width - cut(from_end, 0, length)
+        return width - part(from_end, 0, length)
 
     def _walk(self, codes: tf.Tensor, further: tf.Tensor, begins: tf.Tensor) -> tf.Tensor:
         """Where the codes of each word lead to: int32 [batch, N] twice, [batch, L] -> int32 [batch, L]."""

@@ -12,8 +12,8 @@ and ▁ab, with characters for their codes and M = N + 1 = 7:
     ids           ▁ab ▁a             from each cut backwards by jumps, whose number doubles in each round
 
 Sums of scores on a grid are exact in any order, so each begins at a cut, and all ends are made better at once until no
-more get better. With `unigram_sums` = "sequential" they are made one end after the other from the text's start, rounded
-at each as the library rounds them.
+more get better. With `unigram_sums` = "sequential" these are a first guess of the sums from the text's start, rounded
+at each piece as the library rounds them, which is made better until each follows from those before it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ import tensorflow as tf
 from switch_tf.text.code_points import CharacterText, drop_last_word
 from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, child_of, cut, gather_rows, look_up, set_before, write_sequences
+from switch_tf.text.graph_rows import before, child_of, gather_rows, look_up, part, set_before, write_sequences
 from switch_tf.text.normalization import read_normalization
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
 from switch_tf.text.unigram_table import UnigramTable
@@ -90,15 +90,14 @@ class NumericUnigram(CharacterText):
         found = self._find(text)
         ends = _candidates(found)  # of each size float32 [batch, M + 1]
         end = np.arange(text.shape[1] + 1, dtype=np.int32)[np.newaxis]
-        if self.spec.unigram_sums == "exact":
-            cut = tf.logical_or(_furthest(found.longest, text, self._steps) <= end, end == 0)  # [batch, M + 1]
-            best = _best_between_cuts(ends, cut)
-        else:
-            cut = tf.logical_or(end == 0, tf.equal(end, length))
-            best = _best_from_the_left(ends, tf.reduce_max(length), self._restarts(text))
+        inside = tf.logical_and(end > 0, end <= length)  # [batch, M + 1], as all below
+        cut = tf.logical_or(_furthest(found.longest, text, self._steps) <= end, end == 0)
+        best = _best_between_cuts(ends, cut)
+        if self.spec.unigram_sums == "sequential":
+            best = _best_from_the_left(ends, cut, inside, self._restarts(text), best)
         sizes = _last_sizes(ends, best)
-        inside = tf.pad(text, [[0, 0], [1, 0]]) > 0  # [batch, M + 1]
-        token = tf.logical_and(_on_the_way(cut, inside, end - sizes), inside)
+        is_read = tf.pad(text, [[0, 0], [1, 0]]) > 0  # not what `_mark` took away
+        token = tf.logical_and(_on_the_way(cut, inside, end - sizes), is_read)
         return self._write(*self._tokens(found, token, sizes))
 
     def _classes(self, rows: tf.Tensor) -> tf.Tensor:
@@ -122,13 +121,13 @@ class NumericUnigram(CharacterText):
             return self._written(look_up(tables.alone, classes))
         leads = classes > 0
         rank = tf.cumsum(tf.cast(leads, tf.int32), axis=1, exclusive=True)
-        classes = cut(scatter_rows(tf.where(leads, rank, width), classes, width + 1), 0, width)  # side by side
+        classes = part(scatter_rows(tf.where(leads, rank, width), classes, width + 1), 0, width)  # side by side
         joining = tf.where(classes <= tables.last_joining, classes, 0)
         found = (1 << _SIZE_BITS) + look_up(tables.alone, classes) + 1
         node = tf.fill(tf.shape(classes), _ROOT)
         behind = tf.pad(joining, [[0, 0], [0, self._rule_steps]])
         for step in range(self._rule_steps):
-            node = child_of(tables.rules, node, cut(behind, step, width))
+            node = child_of(tables.rules, node, part(behind, step, width))
             if step:
                 found = tf.maximum(found, tf.gather(self._rule_found, node))
         column = np.arange(width, dtype=np.int32)[np.newaxis]
@@ -151,7 +150,7 @@ class NumericUnigram(CharacterText):
         node, longest = tf.zeros_like(text) + _ROOT, tf.ones_like(text)
         nodes, scores = [], []
         for step in range(self._steps):
-            node = child_of(self._tables.trie, node, cut(behind, step, width))
+            node = child_of(self._tables.trie, node, part(behind, step, width))
             score = look_up(self._scores, node)
             is_piece = score <= 0
             nodes.append(node)
@@ -180,7 +179,7 @@ class NumericUnigram(CharacterText):
         known = tf.where(tf.equal(ids, _UNKNOWN), OUT_OF_VOCABULARY_ID, ids)
         rank = tf.cumsum(tf.cast(token, tf.int32), axis=1, exclusive=True)
         place = tf.where(tf.logical_and(token, rank < length), rank, length)
-        return cut(scatter_rows(place, known, length + 1), 0, length)
+        return part(scatter_rows(place, known, length + 1), 0, length)
 
 
 def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -189,7 +188,7 @@ def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     is_letter = normal > 0
     begins = tf.logical_and(is_letter, tf.logical_not(set_before(is_letter)))
     place = tf.cumsum(tf.cast(is_letter, tf.int32) + tf.cast(begins, tf.int32), axis=1) - 1
-    letters = cut(scatter_rows(tf.where(is_letter, place, width), normal, width + 1), 0, width)
+    letters = part(scatter_rows(tf.where(is_letter, place, width), normal, width + 1), 0, width)
     column = np.arange(width, dtype=np.int32)
     length = tf.reduce_max(tf.where(letters > 1, column + 1, 0), axis=1, keepdims=True)  # 1 is the mark
     return tf.where(column < length, tf.maximum(letters, 1), 0), length
@@ -199,7 +198,7 @@ def _candidates(found: _Found) -> list[tf.Tensor]:
     """Of each size the score of the piece that ends at each end, longest first: float32 [batch, M + 1] each."""
     width = found.longest.shape[1] + 1
     return [
-        tf.pad(cut(scores, 0, width - size), [[0, 0], [size, 0]], constant_values=NEVER)
+        tf.pad(part(scores, 0, width - size), [[0, 0], [size, 0]], constant_values=NEVER)
         for size, scores in reversed(list(enumerate(found.scores, 1)))
     ]
 
@@ -219,7 +218,7 @@ def _sums(ends: list[tf.Tensor], best: tf.Tensor) -> list[tf.Tensor]:
     """What each size's piece adds up to with the best before it, longest first: float32 [batch, M + 1] each."""
     steps, width = len(ends), best.shape[1]
     earlier = tf.pad(best, [[0, 0], [steps, 0]], constant_values=NEVER)
-    return [cut(earlier, place, width) + score for place, score in enumerate(ends)]
+    return [part(earlier, place, width) + score for place, score in enumerate(ends)]
 
 
 def _highest(values: list[tf.Tensor]) -> tf.Tensor:
@@ -246,35 +245,40 @@ def _best_between_cuts(ends: list[tf.Tensor], cut: tf.Tensor) -> tf.Tensor:
     return tf.while_loop(go_on, relax, (first, tf.reduce_max(tf.cast(cut, tf.int32))), shape_invariants=shapes)[0]
 
 
-def _best_from_the_left(ends: list[tf.Tensor], longest: tf.Tensor, restarts: tf.Tensor | None) -> tf.Tensor:
+def _best_from_the_left(
+    ends: list[tf.Tensor], cut: tf.Tensor, inside: tf.Tensor, restarts: tf.Tensor | None, best: tf.Tensor
+) -> tf.Tensor:
     """The highest sum of pieces from the text's start to each end, rounded at each piece: float32 [batch, M + 1].
 
+    No sums but these follow from those of earlier ends. So any that are near are made to, all ends at once: where sums
+    at cuts are off, what is behind is shifted by as much. Those at the first ends are right after each round, and one
+    more at least, whatever was shifted.
+
     Args:
-        longest: int32 [], the last end of any text.
+        ends: float32 [batch, M + 1] each, of `_candidates`.
+        cut: bool [batch, M + 1], ends that no piece goes over.
+        inside: bool [batch, M + 1], ends of the text without its start.
         restarts: bool [batch, M + 1], ends whose sum is 0 whatever stands before, or None.
+        best: float32 [batch, M + 1], sums from the cut before each end.
     """
-    steps, width = len(ends), ends[0].shape[1]
-    scores = tf.stack(ends, axis=2)  # [batch, M + 1, sizes]
-    column = np.arange(width + steps, dtype=np.int32)[np.newaxis]
-    fixed = tf.constant(column == steps)
-    if restarts is not None:
-        again = tf.pad(tf.cast(restarts, tf.int32), [[0, 0], [steps, 0]]) > 0  # [batch, M + 1 + sizes]
-        fixed = tf.logical_or(fixed, again)
-        column = tf.where(fixed, -1, column)
-    start = tf.where(fixed, np.float32(0.0), tf.fill([tf.shape(scores)[0], width + steps], NEVER))
+    nothing = np.float32(0.0)
+    cut = tf.logical_and(cut, inside)
+    follows = inside if restarts is None else tf.logical_and(inside, tf.logical_not(restarts))
 
-    def go_on(end: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
-        del best
-        return end <= longest
+    def following(best: tf.Tensor) -> tf.Tensor:
+        return tf.where(follows, _highest(_sums(ends, best)), nothing)
 
-    def step(end: tf.Tensor, best: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        of_end = tf.squeeze(tf.slice(scores, [0, end, 0], [-1, 1, steps]), 1)  # [batch, sizes]
-        highest = tf.reduce_max(tf.slice(best, [0, end], [-1, steps]) + of_end, axis=1, keepdims=True)
-        return end + 1, tf.where(tf.equal(column, end + steps), highest, best)
+    def go_on(best: tf.Tensor, better: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_any(tf.not_equal(best, better))
 
-    shapes = (tf.TensorShape([]), tf.TensorShape([None, width + steps]))
-    best = tf.while_loop(go_on, step, (tf.constant(1), start), shape_invariants=shapes)[1]
-    return cut(best, steps, width)
+    def shift(best: tf.Tensor, better: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        off = tf.cumsum(tf.where(cut, better - best, nothing), axis=1, exclusive=True)
+        best = tf.where(inside, better + off, nothing)
+        return best, following(best)
+
+    start = tf.where(inside, best + tf.cumsum(tf.where(cut, following(best), nothing), axis=1), nothing)
+    shapes = (tf.TensorShape([None, cut.shape[1]]),) * 2
+    return tf.while_loop(go_on, shift, (start, following(start)), shape_invariants=shapes)[0]
 
 
 def _last_sizes(ends: list[tf.Tensor], best: tf.Tensor) -> tf.Tensor:
@@ -313,4 +317,4 @@ def reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
 
     shapes = (tf.TensorShape([None, width + 1]),) * 2
     marks, _ = tf.while_loop(go_on, double, (marks, jumps), shape_invariants=shapes)
-    return cut(marks, 0, width) > 0
+    return part(marks, 0, width) > 0
