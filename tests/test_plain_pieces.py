@@ -157,6 +157,13 @@ def test_drop_leaves_a_word_out_that_may_go_on() -> None:
 @pytest.mark.parametrize("text", [b"a\xff", b"\xe4\xb8", b"\xed\xa0\x80", b"\xc0\x80", b"film\x80film"])
 def test_what_is_no_utf8_makes_its_word_unknown(text: bytes) -> None:
     assert PlainPieces(spec(), PIECES).ids([text + b" film"])[0, :3].tolist() == [1, 5, 0]
+    assert PlainPieces(spec(lowercase="none"), PIECES).ids([text + b" film"])[0, :3].tolist() == [1, 5, 0]
+
+
+def test_what_is_no_utf8_vanishes_by_the_other_rules() -> None:
+    for changes in ({}, {"lowercase": "none"}):
+        read = PlainPieces(spec(tokenizer_rules="hf_bert", **changes), PIECES)
+        assert read.ids([b"un\xffwatch fil\xe4\xb8m"])[0, :4].tolist() == [2, 3, 5, 0]
 
 
 @settings(deadline=None)

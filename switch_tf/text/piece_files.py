@@ -56,9 +56,9 @@ def read_pieces(spec: TextSpec) -> list[str]:
         in_json = path.suffix.lower() == ".json"
         listed = _listed_in_json(json.loads(text), spec) if in_json else _listed(text)
         pieces = [piece for piece in listed if not _SPECIAL.fullmatch(piece)]
-        table = PieceTable(spec, pieces)
         if not in_json:
             _check_letters(spec, pieces)
+        table = PieceTable(spec, pieces)
         _check_readable(table, pieces)
     except (OSError, ValueError, RecursionError, DataError) as error:
         said = str(error).removesuffix(".")
