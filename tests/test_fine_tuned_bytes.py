@@ -129,7 +129,7 @@ def a_piece_is_left_out(patch: pytest.MonkeyPatch, numeric: Any) -> None:
 
 
 def a_score_is_off(patch: pytest.MonkeyPatch, numeric: Any) -> None:
-    numeric._scores = np.where(numeric._ids == 40, numeric._scores - 2**27, numeric._scores)
+    numeric._scores = np.where(numeric._ids == 298, numeric._scores - 2**24, numeric._scores)
 
 
 def unknown_has_another_id(patch: pytest.MonkeyPatch, numeric: Any) -> None:
