@@ -81,9 +81,9 @@ def behind_a_sentinel(texts: Sequence[str], num_bytes: int) -> list[str]:
     """The texts with a sentinel before each, and so much before that, that sums which went on would be rounded.
 
     >>> behind_a_sentinel(["film"], 24)
-    ['☃ ☃ <extra_id_0>film']
+    ['☃☃☃<extra_id_0>film']
     """
-    return ["☃ " * (num_bytes // 12) + f"{SENTINEL}0>{text}" for text in texts]
+    return ["☃" * (num_bytes // 8) + f"{SENTINEL}0>{text}" for text in texts]
 
 
 def token_texts(front_end: NumericSentencePieces) -> VocabularyTexts:
