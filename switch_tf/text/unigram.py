@@ -241,7 +241,7 @@ def _best_between_cuts(ends: list[tf.Tensor], cut: tf.Tensor) -> tf.Tensor:
         better = tf.where(cut, np.float32(0.0), _highest(_sums(ends, best)))
         return better, tf.reduce_max(tf.cast(tf.not_equal(better, best), tf.int32))
 
-    shapes = (tf.TensorShape([None, cut.shape[1]]), tf.TensorShape([]))
+    shapes = (cut.shape, tf.TensorShape([]))
     return tf.while_loop(go_on, relax, (first, tf.reduce_max(tf.cast(cut, tf.int32))), shape_invariants=shapes)[0]
 
 
@@ -277,7 +277,7 @@ def _best_from_the_left(
         return best, following(best)
 
     start = tf.where(inside, best + tf.cumsum(tf.where(cut, following(best), nothing), axis=1), nothing)
-    shapes = (tf.TensorShape([None, cut.shape[1]]),) * 2
+    shapes = (cut.shape, cut.shape)
     return tf.while_loop(go_on, shift, (start, following(start)), shape_invariants=shapes)[0]
 
 
@@ -315,6 +315,6 @@ def reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
         hit = scatter_rows(tf.where(marks > 0, jumps, width), tf.ones_like(jumps), width + 1)
         return tf.cast(marks + hit > 0, tf.int32), gather_rows(jumps, jumps)
 
-    shapes = (tf.TensorShape([None, width + 1]),) * 2
+    shapes = (marks.shape, jumps.shape)
     marks, _ = tf.while_loop(go_on, double, (marks, jumps), shape_invariants=shapes)
     return part(marks, 0, width) > 0
