@@ -210,7 +210,7 @@ def test_a_score_that_no_text_shows(
 ) -> None:
     _, model, _ = opened
     folder = exported / "export" / name
-    assert other_tables(folder, model.numeric_text) == ([], 13)
+    assert other_tables(folder, model.numeric_text) == ([], 12)
     numeric = copy(model.numeric_text)
     numeric._scores = np.where(numeric._ids == 40, numeric._scores - 16, numeric._scores)  # by a millionth
     problems, _ = other_tables(folder, numeric)
