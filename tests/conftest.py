@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -69,6 +70,15 @@ def write_tsv(path: Path, rows: list[tuple[str, str]]) -> Path:
     """A table of text and label."""
     path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
     return path
+
+
+def write_set(folder: Path) -> Path:
+    """A folder of a data set as the tools that measure take it, of made-up rows: train.tsv.xz and test.tsv.xz."""
+    folder.mkdir(exist_ok=True)
+    for name, rows in (("train", made_up_rows(120)), ("test", made_up_rows(40, seed=1))):
+        lines = ["label\ttext", *(f"{label}\t{text}" for text, label in rows)]
+        (folder / f"{name}.tsv.xz").write_bytes(lzma.compress("\n".join(lines).encode() + b"\n"))
+    return folder
 
 
 def tiny_arguments(*changes: str) -> list[str]:

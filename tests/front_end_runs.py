@@ -1,10 +1,12 @@
 """A run with some way to read texts, from made-up texts to artifacts of every format."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from conftest import Quiet, tiny_config, write_tsv
 
@@ -12,9 +14,11 @@ from switch_tf.artifacts.opening import load_predictor
 from switch_tf.artifacts.providers import Provider
 from switch_tf.artifacts.tensorflow import RunPredictor
 from switch_tf.data.request import DataRequest
+from switch_tf.errors import ArgumentError
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof.gate import Proof
+from switch_tf.export.session import export_run
 from switch_tf.runs.folder import Run
 from switch_tf.text.plain_subwords import PlainSubwords
 from switch_tf.training.session import train
@@ -68,6 +72,15 @@ def check_file(run: Run, proof: Proof, path: Path, name: str, options: dict[str,
     np.testing.assert_array_equal(
         load_predictor(path, provider=provider).tokenize(texts), RunPredictor(run.path).tokenize(texts)
     )
+
+
+def check_onnx_takes_no_strings(run: Run, setting: str) -> None:
+    """But bytes, by default; the refusal names the setting that it comes from."""
+    assert FORMATS["onnx"].reads_bytes(run, ExportOptions("onnx"))
+    expected = f"ONNX takes no strings with {setting}. Expected inputs bytes, which it has by default, or ids."
+    with pytest.raises(ArgumentError, match=re.escape(expected)) as refused:
+        export_run(run, ExportOptions("onnx", inputs="text"))
+    assert refused.value.argument == "inputs"
 
 
 def check_saved_model(run: Run, proof: Proof, path: Path) -> list[Any]:

@@ -1,14 +1,13 @@
 """The tool behind the table of front-ends: real trainings of a made-up set, and the table made of figures by hand."""
 
 import json
-import lzma
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import TINY, made_up_rows
+from conftest import TINY, write_set
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -54,11 +53,8 @@ def test_front_ends_are_named_by_the_table_or_by_their_settings() -> None:
 @pytest.mark.slow
 def test_front_ends_are_trained_asked_twice_and_kept(tmp_path: Path) -> None:
     folder, page, results = tmp_path / "made", tmp_path / "page.md", tmp_path / "front_ends.json"
-    folder.mkdir()
     page.write_text("<!-- table: front-ends -->\n<!-- end of table -->\n")
-    for name, rows in (("train", made_up_rows(120)), ("test", made_up_rows(40, seed=1))):
-        lines = ["label\ttext", *(f"{label}\t{text}" for text, label in rows)]
-        (folder / f"{name}.tsv.xz").write_bytes(lzma.compress("\n".join(lines).encode() + b"\n"))
+    write_set(folder)
     small = [word for each in (*TINY, "wide.enabled=true") for word in ("--set", each)]
     words = [f"made={folder}", "--front-end", "words", "--typos", "1", "--results", str(results), *small]
     first = CliRunner().invoke(compare_front_ends.main, [*words, "--write", str(page)])

@@ -1,12 +1,11 @@
 """The tool behind the table of routers: one real training of a made-up set, and the table made of figures by hand."""
 
-import lzma
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, made_up_rows
+from conftest import TINY, write_set
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -54,9 +53,7 @@ def test_every_router_of_the_settings_is_compared_by_settings_that_there_are() -
 
 @pytest.mark.slow
 def test_a_run_is_trained_exported_and_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, rows in (("train", made_up_rows(120)), ("test", made_up_rows(40, seed=1))):
-        lines = ["label\ttext", *(f"{label}\t{text}" for text, label in rows)]
-        (tmp_path / f"{name}.tsv.xz").write_bytes(lzma.compress("\n".join(lines).encode() + b"\n"))
+    write_set(tmp_path)
     small = (*TINY, "train.epochs=1", "text.byte_length=256", "model.router=top2")
     path = tmp_path / "runs" / "made"
     unfinished(path).mkdir(parents=True)  # as a kill leaves one

@@ -222,6 +222,20 @@ class TestRefusals:
         assert answer.code == 3 and "probabilities off by more than 1e-05" in answer.err
         assert not (run / "export" / "saved_model").exists()
 
+    def test_a_build_that_changes_the_model_is_not_measured_by_what_it_made(
+        self, fine_tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = shutil.copytree(fine_tuned.run, tmp_path / "run")
+
+        def write_another(model: Any, *rest: Any) -> None:
+            model.model.head.bias.assign_add([50.0, 0.0])
+            builds.write_tflite(model, *rest)
+
+        monkeypatch.setitem(builds.BUILDS, "tflite", write_another)
+        answer = ask("export", run, "--format", "tflite", "--quantize", "int8")
+        assert answer.code == 3 and "accuracy" in answer.err
+        assert not (run / "export").exists() or list((run / "export").iterdir()) == []
+
 
 class TestGate:
     """What is judged is judged by `switch_tf.export.proof.parity`; here is what it is asked, and that it is asked."""

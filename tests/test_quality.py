@@ -1,7 +1,6 @@
 """The tool behind the quality table: a real training of a made-up set, and the tables made of figures by hand."""
 
 import json
-import lzma
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import TINY, made_up_rows, tiny_config
+from conftest import TINY, tiny_config, write_set
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -139,11 +138,8 @@ def test_tables_are_put_between_their_markers_again_and_again() -> None:
 
 def test_a_set_is_trained_on_measured_and_kept(tmp_path: Path) -> None:
     folder, page, results = tmp_path / "made", tmp_path / "page.md", tmp_path / "quality.json"
-    folder.mkdir()
     page.write_text("<!-- table: accuracy -->\n<!-- end of table -->\n")
-    for name, rows in (("train", made_up_rows(120)), ("test", made_up_rows(40, seed=1))):
-        lines = ["label\ttext", *(f"{label}\t{text}" for text, label in rows)]
-        (folder / f"{name}.tsv.xz").write_bytes(lzma.compress("\n".join(lines).encode() + b"\n"))
+    write_set(folder)
     # Short texts in a window of 512: what the bytes input cuts is another test's matter.
     small = [word for each in (*TINY, "train.epochs=1", "text.byte_length=256") for word in ("--set", each)]
     words = [f"made={folder}", "--seeds", "1", "--results", str(results), "--write", str(page), *small]

@@ -8,15 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ask, tiny_config
-from front_end_runs import Rows, check_all_are_asked, check_file, check_ids, check_saved_model, made_rows, trained
+from front_end_runs import (
+    Rows,
+    check_all_are_asked,
+    check_file,
+    check_ids,
+    check_onnx_takes_no_strings,
+    check_saved_model,
+    made_rows,
+    trained,
+)
 
 from switch_tf import files
 from switch_tf.artifacts.tensorflow import RunPredictor
-from switch_tf.errors import ArgumentError, ConfigError, RunError
+from switch_tf.errors import ConfigError, RunError
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof.gate import Proof
-from switch_tf.export.session import export_run
 from switch_tf.models.fused import FusedClassifier, build_classifier
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import WEIGHTS, Run, read_metrics
@@ -128,11 +136,7 @@ def test_a_cut_vocabulary_reads_by_the_letters_of_what_is_left(run: Run) -> None
 
 
 def test_onnx_takes_bytes_by_default_and_no_strings(run: Run) -> None:
-    onnx = FORMATS["onnx"]
-    assert onnx.reads_bytes(run, ExportOptions("onnx"))
-    with pytest.raises(ArgumentError, match=r"text.unknown_words = 'letters'. Expected inputs bytes") as refused:
-        export_run(run, ExportOptions("onnx", inputs="text"))
-    assert refused.value.argument == "inputs"
+    check_onnx_takes_no_strings(run, "text.unknown_words = 'letters'")
 
 
 def test_tokens_are_shown_without_letters(run: Run) -> None:

@@ -8,15 +8,23 @@ from typing import Any
 
 import pytest
 from conftest import ask, tiny_config
-from front_end_runs import Rows, check_all_are_asked, check_file, check_ids, check_saved_model, made_rows, trained
+from front_end_runs import (
+    Rows,
+    check_all_are_asked,
+    check_file,
+    check_ids,
+    check_onnx_takes_no_strings,
+    check_saved_model,
+    made_rows,
+    trained,
+)
 
 from switch_tf.data.examples import read_examples
 from switch_tf.data.survey import survey
-from switch_tf.errors import ArgumentError, ConfigError
+from switch_tf.errors import ConfigError
 from switch_tf.export.formats import FORMATS
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof.gate import Proof
-from switch_tf.export.session import export_run
 from switch_tf.runs.folder import Run, read_metrics
 from switch_tf.text.front_ends import choose_vocabulary
 from switch_tf.text.plain_pieces import PlainPieces
@@ -95,11 +103,7 @@ def test_a_saved_model_passes_the_gate(run: Run, proof: Proof, tmp_path: Path) -
 
 
 def test_onnx_takes_bytes_by_default_and_no_strings(run: Run) -> None:
-    onnx = FORMATS["onnx"]
-    assert onnx.reads_bytes(run, ExportOptions("onnx"))
-    with pytest.raises(ArgumentError, match=r"text.lowercase = 'unicode'. Expected inputs bytes") as refused:
-        export_run(run, ExportOptions("onnx", inputs="text"))
-    assert refused.value.argument == "inputs"
+    check_onnx_takes_no_strings(run, "text.lowercase = 'unicode'")
 
 
 def test_tokens_are_shown(run: Run) -> None:

@@ -26,7 +26,7 @@ from switch_tf.artifacts.fine_tuned_folder import ONNX_FILE, TFLITE_FILE
 from switch_tf.artifacts.fine_tuned_graphs import BYTES, IDS, TEXT, TOKENIZE, TOKENIZE_BYTES
 from switch_tf.errors import ExportError
 from switch_tf.export.functions import save_functions
-from switch_tf.export.onnx_file import passes as passes
+from switch_tf.export.onnx_file import passes
 from switch_tf.export.onnx_file.conversion import TF2ONNX_OPSET, quiet_tf2onnx, refuse_invalid
 from switch_tf.export.onnx_file.weights import store_weights
 from switch_tf.export.options import ExportOptions

@@ -50,6 +50,14 @@ class _Question(NamedTuple):
     reference: Reference
 
 
+class _Measured(NamedTuple):
+    """Labelled texts as artifacts are asked them, their labels, int32 [n], and the trained model's probabilities."""
+
+    texts: list[bytes]
+    labels: np.ndarray
+    expected: np.ndarray
+
+
 class FineTunedRunner:
     """Asks an artifact for rows of ids, or for bytes or texts where it takes them and `door` says so."""
 
@@ -114,6 +122,8 @@ class FineTunedProof:
         self._made_up, self._seed = made_up, seed
         self._held_out = list(read_held_out(run) if held_out is None else held_out)
         self._words = sorted({word for text in self._held_out for word in text.split()})[:_WORDS] or ["a"]
+        self._questions: dict[Door, _Question] = {}
+        self._measured: dict[Door, _Measured] = {}
 
     def check(self, artifact: FineTunedArtifact, path: str, max_loss: float | None = None) -> list[Comparison]:
         """How an artifact compared, for each of what it takes.
@@ -165,6 +175,19 @@ class FineTunedProof:
         """How many rows of ids, or texts, its first input is asked."""
         return len(self.question(_kind(artifact, cast(Door, artifact.door))).texts)
 
+    def ask_model(self, inputs: Door, precision: Precision) -> None:
+        """Ask the trained model what artifacts of such inputs and weights will be: before any is built, which could
+        change it.
+
+        Raises:
+            DataError: the labelled data to measure quantized ones on is not there.
+            ExportError: they take bytes, and the run's tokenizer cannot stand in a graph.
+        """
+        for kind in {"ids", inputs}:
+            self.question(kind)
+        if precision != "float32":
+            self.measured(inputs)
+
     def question(self, kind: Door) -> _Question:
         """What artifacts are asked that take rows of ids, the bytes of texts, or whole texts; made once each."""
         if kind not in self._questions:
@@ -172,10 +195,6 @@ class FineTunedProof:
             with on_the_cpu():
                 self._questions[kind] = _Question(texts, ask_reference(self._model, ids))
         return self._questions[kind]
-
-    @cached_property
-    def _questions(self) -> dict[Door, _Question]:
-        return {}
 
     def _rows(self) -> tuple[list[bytes], np.ndarray]:
         """Rows of ids as digits, and as they are."""
@@ -225,21 +244,24 @@ class FineTunedProof:
 
     def _measure(self, runner: FineTunedRunner, kind: Door, compared: Comparison, max_loss: float | None) -> Comparison:
         """The comparison with what a smaller artifact has lost on labelled texts besides."""
-        texts = [str(text).encode() for text in self._examples.texts.to_pylist()]
-        ids = self._model.tokenize_bytes(texts) if kind == "bytes" else self._model.tokenize(texts)
-        with on_the_cpu():
-            expected = self._model.probabilities_of_ids(ids)
-        (answers,) = runner.answer([_write(row) for row in ids] if kind == "ids" else texts, BATCH_SIZES[:1])
+        texts, right, expected = self.measured(kind)
+        (answers,) = runner.answer(texts, BATCH_SIZES[:1])
         allowed = bounds.max_loss(complete=True) if max_loss is None else max_loss
-        right = encode_labels(self._examples, self._model.labels)  # [n]
         accuracy, own = (float(np.mean(each.argmax(axis=1) == right)) for each in (answers.probabilities, expected))
         compared = with_accuracy(compared, accuracy, own, allowed / 100)
         return with_rounding(compared, answers.probabilities, expected, self._model.rejection)
 
-    @cached_property
-    def _examples(self) -> Examples:
-        """The run's whole test split, or else its validation split."""
-        return read_measured(self._run, self._measured_on)
+    def measured(self, kind: Door) -> _Measured:
+        """The run's whole test split, or else its validation split, as it is asked; made once for each kind."""
+        if kind not in self._measured:
+            examples = read_measured(self._run, self._measured_on)
+            texts = [str(text).encode() for text in examples.texts.to_pylist()]
+            ids = self._model.tokenize_bytes(texts) if kind == "bytes" else self._model.tokenize(texts)
+            asked = [_write(row) for row in ids] if kind == "ids" else texts
+            with on_the_cpu():
+                expected = self._model.probabilities_of_ids(ids)
+            self._measured[kind] = _Measured(asked, encode_labels(examples, self._model.labels), expected)
+        return self._measured[kind]
 
 
 def _kind(artifact: FineTunedArtifact, door: Door) -> Door:

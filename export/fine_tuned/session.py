@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from switch_tf import checksums, files
 from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
@@ -62,8 +62,7 @@ def export_fine_tuned(run: FineTunedRun, options: ExportOptions, tell: Tell = la
     changed = _refuse_truncation(run, model, options.allow_truncation) if options.inputs == "bytes" else {}
     proof = FineTunedProof(run, model, _MADE_UP, measured_on=options.measured_on)
     tell("Asking the trained model")
-    for kind in {"ids", options.inputs}:
-        proof.question(cast(Door, kind))  # before anything is built, which must not change what is right
+    proof.ask_model(options.inputs or DEFAULT_INPUTS, options.precision or "float32")
     exported = Exported([], [], changed=changed)
     for name, destination in destinations.items():
         tell(f"Asking the export: {name}")

@@ -178,10 +178,10 @@ class OnnxPredictor:
     @property
     def _length(self) -> int:
         """Integers that a text becomes, of which the metadata tell."""
+        from switch_tf.text.plain import read_spec
+
         try:
-            text = json.loads(self.facts["text"])
-            letters = int(text["byte_length"]) + 2 if text.get("unknown_words") == "letters" else 0
-            return int(text["sequence_length"]) + letters
+            return read_spec(json.loads(self.facts["text"])).ids_length
         except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise ModelError(f"{self.path} does not describe its text in its metadata. Export it again.") from error
 

@@ -25,6 +25,7 @@ import tensorflow as tf
 from switch_tf.errors import RunError
 from switch_tf.text.from_bytes import scatter_rows
 from switch_tf.text.letter_runs import RunIndex
+from switch_tf.text.packed_bytes import places
 
 _LARGEST = 127  # of the numbers that stand for weights and for idf^2
 _ROOTS = 4096  # norms beyond are taken as the last; a word of 30 letters has less
@@ -129,10 +130,10 @@ class LetterTables:
         """The same at the cost of the letters that there are, in shapes that depend on the texts; see `packed`."""
         batch, width = tf.shape(letters)[0], int(letters.shape[1])
         line = tf.concat([tf.reshape(letters, [-1]), _BEHIND], axis=0)
-        place = _places(line)  # [letters], as below
+        place = places(line)  # [letters], as below
         around = [tf.gather(line, place + (offset - 1)) for offset in range(_AROUND)]
         begins = tf.cast(tf.equal(around[0], 0), tf.int32)
-        first = tf.gather(place, _places(begins))  # [words], the place of each word's first letter
+        first = tf.gather(place, places(begins))  # [words], the place of each word's first letter
         counted = self._count(around)  # [letters, columns + 1]
         sums = tf.math.unsorted_segment_sum(counted, tf.cumsum(begins) - 1, tf.shape(first)[0])  # [words, columns + 1]
         return tf.math.unsorted_segment_sum(self._rows_in_graph(sums, unknown), first // width, batch + 1)[:-1]
@@ -225,8 +226,3 @@ def _ends(letters: tf.Tensor, words: int) -> tf.Tensor:
     place = tf.where(tf.logical_and(is_zero, rank <= words), rank, words + 1)  # [batch, n]
     from_end = tf.zeros_like(letters) + np.arange(last, -1, -1, dtype=np.int32)  # [batch, n]
     return last - scatter_rows(place, from_end, words + 2)[:, : words + 1]
-
-
-def _places(values: tf.Tensor) -> tf.Tensor:
-    """Where a list is not 0: int32 [n] -> int32 [m]. Reshaped, since LiteRT takes a column of one ten times as long."""
-    return tf.cast(tf.reshape(tf.where(tf.cast(values, tf.bool)), [-1]), tf.int32)

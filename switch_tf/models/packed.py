@@ -32,6 +32,7 @@ from switch_tf.layers.token_routes import TokenRoutes
 from switch_tf.models.classifier import SwitchClassifier
 from switch_tf.models.fused import FusedClassifier
 from switch_tf.models.wide import WidePath
+from switch_tf.text.packed_bytes import places
 from switch_tf.text.spec import PADDING_ID
 
 
@@ -94,19 +95,14 @@ def pack(ids: tf.Tensor) -> Packed:
     begins = tf.reshape(tf.concat([edge + 1, tf.zeros_like(ids)], axis=1), [-1])  # [batch * (length + 1)]
     previous = tf.reshape(tf.concat([edge, ids], axis=1), [-1])  # [batch * (length + 1)]
     this = tf.reshape(tf.concat([ids, edge], axis=1), [-1])  # [batch * (length + 1)]
-    place = _places(tf.maximum(tf.maximum(previous, begins), this))  # [pairs]
+    place = places(tf.maximum(tf.maximum(previous, begins), this))  # [pairs]
     previous, this, text_of_pair = tf.gather(previous, place), tf.gather(this, place), place // width
-    tokens = _places(tf.maximum(this, tf.gather(begins, place)))  # [tokens]
+    tokens = places(tf.maximum(this, tf.gather(begins, place)))  # [tokens]
     text = tf.gather(text_of_pair, tokens)
     real = tf.cast(tf.not_equal(tf.gather(this, tokens), PADDING_ID), tf.float32)[:, tf.newaxis]  # [tokens, 1]
     batch = tf.shape(ids)[0]
     divisor = tf.maximum(tf.math.unsorted_segment_sum(real, text, batch), 1.0)  # [batch, 1]
     return Packed(previous, this, text_of_pair, tokens, text, real, divisor, batch)
-
-
-def _places(values: tf.Tensor) -> tf.Tensor:
-    """Where a list is not 0: int32 [n] -> int32 [m]. Reshaped, since LiteRT takes a column of one ten times as long."""
-    return tf.cast(tf.reshape(tf.where(tf.cast(values, tf.bool)), [-1]), tf.int32)
 
 
 def _wide_logits(wide: WidePath, packed: Packed, rows: tf.Tensor, letters: tf.Tensor | None) -> tf.Tensor:
@@ -188,7 +184,7 @@ def _route(layer: SwitchFFN, x: tf.Tensor, packed: Packed, routes: TokenRoutes |
     chosen = tf.equal(expert_of_token, tf.range(experts)[:, tf.newaxis])  # [experts, tokens]
     sizes = tf.reduce_sum(tf.cast(chosen, tf.int32), axis=1)  # [experts]
     tokens = tf.shape(x)[0]
-    cell = _places(tf.reshape(chosen, [-1]))  # [tokens], of [experts, tokens]
+    cell = places(tf.reshape(chosen, [-1]))  # [tokens], of [experts, tokens]
     expert = cell // tokens  # [tokens]
     order = cell - expert * tokens  # [tokens]
     group = expert * packed.batch + tf.gather(packed.text, order)  # [tokens]

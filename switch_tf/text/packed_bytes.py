@@ -63,7 +63,7 @@ def read_words(text: NumericText, rows: tf.Tensor) -> tuple[Words, tf.Tensor]:
     line = tf.reshape(ended, [batch * width])  # not [-1]: LiteRT takes rows of another width, and must fail on them
     letter = np.frombuffer(b"0", np.uint8)  # whatever the standardizing
     letters, place, word = _letters(text, tf.concat([line, letter], axis=0))  # [letters] each
-    begins = _places(_differs(word))  # [words], the letter that each word begins with
+    begins = places(_differs(word))  # [words], the letter that each word begins with
     number = tf.cumsum(_differs(word)) - 1  # [letters], of the word
     exponent = tf.range(tf.shape(letters)[0]) - tf.gather(begins, number)  # [letters], the place in the word
     row = tf.gather(place, begins) // width  # [words]
@@ -97,7 +97,7 @@ def _letters(text: NumericText, line: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, 
         places in the line.
         the word of each: its number is rising, with gaps.
     """
-    place = _places(line)  # [bytes]
+    place = places(line)  # [bytes]
     codes = tf.gather(text.keys.codes, tf.cast(tf.gather(line, place), tf.int32))  # [bytes]
     before = tf.concat([[-2], place[:-1]], axis=0)  # [bytes]
     ended = tf.logical_or(tf.equal(codes, SPACE), tf.not_equal(place - before, 1))  # a NUL or another row is between
@@ -105,7 +105,7 @@ def _letters(text: NumericText, line: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, 
     is_letter = codes >= FIRST_LETTER
     if text.spec.truncation == "drop":
         is_letter = tf.logical_and(is_letter, tf.logical_not(_may_go_on(place, breaks, line, text.spec.num_bytes)))
-    kept = _places(is_letter)  # [letters]
+    kept = places(is_letter)  # [letters]
     return tf.gather(codes, kept), tf.gather(place, kept), tf.gather(breaks, kept)
 
 
@@ -124,7 +124,7 @@ def _differs(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.not_equal(values, tf.concat([[-1], values[:-1]], axis=0)), tf.int32)
 
 
-def _places(flags: tf.Tensor) -> tf.Tensor:
+def places(flags: tf.Tensor) -> tf.Tensor:
     """Where a list is not 0: [n] -> int32 [m]. Reshaped, since LiteRT takes a column of one ten times as long."""
     return tf.cast(tf.reshape(tf.where(tf.cast(flags, tf.bool)), [-1]), tf.int32)
 

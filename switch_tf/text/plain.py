@@ -60,12 +60,21 @@ def read_plain_text(text: Any, words: Any) -> PlainText | PlainSubwords:
         TypeError, ValueError: they are no such things.
         DataError: the vocabulary is one that no front-end takes; see `check_vocabulary`.
     """
-    if not isinstance(text, dict):
-        raise TypeError("the settings of the text are no table")
-    spec = TextSpec(**{name: text[name] for name in _FIELDS if name in text})
+    spec = read_spec(text)
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise TypeError("the vocabulary is no list of words")
     return PlainText(spec, words) if spec.by_strings else plain_subwords(spec, words)
+
+
+def read_spec(text: Any) -> TextSpec:
+    """What an exported model says of its texts; see `read_plain_text`.
+
+    Raises:
+        TypeError, ValueError: it is no such thing.
+    """
+    if not isinstance(text, dict):
+        raise TypeError("the settings of the text are no table")
+    return TextSpec(**{name: text[name] for name in _FIELDS if name in text})
 
 
 def plain_subwords(spec: TextSpec, vocabulary: Sequence[str]) -> PlainSubwords:

@@ -121,7 +121,8 @@ class TextSpec:
             instead = _OTHER_SETTINGS[self.tokenizer, self.lowercase]
             raise ValueError(f"lowercase = {self.lowercase!r} is not for tokenizer = {self.tokenizer!r}; {instead}")
         if self.lowercase != "ascii" and self.standardize != "lower_and_strip_punctuation":
-            raise ValueError("lowercase = 'unicode' goes with standardize = 'lower_and_strip_punctuation' alone")
+            goes_with = "standardize = 'lower_and_strip_punctuation' alone"
+            raise ValueError(f"lowercase = {self.lowercase!r} goes with {goes_with}")
         if self.strip_accents and self.lowercase == "ascii":
             raise ValueError("strip_accents is for lowercase = 'unicode', and of wordpiece for 'none'")
         lowers, strips = self.folding

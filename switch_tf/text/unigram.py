@@ -169,9 +169,8 @@ class NumericUnigram(CharacterText):
         node = gather_rows(nodes, tf.where(token, (sizes - 1) * width + end - sizes, 0))  # [batch, M + 1], as below
         ids = look_up(self._ids, node)
         unknown = tf.logical_and(token, tf.equal(ids, _UNKNOWN))
-        return tf.logical_and(
-            token, tf.logical_not(tf.logical_and(unknown, set_before(unknown)))
-        ), ids  # several are one
+        repeated = tf.logical_and(unknown, set_before(unknown))  # several are one
+        return tf.logical_and(token, tf.logical_not(repeated)), ids
 
     def _write(self, token: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The ids of tokens, side by side: bool, int32 [batch, M + 1] -> int32 [batch, L]."""

@@ -9,7 +9,6 @@ import numpy as np
 import scipy.sparse
 
 from switch_tf.data import spill
-from switch_tf.data.spill import rows_of
 from switch_tf.text.spec import PADDING_ID
 from switch_tf.training.steps import Encoded, padded_length
 
@@ -115,9 +114,9 @@ def sample(
         seed: of what is left out; equal seeds leave out the same.
     """
     random = np.random.default_rng(seed)
-    ids = rows_of(data.ids, rows)
+    ids = spill.rows_of(data.ids, rows)
     longest = int(np.sum(ids != PADDING_ID, axis=1).max())
-    ids, pairs = ids[:, :longest], rows_of(pair_rows, rows)[:, :longest]  # [rows, longest] both
+    ids, pairs = ids[:, :longest], spill.rows_of(pair_rows, rows)[:, :longest]  # [rows, longest] both
     has_word = (ids != PADDING_ID) & (random.random(ids.shape, np.float32) >= dropout[0])
     has_pair = (pairs < num_pairs) & (random.random(ids.shape, np.float32) >= dropout[1])
     seen = has_word | has_pair  # [rows, longest]
