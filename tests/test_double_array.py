@@ -42,6 +42,13 @@ def test_the_dead_slot_has_no_children_and_every_address_is_in_reach() -> None:
     assert len(trie.base) < 1.05 * (np.count_nonzero(trie.labels >= 0) + 2)  # hardly a slot is empty
 
 
+def test_what_has_no_children_leads_nowhere_by_a_code_that_stands_first() -> None:
+    """By the base of all that has none, 0, the code 3 would lead to slot 3, the first that is free for it."""
+    trie = build_double_array([{(3,): 1, (3, 3): 2}], 8)
+    assert trie.base[0] > 0
+    assert trie.longest(0, (3, 3, 3, 3)) == (2, 2)
+
+
 def test_no_sequences() -> None:
     assert build_double_array([{}, {}], 3).longest(0, [1, 2]) == (0, 0)
 

@@ -13,16 +13,18 @@ from conftest import FineTuned, ask
 from fine_tuned_exports import Answering
 
 import switch_tf
+from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
 from switch_tf.artifacts.opening import load_predictor
 from switch_tf.export.fine_tuned.proof import FineTunedProof
 from switch_tf.export.fine_tuned.stored import other_tables
+from switch_tf.export.tflite_file import flatbuffer
 from switch_tf.runs.fine_tuned import write_manifest
 from switch_tf.runs.rejection import label_indexes
 from switch_tf.text.byte_codes import pack
 from switch_tf.text.numeric_sentencepiece import NumericSentencePieces
 from switch_tf.text.sentencepiece_file import Piece, read_model, write_model
 from switch_tf.text.sentencepiece_model import SentencePieces
-from switch_tf.text.unigram import NumericUnigram
+from switch_tf.text.unigram import NEVER, NumericUnigram
 
 RAW = ["the film was lovely", "a <extra_id_0> plot\0<extra_id_99>", "\u00bd \u2581 n\u0303"]
 
@@ -215,3 +217,30 @@ def test_a_score_that_no_text_shows(
     numeric._scores = np.where(numeric._ids == 40, numeric._scores - 16, numeric._scores)  # by a millionth
     problems, _ = other_tables(folder, numeric)
     assert problems and all("scores" in problem and "differs in 1 of its values" in problem for problem in problems)
+
+
+@pytest.mark.slow
+def test_the_gate_reads_the_tables_of_what_it_asks(
+    exported: Path, opened: tuple[Any, Any, FineTunedProof], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model, proof = opened
+    numeric = copy(model.numeric_text)
+    numeric._scores = np.where(numeric._ids == 40, numeric._scores - 16, numeric._scores)
+    monkeypatch.setitem(model.__dict__, "numeric_text", numeric)
+    compared, *_ = proof.compare(FineTunedArtifact(exported / "export" / "tflite"), "here")
+    assert any("scores" in problem and "differs in 1 of its values" in problem for problem in compared.problems)
+
+
+@pytest.mark.slow
+def test_float16_weights_leave_sums_as_they_are(fine_tuned: FineTuned, tmp_path: Path) -> None:
+    """The converter would round the score of what is no piece, -2^62, to -65,504."""
+    run = shutil.copytree(fine_tuned.run, tmp_path / "run")
+    answer = ask("export", run, "--format", "tflite", "--quantize", "float16")
+    assert answer.code == 0, answer.err
+    model = flatbuffer.unpack((run / "export" / "tflite-float16" / "model.tflite").read_bytes())
+    numbers = [
+        np.frombuffer(bytes(each.data), np.float32)
+        for each in model.buffers
+        if each.data is not None and len(each.data) == 4
+    ]
+    assert any(number[0] == NEVER for number in numbers)

@@ -67,8 +67,9 @@ def path(known: LetterTables | None) -> WidePath:
 
 
 @pytest.mark.slow
-def test_graphs_add_up_the_same_in_any_batch() -> None:
-    known, letters = tables(), drawn(40, 33)
+@pytest.mark.parametrize("rare_idf", [3.0, 100.0])  # with the second, rows are held within the largest of known words
+def test_graphs_add_up_the_same_in_any_batch(rare_idf: float) -> None:
+    known, letters = tables(rare_idf), drawn(40, 33)
     expected = known.sums(letters, UNKNOWN)
     assert np.abs(expected).max() > 1 and not expected[3].any()
     whole = tf.function(lambda rows: known.sums_in_graph(rows, 20, UNKNOWN), autograph=False)

@@ -28,7 +28,7 @@ from switch_tf.text.code_points import StringCodePoints
 from switch_tf.text.piece_files import read_pieces
 from switch_tf.text.pieces import NumericPieces
 from switch_tf.text.plain_pieces import PlainPieces
-from switch_tf.text.spec import TextSpec
+from switch_tf.text.spec import Rules, TextSpec
 
 DATA = Path(__file__).parent / "data" / "wordpiece"
 CASED = Path(__file__).parent / "data" / "wordpiece_cased"
@@ -144,6 +144,15 @@ ROWS = st.lists(
 @given(rows=ROWS)
 def test_any_bytes(traced: Ask, plain: PlainPieces, rows: list[bytes]) -> None:
     np.testing.assert_array_equal(in_batches(traced, rows), plain.ids(rows))
+
+
+@pytest.mark.parametrize(("rules", "letter", "most"), [("bert", "m", 100), ("hf_bert", "m", 100), ("bert", "ы", 50)])
+def test_a_word_of_a_hundred_is_read_and_one_letter_more_is_not(rules: Rules, letter: str, most: int) -> None:
+    """By "bert" in bytes."""
+    spec = make_spec(tokenizer_rules=rules, vocabulary_file=None, sequence_length=128, byte_length=256)
+    ids = NumericPieces(spec, [letter, f"##{letter}"])(tf.constant(pack([letter * most, letter * (most + 1)], 256)))
+    assert ids[0, : most + 1].numpy().tolist() == [2] + [3] * (most - 1) + [0]
+    assert ids[1, :2].numpy().tolist() == [1, 0]
 
 
 @pytest.fixture(scope="module")

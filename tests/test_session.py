@@ -23,8 +23,11 @@ from switch_tf.measuring.scores import evaluate
 from switch_tf.models.text_classifier import load_classifier
 from switch_tf.runs.folder import SETTINGS, open_run, write_manifest
 from switch_tf.runs.measured import read_measured
+from switch_tf.text.front_ends import reading_front_end
+from switch_tf.text.plain_spelling import PlainSpelling
+from switch_tf.text.spec import TextSpec
 from switch_tf.training import session as module
-from switch_tf.training.encoding import choose_vocabulary, with_unknown
+from switch_tf.training.encoding import choose_vocabulary, encode_validation, with_unknown
 from switch_tf.training.session import prepare, read_unfinished, train
 from switch_tf.training.steps import Encoded
 
@@ -368,6 +371,20 @@ def test_words_that_no_training_text_has_are_unknown_on_validation() -> None:
     assert unseen.ids.tolist() == [[7, 1, 9], [1, 5, 0]] and unseen.ids.dtype == np.int32
     assert unseen.labels is validation.labels
     assert validation.ids.tolist() == [[7, 8, 9], [1, 5, 0]]
+
+
+def test_a_word_that_no_training_text_has_is_spelt_on_validation(tmp_path: Path) -> None:
+    spec = TextSpec(sequence_length=3, byte_length=16, unknown_words="letters")
+    front_end = reading_front_end(spec, ["film", "fine"])
+    assert isinstance(front_end, PlainSpelling)
+    examples = read_examples(write_tsv(tmp_path / "a.tsv", [("fine film", "a"), ("film of", "b")]))
+    training = Encoded(np.array([[2, 2, 0]], np.int32), np.array([0], np.int32))  # of "film film"
+    as_read, unseen = encode_validation(examples, ["a", "b"], front_end, training)
+    assert (as_read.ids.tolist(), unseen.ids.tolist()) == ([[3, 2, 0], [2, 1, 0]], [[1, 2, 0], [2, 1, 0]])
+    assert as_read.letters is not None and unseen.letters is not None
+    assert as_read.letters.tolist() == front_end.letters([b"fine film", b"film of"]).tolist()
+    assert unseen.letters.tolist() == PlainSpelling(spec, ["film"]).letters([b"fine film", b"film of"]).tolist()
+    assert as_read.letters[0].max() == 0 < unseen.letters[0].max()
 
 
 def test_a_wide_path_knows_the_words_of_validation_and_of_no_test_text(tmp_path: Path) -> None:

@@ -56,6 +56,16 @@ def front_ends() -> dict[str, tuple[PlainUnigram, NumericUnigram]]:
     return {name: both(changes) for name, changes in KINDS.items()}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_loops_know_the_batch_where_it_is_known(kind: str, front_ends: dict[str, Any]) -> None:
+    """Or LiteRT.js does not know the memory of what they give, and refuses the file."""
+    numeric = front_ends[kind][1]
+    row = tf.TensorSpec([1, numeric.spec.num_bytes], tf.uint8)
+    graph = tf.function(numeric.__call__, autograph=False).get_concrete_function(row).graph
+    loops = [each for each in graph.get_operations() if "While" in each.type]
+    assert loops and all(output.shape.is_fully_defined() for loop in loops for output in loop.outputs)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_tensorflow(front_ends: Any, texts: list[bytes], kind: str) -> None:
