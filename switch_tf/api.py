@@ -85,11 +85,11 @@ def train(
     from switch_tf.training.together import train_together
 
     started_from, settled = calls.named(preset, config, settings)  # a slip is told before data is looked at
-    wanted = calls.search_of(autotune, max_size, resume, config, settings)
-    held = calls.in_memory({"data": data, "test": test}, text_column, label_column)
-    if started_from == "auto" and not resume:
-        settled = calls.settle(data, held, columns, config, settings)
+    wanted = calls.search_of(autotune, max_size, resume, started_from, config, settings)
+    held, prepared = calls.in_memory({"data": data, "test": test}, text_column, label_column), None
     request = calls.request_of(data, test, **columns)
+    if started_from == "auto" and not resume:
+        settled, _, prepared = calls.settle(request, held, config, settings)
     path = calls.run_folder(output, None if "data" in held else request.data, resume)
     if resume and preset is None and config is None and not settings:
         _, settled, path = read_unfinished(path, has_data=True)
@@ -97,7 +97,7 @@ def train(
     with calls.progress_on_stderr(verbose, silent=team.place == "processes") as (console, progress):
         console.print(f"Training on {request.data}; the run will be in {path}", highlight=False)
         tune = calls.tuner_of(wanted, progress)
-        run = train_together(request, settled, path, progress, team, resume, held, tune=tune, voice=voice)
+        run = train_together(request, settled, path, progress, team, resume, held, prepared, tune=tune, voice=voice)
         if run is not None:
             calls.report(console, run)
     return load(path)
