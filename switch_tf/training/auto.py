@@ -128,6 +128,7 @@ def settle(
         config = with_choices(tables_of(choose(size)))  # what the length decides, no vocabulary depends on
         with timed(f"Splitting {request.data}"):
             prepared = prepare_examples(request, config.train, {**in_memory, "data": examples})
+        del examples  # which takes as much memory again
         if kept is not None:
             keep_vocabulary(kept[0], prepared, kept[1])
         size = _in_pieces(size, config, prepared)
