@@ -29,8 +29,9 @@ environment.prepare()  # before anything imports TensorFlow
 
 if TYPE_CHECKING:
     from switch_tf import export, layers
-    from switch_tf.api import Classifier, load, train
+    from switch_tf.api import load, train
     from switch_tf.artifacts.generator import TextGenerator
+    from switch_tf.classifier import Classifier
     from switch_tf.config import Config
 
 __all__ = [
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Classifier": "switch_tf.api",
+    "Classifier": "switch_tf.classifier",
     "TextGenerator": "switch_tf.artifacts.generator",
     "load": "switch_tf.api",
     "train": "switch_tf.api",

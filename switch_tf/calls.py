@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from switch_tf.data.request import DataRequest
     from switch_tf.runs.folder import Run
     from switch_tf.runs.opening import Trained
+    from switch_tf.training.auto import Settled
     from switch_tf.training.autotune import Autotune
     from switch_tf.training.launching import Voice
     from switch_tf.training.progress import TrainingProgress
@@ -114,29 +115,33 @@ def named(
 
 
 def settle(
-    data: Any,
+    request: "DataRequest",
     held: "Mapping[str, Examples]",
-    columns: dict[str, str],
     config: "Config | Mapping[str, Any] | StrPath | None",
     settings: dict[str, Any],
-) -> "Config":
+) -> "Settled":
     """All settings of a call by the preset auto: those chosen from the size of the data, and those it names."""
-    from switch_tf.config import config_from_call
-    from switch_tf.training.auto import choose, examples_of, measure, tables_of
+    from switch_tf.config import asked_for, config_from_call
+    from switch_tf.training.auto import settle as settle_by
 
-    asked = config_from_call("auto", config, settings)
-    choices = choose(measure(examples_of(held, data, **columns), asked.text))
-    return config_from_call("auto", config, settings, tables_of(choices))
+    def with_choices(chosen: Mapping[str, Mapping[str, Any]]) -> "Config":
+        return config_from_call("auto", config, settings, chosen)
+
+    return settle_by(request.resolved(), with_choices, asked_for(config, settings), held)
 
 
 def search_of(
     minutes: float | None,
     max_size: int | str | None,
     resume: bool,
+    preset: str | None,
     config: "Config | Mapping[str, Any] | StrPath | None",
     settings: dict[str, Any],
 ) -> "Autotune | None":
     """The search that a call asks for.
+
+    Args:
+        preset: that it begins with the settings of.
 
     Raises:
         ArgumentError: it cannot be.
@@ -155,7 +160,8 @@ def search_of(
     from switch_tf.training.autotune import Autotune, require_optuna
 
     require_optuna()
-    return Autotune(minutes, None if max_size is None else parse_size(max_size), asked_for(config, settings))
+    limit = None if max_size is None else parse_size(max_size)
+    return Autotune(minutes, limit, asked_for(config, settings), preset == "auto")
 
 
 def tuner_of(wanted: "Autotune | None", progress: "TrainingProgress") -> Any:

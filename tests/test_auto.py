@@ -98,9 +98,9 @@ def test_settings_override_choices_which_then_go_unsaid(tmp_path: Path) -> None:
     data = write_tsv(tmp_path / "made.tsv", made_up_rows(40))
     file = tmp_path / "own.toml"
     file.write_text("[model]\nd_model = 16\n")
-    config, choices = auto_config(DataRequest(str(data)), file, ["train.epochs=2"])
+    config, choices, prepared = auto_config(DataRequest(str(data)), file, ["train.epochs=2"])
     assert (config.model.d_model, config.train.epochs, config.model.context) == (16, 2, "mean")
-    assert config.text.sequence_length == 16
+    assert config.text.sequence_length == 16 and prepared is None
     said = {choice.key for choice in choices}
     assert {"model.d_model", "train.epochs"} & said == set()
     assert {"text.sequence_length", "wide.pair_min_count"} <= said
@@ -114,11 +114,11 @@ def test_bad_settings_are_refused_before_data_is_read() -> None:
         auto_config(DataRequest("none.tsv"))
 
 
-def test_pieces_are_counted_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_of_pieces_a_look_at_the_texts_counts_words(tmp_path: Path) -> None:
     rows = [("extraordinarily good!", "p"), ("bad film", "n")] * 5
     asked = load_config(assignments=["text.tokenizer=wordpiece"]).text
     size = measure(read_examples(write_tsv(tmp_path / "few.tsv", rows)), asked)
-    assert size == DataSize(10, 2, 6, 5, "wordpiece")  # 15 letters are four pieces; good and ! are one each
+    assert size == DataSize(10, 2, 3, 5, "wordpiece")
     assert {choice.key: choice.value for choice in choose(size)}["text.vocabulary_size"] == 10_000
 
 

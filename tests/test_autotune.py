@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import Quiet, ask, tiny_config
+from conftest import Quiet, ask, tiny_config, write_tsv
 from rich.console import Console
 from test_composed import COMPOSED
 
@@ -22,6 +22,7 @@ from switch_tf.export.session import export_run
 from switch_tf.reporting.search import chosen_lines, print_search, trial_line
 from switch_tf.runs.folder import open_run, read_metrics
 from switch_tf.training import autotune
+from switch_tf.training.auto import auto_config
 from switch_tf.training.autotune import Autotune, Search, _GivenUp, _new_study, _Watch, tuner
 from switch_tf.training.prepared import Prepared
 from switch_tf.training.search_space import search_space
@@ -284,6 +285,26 @@ def test_the_command_searches_trains_and_keeps_the_record(
     assert "Searching settings on validation for 5 minutes; Ctrl-C ends the search" in answer.err
     assert "The best of 2 trials" in answer.err and "trial   0" in answer.err
     assert told["validation"]["log_loss"] == pytest.approx(record["trials"][record["best"]]["log_loss"], rel=1e-9)
+
+
+def test_fewer_pieces_have_a_length_of_their_own(tmp_path: Path) -> None:
+    counts = ((17, "p"), (18, "n"), (19, "p"), (20, "n"))
+    data = write_tsv(tmp_path / "few.tsv", [(" ".join(["abcdefgh"] * count), label) for count, label in counts])
+    found = auto_config(DataRequest(str(data)), None, ["text.tokenizer=wordpiece"])
+    prepared = found.prepared
+    assert found.config.text.sequence_length == 32 and prepared is not None
+
+    def lengths(wanted: Autotune, **changes: int) -> dict[str, Any]:
+        search = Search(wanted, found.config, prepared, Shown(), tmp_path)
+        return search._lengths({f"text.{key}": value for key, value in changes.items()})
+
+    follows = Autotune(1, fits_length=True)
+    # Of 22 pieces 16 are letters, and six are what the eight letters of the word become: two pieces are left of it.
+    assert lengths(follows, vocabulary_size=24) == {"text.sequence_length": 48}
+    assert lengths(follows, vocabulary_size=100) == {}
+    assert lengths(follows, byte_length=300) == {}
+    assert lengths(replace(follows, given=frozenset({"text.sequence_length"})), vocabulary_size=24) == {}
+    assert lengths(Autotune(1), vocabulary_size=24) == {}
 
 
 def test_a_tuner_hands_over_what_was_found(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("switch_tf", "switch_tf.__main__"),
     ("switch_tf.cli",),
     ("switch_tf.api",),
+    ("switch_tf.classifier",),
     ("switch_tf.calls",),
     ("switch_tf.training",),
     ("switch_tf.reporting",),
@@ -43,6 +44,7 @@ WITHOUT_TENSORFLOW = (
     "switch_tf.training.autotune",
     "switch_tf.export.session",  # so does this
     "switch_tf.api",
+    "switch_tf.classifier",
     "switch_tf.calls",
     "switch_tf.serving.job",
     "switch_tf.serving.pool",  # whose processes answer files

@@ -174,7 +174,7 @@ def main(folders: tuple[Path, ...], typos: float, seed: int) -> None:
 
 def measured(request: DataRequest, typos: float, seed: int) -> tuple[float, float, float]:
     """The share of unknown words among those of the test texts, and the accuracies without and with their letters."""
-    config, _ = auto_config(request)
+    config = auto_config(request).config
     training, test = read_data(request), read_test(request)
     assert test is not None
     labels = label_names(training)

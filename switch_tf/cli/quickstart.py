@@ -36,7 +36,7 @@ def quickstart(output: Path, console: Console, progress_console: Console) -> Non
     request, output = DataRequest("reviews", embedded=("data",)), free_name(output)
 
     console.rule("Settings chosen from the size of the data", align="left")
-    config, choices = auto_config(request, assignments=["train.twin=true"])
+    config, choices, _ = auto_config(request, assignments=["train.twin=true"])
     for key, value, why in choices:
         console.print(f"  {key} = {value}: {why}", highlight=False, soft_wrap=True)
 

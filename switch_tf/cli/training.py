@@ -170,7 +170,7 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, workers: int | Non
     terminal = console()
     searching = {name: options.pop(name) for name in ("autotune", "max_size")}
     _check_search(searching, resume)
-    request, config, output = _resumed(ctx, options) if resume else _requested(options)
+    request, config, output, prepared = _resumed(ctx, options) if resume else _requested(options)
     team = choose_workers(workers, os.environ, config, resume)
     terminal.print(f"Training on {request.data}; the run will be in {output}", highlight=False, soft_wrap=True)
     surveys: list[dict[str, Any]] = []
@@ -185,7 +185,9 @@ def train(ctx: click.Context, /, resume: bool, as_json: bool, workers: int | Non
     ):
         tune = _tuner(searching, options, progress)
         voice = Voice(is_quiet(), survey=True)
-        run = train_together(request, config, output, progress, team, resume, tell=tell, tune=tune, voice=voice)
+        run = train_together(
+            request, config, output, progress, team, resume, prepared=prepared, tell=tell, tune=tune, voice=voice
+        )
     if run is None:
         terminal.print(f"Worker {team.index} is done; worker 0 finishes {output}.", highlight=False, soft_wrap=True)
         return
@@ -251,7 +253,7 @@ def _tuner(searching: dict[str, Any], options: dict[str, Any], progress: "Traini
 
     limit = None if searching["max_size"] is None else parse_size(searching["max_size"])
     given = asked_for(options["file"], None, _assignments(options))
-    return tuner(Autotune(searching["autotune"], limit, given, ends_search), progress)
+    return tuner(Autotune(searching["autotune"], limit, given, options["preset"] == "auto", ends_search), progress)
 
 
 def _assignments(options: dict[str, Any]) -> list[str]:
@@ -275,39 +277,46 @@ def _warn_of_labels(metrics: dict[str, Any], terminal: "Console") -> None:
         terminal.print("\n".join(warning_lines(f"{said} {remedy}")), highlight=False, soft_wrap=True)
 
 
-def _requested(options: dict[str, Any]) -> tuple[Any, Any, Path]:
-    """Data, settings and folder from the words of the command."""
+def _requested(options: dict[str, Any], kept: Any = None) -> tuple[Any, Any, Path, Any]:
+    """Data, settings and folder from the words of the command, and the data itself where it had to be prepared.
+
+    Args:
+        kept: settings and a vocabulary that they chose for the data.
+    """
     from switch_tf.config import load_config
     from switch_tf.data.request import DataRequest
     from switch_tf.runs.folder import fresh_name
     from switch_tf.training.auto import auto_config
 
     assignments = _assignments(options)
-    request = DataRequest(**{name: options[name] for name in _REQUEST}).resolved()
+    request, prepared = DataRequest(**{name: options[name] for name in _REQUEST}).resolved(), None
     if options["preset"] == "auto":
-        config, choices = auto_config(request, options["file"], assignments)
+        config, choices, prepared = auto_config(request, options["file"], assignments, kept)
         for key, value, why in choices:
             console().print(f"  {key} = {value}: {why}", highlight=False, markup=False, soft_wrap=True)
     else:
         config = load_config(options["preset"], options["file"], assignments)
-    return request, config, options["output"] or fresh_name(request.data)
+    return request, config, options["output"] or fresh_name(request.data), prepared
 
 
-def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Path]:
+def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Path, Any]:
     """The same from an unfinished folder, which knows them; what the command says besides must not contradict it."""
     from switch_tf.config import config_from_call, without_threshold
+    from switch_tf.runs.folder import VOCABULARY, read_vocabulary, unfinished
     from switch_tf.training.session import read_unfinished
 
     given = [name for name in options if name != "output" and is_given(ctx, name)]
     request, config, output = read_unfinished(options["output"])
+    prepared = None
     threshold = {name: options[name] for name in _THRESHOLD if name in given}
     if threshold:  # the one thing that may be another: it is chosen when all else is done
         config = config_from_call(None, config, threshold)
     if set(given) - set(_THRESHOLD):
-        asked, asked_config, _ = _requested(options)
+        vocabulary = read_vocabulary(unfinished(output) / VOCABULARY)
+        asked, asked_config, _, prepared = _requested(options, (config, vocabulary))
         if (asked, without_threshold(asked_config)) != (request.resolved(), without_threshold(config)):
             raise UsageError(
                 f"{output} was started with other data or settings than {', '.join(given)} say. "
                 "Resume with the same words, or with --output alone."
             )
-    return request, config, output
+    return request, config, output, prepared

@@ -4,6 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from switch_tf.errors import ArgumentError
+from switch_tf.expert_map import map_problem
+
 ROUTERS = ("top1", "top2", "expert_choice", "xmoe", "token", "table", "cosine")
 
 
@@ -43,3 +48,22 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sequence_length": (lambda value: value is None or _integer(value, 1), "an integer of at least 1, or None"),
     "seed": (lambda value: value is None or _integer(value, 0, 2**31), "an integer from 0 and below 2**31, or None"),
 }
+
+
+def check_arguments(layer: Any) -> None:
+    """Look at the arguments that a layer keeps as attributes; NumPy numbers, which JSON does not know, become Python's.
+
+    Raises:
+        ArgumentError: a value is out of range, or the map of experts does not fit.
+    """
+    for name, (accepts, expected) in EXPECTED.items():
+        value = getattr(layer, name)
+        if isinstance(value, np.generic):
+            value = value.item()
+            setattr(layer, name, value)
+        if not accepts(value):
+            raise ArgumentError(f"Received {name}={value!r}. Expected {expected}: change {name}.", argument=name)
+    expert_map = layer.expert_map
+    problem = None if expert_map is None else map_problem(expert_map, layer.num_experts, layer.router)
+    if problem:
+        raise ArgumentError(f"Received expert_map={expert_map!r}. It {problem}.", argument="expert_map")

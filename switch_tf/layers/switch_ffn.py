@@ -5,17 +5,17 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from switch_tf.errors import ArgumentError
-from switch_tf.expert_map import map_problem, stored_experts
+from switch_tf.expert_map import stored_experts
 from switch_tf.layers import dispatch as dispatching
 from switch_tf.layers import noise, replicas, router_scores, routers, routing
-from switch_tf.layers.arguments import EXPECTED
+from switch_tf.layers.arguments import EXPECTED, check_arguments
 from switch_tf.layers.common import activation, dropout, fold_in, truncated_normal
 from switch_tf.layers.experts import ExpertWeights, pays_apart, run_apart, run_together
+from switch_tf.layers.known_length import known_length, to_known_length
 from switch_tf.layers.token_routes import TokenRoutes, Words, route_by_tables, token_input
 
 _FIRST_TEMPERATURE = keras.initializers.Constant(math.log(0.3))  # its logarithm is what is learned
@@ -137,16 +137,7 @@ class SwitchFFN(keras.layers.Layer):
         self.seed = seed
         self.supports_masking = True
         self.next_seed: tf.Variable | None = None
-        for name, (accepts, expected) in EXPECTED.items():
-            value = getattr(self, name)
-            if isinstance(value, np.generic):  # a NumPy number, which JSON does not know
-                value = value.item()
-                setattr(self, name, value)
-            if not accepts(value):
-                raise ArgumentError(f"Received {name}={value!r}. Expected {expected}: change {name}.", argument=name)
-        problem = None if self.expert_map is None else map_problem(self.expert_map, num_experts, router)
-        if problem:
-            raise ArgumentError(f"Received expert_map={expert_map!r}. It {problem}.", argument="expert_map")
+        check_arguments(self)
 
     @property
     def stored_experts(self) -> int:
@@ -237,7 +228,7 @@ class SwitchFFN(keras.layers.Layer):
                 argument="words",
             )
         mask = tf.ones_like(inputs[..., 0], tf.bool) if mask is None else tf.cast(mask, tf.bool)  # [batch, length]
-        x, mask, words = self._to_known_length(inputs, mask, words)
+        x, mask, words = to_known_length(self.name, self.sequence_length, inputs, mask, words)
         if training and seed is None and self.next_seed is not None:
             seed = self.next_seed.assign_add([0, 1])
         y, report = self.route(x, mask, training, seed, None if words is None else Words(words, mask))
@@ -358,34 +349,7 @@ class SwitchFFN(keras.layers.Layer):
         return dropout(inner, self.expert_dropout, True, drawn, 1, groups)
 
     def _checked(self, length: int | None) -> int:
-        if length is None:
-            raise ArgumentError(
-                f"{self.name} received an input of unknown length, which the experts' slots are counted from. "
-                "Expected a static one: give the layer sequence_length=, the longest that may come."
-            )
-        if self.sequence_length is not None and length > self.sequence_length:
-            raise ArgumentError(
-                f"{self.name} received an input of length {length}. Expected at most sequence_length="
-                f"{self.sequence_length}: cut the input, or give the layer a larger sequence_length."
-            )
-        return length
-
-    def _to_known_length(
-        self, x: tf.Tensor, mask: tf.Tensor, words: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        """An input of unknown length filled up to `sequence_length` with padding, which changes no token's answer."""
-        if x.shape[1] is not None:
-            return x, mask, words
-        full = self._checked(self.sequence_length)
-        length = tf.shape(x)[1]
-        refusal = f"{self.name}: the input is longer than sequence_length={full}; cut it, or give a larger one."
-        with tf.control_dependencies([tf.debugging.assert_less_equal(length, full, refusal)]):
-            missing = full - tf.identity(length)
-        x, words = (
-            each if each is None else tf.ensure_shape(tf.pad(each, [[0, 0], [0, missing], [0, 0]]), [None, full, width])
-            for each, width in ((x, x.shape[-1]), (words, None if words is None else words.shape[-1]))
-        )
-        return x, tf.ensure_shape(tf.pad(mask, [[0, 0], [0, missing]]), [None, full]), words
+        return known_length(self.name, length, self.sequence_length)
 
     def _add(
         self,

@@ -5,26 +5,32 @@ be good enough to need no second look, not to be the best there is.
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from switch_tf.config import Config, load_config
-from switch_tf.data.examples import Examples, label_names, read_examples, words_of
+from switch_tf.config import Config, asked_for, load_config
+from switch_tf.data.examples import Examples, label_names, words_of
 from switch_tf.data.request import DataRequest, read_data
 from switch_tf.text.reading import words_of_characters
 from switch_tf.text.spec import TextSpec
+from switch_tf.timing import timed
+from switch_tf.training.encoding import choose_vocabulary, keep_vocabulary
+from switch_tf.training.piece_lengths import piece_lengths
+from switch_tf.training.prepared import NOTHING, Prepared, prepare_examples
 
 MANY_CLASSES, SEVERAL_CLASSES = 50, 6
 MUCH_TEXT = 4_000_000  # words, padding included: from here on a pass over the data takes a minute
 _LARGEST_VOCABULARY, _LONGEST = 40_000, 512
 _COUNTED_WORDS = 2_000_000  # different ones, which many more are not told from
 _COVERED = 0.995  # of the texts are read whole
-_MOST_PIECES, _PIECE = 10_000, 4  # pieces, and letters of one: somewhat fewer than there are on average
-_IDEOGRAPHS = "\u2e80"  # the first of them: Chinese, Japanese and Korean stand behind
+_MOST_PIECES = 10_000
 _STEP = 16  # sequence lengths are multiples of it
+_BYTES_STEP, _MOST_BYTES = 256, 32  # byte lengths are multiples of the one, and at most so many times the length
+LENGTH, BYTES = "text.sequence_length", "text.byte_length"
 _VALIDATION, _MOST_VALIDATION, _ENOUGH = 0.1, 0.3, 100  # shares of the texts, and texts to choose by
 _FEW_TEXTS = 3_000  # of two classes
 _FEWEST_STEPS, _MOST_EPOCHS = 500, 60
@@ -38,9 +44,10 @@ class DataSize(NamedTuple):
     Attributes:
         texts: how many there are, validation included.
         classes: different labels.
-        length: words of a text that 99.5 % of the texts do not exceed.
+        length: tokens of a text that 99.5 % of the texts do not exceed.
         words: different words, two millions of them at most.
-        tokenizer: `text.tokenizer`; unless it is "words" the length is in pieces, as far as it can be told beforehand.
+        tokenizer: `text.tokenizer`.
+        bytes: that 99.5 % of the texts have these tokens in; 0 where that is not looked at.
     """
 
     texts: int
@@ -48,6 +55,7 @@ class DataSize(NamedTuple):
     length: int
     words: int
     tokenizer: str = "words"
+    bytes: int = 0
 
 
 class Choice(NamedTuple):
@@ -58,26 +66,74 @@ class Choice(NamedTuple):
     why: str
 
 
+class Settled(NamedTuple):
+    """All settings of a training.
+
+    Attributes:
+        config: the settings.
+        choices: those among them that were chosen from the data, not asked for.
+        prepared: the data, where it had to be prepared for that: a training with these settings can take it.
+    """
+
+    config: Config
+    choices: list[Choice]
+    prepared: Prepared | None
+
+
 def auto_config(
-    request: DataRequest, file: Path | None = None, assignments: Sequence[str] = ()
-) -> tuple[Config, list[Choice]]:
-    """The settings for a data set, and the choices behind them that `file` and `assignments` left standing.
+    request: DataRequest,
+    file: Path | None = None,
+    assignments: Sequence[str] = (),
+    kept: tuple[Config, list[str]] | None = None,
+) -> Settled:
+    """The settings for a data set, where `file` and `assignments` say some of them; see `settle`.
 
     Raises:
         ConfigError: a setting does not exist or does not fit.
         DataError: the data cannot be used.
     """
-    asked = load_config("auto", file, assignments)  # before long data is read
-    choices = choose(measure(read_data(request), asked.text))
-    config = load_config("auto", file, assignments, tables_of(choices))
-    return config, [choice for choice in choices if value_of(config, choice.key) == choice.value]
+
+    def with_choices(chosen: Mapping[str, Mapping[str, Any]]) -> Config:
+        return load_config("auto", file, assignments, chosen)
+
+    with_choices({})  # before what is asked for is looked at: its messages say what is wrong
+    return settle(request, with_choices, asked_for(file, None, assignments), kept=kept)
 
 
-def examples_of(in_memory: Mapping[str, Examples], data: Any, text_column: str, label_column: str) -> Examples:
-    """The labelled texts, whether the caller holds them or names them."""
-    if "data" in in_memory:
-        return in_memory["data"]
-    return read_examples(str(data), text_column=text_column, label_column=label_column)
+def settle(
+    request: DataRequest,
+    with_choices: Callable[[Mapping[str, Mapping[str, Any]]], Config],
+    given: frozenset[str],
+    in_memory: Mapping[str, Examples] = NOTHING,
+    kept: tuple[Config, list[str]] | None = None,
+) -> Settled:
+    """The settings for a data set. Of pieces of words the vocabulary is learnt, which says how long texts are.
+
+    Args:
+        with_choices: the settings as they are with tables of choices, which are tables of settings.
+        given: keys of settings that are asked for, which no choice changes.
+        in_memory: as for `switch_tf.training.session.train`.
+        kept: settings and a vocabulary that was chosen by them for this data, which is not learnt again.
+
+    Raises:
+        ConfigError: a setting does not fit.
+        DataError: the data cannot be used.
+    """
+    asked = with_choices({})  # before long data is read
+    examples = in_memory["data"] if "data" in in_memory else read_data(request)
+    size, prepared = measure(examples, asked.text), None
+    if asked.text.tokenizer != "words" and LENGTH in given:
+        size = size._replace(length=asked.text.sequence_length)
+    elif asked.text.tokenizer != "words":
+        config = with_choices(tables_of(choose(size)))  # what the length decides, no vocabulary depends on
+        with timed(f"Splitting {request.data}"):
+            prepared = prepare_examples(request, config.train, {**in_memory, "data": examples})
+        del examples  # which takes as much memory again
+        if kept is not None:
+            keep_vocabulary(kept[0], prepared, kept[1])
+        size = _in_pieces(size, config, prepared)
+    choices = choose(size)
+    return Settled(with_choices(tables_of(choices)), [each for each in choices if each.key not in given], prepared)
 
 
 def tables_of(choices: Sequence[Choice]) -> dict[str, dict[str, Any]]:
@@ -96,50 +152,74 @@ def value_of(config: Config, key: str) -> Any:
 
 
 def measure(examples: Examples, text: TextSpec = _WORDS) -> DataSize:
-    """One look at every text.
+    """One look at every text, in words.
 
     Args:
-        text: whose tokenizer and rules say what is counted.
+        text: whose tokenizer and rules say what a word is, of which its tokens may be pieces.
 
     Raises:
         DataError: there are fewer than two labels.
     """
     lengths = array("i")
     words: set[bytes] | set[str] = set()
-    characters, words_alone = None if text.by_bytes else words_of_characters(text), text.tokenizer == "words"
+    characters = None if text.by_bytes else words_of_characters(text)
     for texts in examples.text_batches(1024):
         for each in texts:
             read: list[Any] = words_of(each) if characters is None else characters(each)
-            lengths.append(len(read) if words_alone else sum(map(_pieces, read)))
+            lengths.append(len(read))
             if len(words) < _COUNTED_WORDS:
                 words.update(read)
     length = int(np.quantile(lengths, _COVERED))
     return DataSize(len(examples), len(label_names(examples)), length, len(words), text.tokenizer)
 
 
-def _pieces(word: str) -> int:
-    """About how many pieces a word is; a letter of a script without spaces is one."""
-    alone = sum(letter >= _IDEOGRAPHS for letter in word)
-    return alone - (alone - len(word)) // _PIECE
+def lengths_in_pieces(config: Config, prepared: Prepared, given: frozenset[str] = frozenset()) -> dict[str, int]:
+    """The length that fits the vocabulary of these settings, and the bytes (0: the usual ones), where they are others.
+
+    Args:
+        given: as for `settle`.
+    """
+    size = DataSize(len(prepared.training), len(prepared.labels), 0, 0, config.text.tokenizer)
+    asked = config if BYTES in given else replace(config, text=replace(config.text, byte_length=None))
+    size = _in_pieces(size, asked, prepared)
+    length = _rounded(size.length)
+    lengths = {LENGTH: length, BYTES: _byte_length(size, length) or 0}
+    return {key: value for key, value in lengths.items() if key not in given and value != (value_of(config, key) or 0)}
+
+
+def _in_pieces(size: DataSize, config: Config, prepared: Prepared) -> DataSize:
+    """The size as it is in pieces of the vocabulary that these settings choose."""
+    with timed("Choosing the vocabulary"):
+        vocabulary = choose_vocabulary(config, prepared)
+    with timed("Counting pieces"):
+        counted = piece_lengths(prepared.training, config.text, vocabulary)
+    length = int(np.quantile(counted.pieces, _COVERED))
+    size_of_most = np.quantile(counted.sizes_of(_rounded(length)), _COVERED)
+    return size._replace(length=length, bytes=int(np.ceil(size_of_most)))
+
+
+def _rounded(length: int) -> int:
+    return min(_LONGEST, -(-max(length, 1) // _STEP) * _STEP)
 
 
 def choose(size: DataSize) -> list[Choice]:
     """The rules."""
-    length = min(_LONGEST, -(-max(size.length, 1) // _STEP) * _STEP)
-    tokens = "words" if size.tokenizer == "words" else f"pieces of {_PIECE} letters"
+    length = _rounded(size.length)
+    tokens = "words" if size.tokenizer == "words" else "pieces"
     much = size.texts * length > MUCH_TEXT
     several, many = size.classes >= SEVERAL_CLASSES, size.classes >= MANY_CLASSES
-    classes, texts = f"{size.classes} classes", f"{size.texts:,} texts of up to {length} words"
+    classes, texts = f"{size.classes} classes", f"{size.texts:,} texts of up to {length} {tokens}"
     share = 0.3 if several else 0.5
     wide_pairs = 4 if much else 2 if many else 1
     left_out = f"with {classes} " + ("a text names its class in few words" if several else "much is learnt by heart")
     return [
         _vocabulary(size),
         Choice(
-            "text.sequence_length",
+            LENGTH,
             length,
             f"99.5 % of the texts have at most {size.length} {tokens}; never over {_LONGEST}, for the time it takes",
         ),
+        *_bytes(size, length),
         Choice("model.d_model", 64 if several else 32, f"{classes}: more of them want wider vectors"),
         Choice("model.token_dropout", share, f"{left_out}"),
         Choice("model.pair_dropout", share, "as model.token_dropout"),
@@ -163,6 +243,20 @@ def _vocabulary(size: DataSize) -> Choice:
         return Choice("text.vocabulary_size", min(_LARGEST_VOCABULARY, size.words + 2), why)
     why = f"{size.words:,} different words are read in at most so many pieces"
     return Choice("text.vocabulary_size", _MOST_PIECES, why)
+
+
+def _bytes(size: DataSize, length: int) -> list[Choice]:
+    wanted = _byte_length(size, length)
+    if wanted is None:
+        return []
+    why = f"99.5 % of the texts have {length} pieces, or all of theirs, in at most {size.bytes:,} bytes"
+    return [Choice(BYTES, wanted, f"{why}; never over {_MOST_BYTES} for each piece")]
+
+
+def _byte_length(size: DataSize, length: int) -> int | None:
+    """What `text.byte_length` has to be for so many tokens; None where it is enough unset."""
+    wanted = min(_MOST_BYTES * length, -(-size.bytes // _BYTES_STEP) * _BYTES_STEP)
+    return wanted if wanted > TextSpec(sequence_length=length).num_bytes else None
 
 
 def _wide(size: DataSize, classes: str) -> list[Choice]:

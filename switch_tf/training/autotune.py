@@ -18,7 +18,7 @@ from switch_tf.config import Config
 from switch_tf.errors import RunError
 from switch_tf.locks import scratch
 from switch_tf.reporting.search import print_search, shown_value, trial_line
-from switch_tf.training.auto import value_of
+from switch_tf.training.auto import LENGTH, lengths_in_pieces, value_of
 from switch_tf.training.search_space import Dimension, search_space, with_settings
 
 if TYPE_CHECKING:
@@ -44,12 +44,15 @@ class Autotune:
         minutes: of trials, before the training that follows.
         limit: bytes that the exported model may have, as an int8 TFLite file.
         given: keys of settings that stay.
+        fits_length: whether `text.sequence_length` is for what texts have in the pieces of another vocabulary, as the
+            preset `auto` chooses it.
         interrupted: whether an error is a wish to end the search; if so it is seen to.
     """
 
     minutes: float
     limit: int | None = None
     given: frozenset[str] = frozenset()
+    fits_length: bool = False
     interrupted: Callable[[BaseException], bool] = lambda error: isinstance(error, KeyboardInterrupt)
 
 
@@ -164,6 +167,7 @@ class Search:
         import optuna
 
         number, began = len(self.rows), self._clock()
+        changes = changes | self._lengths(changes)
         row: dict[str, Any] = {"trial": number, "settings": changes}
         marks: dict[int, float] = {}
         try:
@@ -244,6 +248,13 @@ class Search:
             params=params, distributions=distributions, value=value, intermediate_values=marks
         )
 
+    def _lengths(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """What else changes with the size of a vocabulary of pieces: the fewer there are, the more a text has."""
+        follows = self.wanted.fits_length and self.start.text.tokenizer != "words" and LENGTH not in self.wanted.given
+        if not follows or "text.vocabulary_size" not in changes:
+            return {}
+        return lengths_in_pieces(with_settings(self.start, changes), self._prepared, self.wanted.given)
+
     def _smaller(self) -> dict[str, Any]:
         """Settings with fewer words, pairs and columns, the first of a row of them that may fit; none if none does."""
         from switch_tf.training.trials import Trial
@@ -255,7 +266,7 @@ class Search:
                 own = value_of(self.start, key)
                 more = own / _SMALLER**step if "count" in key else own * _SMALLER**step
                 changes[key] = each.rounded(more)
-            config = with_settings(self.start, changes)
+            config = with_settings(self.start, changes | self._lengths(changes))
             tried = Trial(config, self._prepared, self._reader(config), self._folder)
             # What the bound leaves out, operators and the words themselves, is about as much again.
             if 2 * tried.least_size() < (self.wanted.limit or 0):

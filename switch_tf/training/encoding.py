@@ -1,6 +1,7 @@
 """The texts of a training as a model reads them: the vocabulary that is chosen for them, ids and label indices."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from switch_tf.config import Config
 from switch_tf.data.examples import Examples, encode_labels, join
 from switch_tf.data.spill import computed, empty_array, relieving
-from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID
+from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, PADDING_ID, TextSpec
 from switch_tf.training.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -18,17 +19,36 @@ if TYPE_CHECKING:
 
 TEXT_BATCH = 1024
 _RELIEVED = 64  # batches of ids that are read between two times that what was read leaves memory
+_KEPT = 4  # vocabularies: a search asks for many
 
 
 def choose_vocabulary(config: Config, prepared: Prepared) -> list[str]:
     """The words or pieces of the training texts; of all but test texts where a wide path learns from all of them.
 
-    While something is chosen on validation, words that occur there alone are unknown: see `with_unknown`.
+    While something is chosen on validation, words that occur there alone are unknown: see `with_unknown`. What was
+    chosen for the same data and settings before is not learnt again.
     """
+    found = prepared.learnt.get(_learnt_by(config))
+    if found is not None:
+        return found
     from switch_tf.text import front_ends
 
     learnt = join(prepared.training, prepared.validation) if config.wide.enabled else prepared.training
-    return front_ends.choose_vocabulary(config.text, learnt.text_batches(TEXT_BATCH))
+    vocabulary = front_ends.choose_vocabulary(config.text, learnt.text_batches(TEXT_BATCH))
+    keep_vocabulary(config, prepared, vocabulary)
+    return vocabulary
+
+
+def keep_vocabulary(config: Config, prepared: Prepared, vocabulary: list[str]) -> None:
+    """Let `choose_vocabulary` find what these settings chose for the data."""
+    prepared.learnt[_learnt_by(config)] = vocabulary
+    while len(prepared.learnt) > _KEPT:
+        del prepared.learnt[next(iter(prepared.learnt))]
+
+
+def _learnt_by(config: Config) -> tuple[TextSpec, bool]:
+    """What a vocabulary follows from beside the texts: how much of a text a model reads is not part of it."""
+    return replace(config.text, sequence_length=1, byte_length=None, truncation="prefix"), config.wide.enabled
 
 
 def encode(examples: Examples, labels: list[str], front_end: "KerasText | PlainSubwords") -> "Encoded":

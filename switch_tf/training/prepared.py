@@ -1,7 +1,7 @@
 """What every training begins with: its data read, checked and split, and a place for its folder."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from switch_tf.data.request import DataRequest, read_data, read_test
 from switch_tf.errors import DataError, RunError
 from switch_tf.runs.folder import FINE_TUNING, UNFINISHED, newest_run, unfinished
 from switch_tf.runs.held_out import HELD_OUT_TEXTS, write_held_out
+from switch_tf.text.spec import TextSpec
 from switch_tf.training.threshold import Threshold, refuse_reject_label
 
 NOTHING: Mapping[str, Examples] = {}
@@ -29,13 +30,18 @@ class SplitSettings(Threshold, Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data that is ready to train on."""
+    """Data that is ready to train on.
+
+    Attributes:
+        learnt: the last vocabularies that were chosen for it, as `switch_tf.training.encoding` keeps them.
+    """
 
     labels: list[str]
     training: Examples
     validation: Examples
     test: Examples | None
     fingerprint: str
+    learnt: dict[tuple[TextSpec, bool], list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def held_out(self) -> dict[str, Examples]:

@@ -52,6 +52,7 @@ def train(
     progress: "Progress",
     resume: bool = False,
     in_memory: Mapping[str, Examples] = NOTHING,
+    prepared: Prepared | None = None,
     tell: Callable[[dict[str, Any]], None] | None = None,
     tune: "Callable[[Prepared, Config], tuple[Config, dict[str, Any]]] | None" = None,
     teaching: Teaching | None = None,
@@ -63,6 +64,7 @@ def train(
         resume: go on where a training into `output` was cut off; `request` and `config` must be the same.
         in_memory: the examples of `request.data` or `request.test` (under "data" or "test") where the caller holds
             them and these are only descriptions.
+        prepared: the same data, where `prepare` has read and split it already by the same settings.
         tell: told before the first step what `switch_tf.data.survey.survey` says of the data.
         tune: finds better settings than `config` on the data, as `switch_tf.training.autotune.tuner` makes it; the
             record that it returns beside them is kept in data.json, as "autotune".
@@ -82,7 +84,7 @@ def train(
         check_folders(output, folder, resume)
         files.remove_parts(output.parent, folder.name)
         with timed(f"Reading and splitting {request.data}"):
-            prepared = prepare(request, config, in_memory)
+            prepared = prepare(request, config, in_memory) if prepared is None else prepared
             description = describe_data(request, prepared, in_memory)
         if teaching is not None:
             description["distilled"] = teaching.description

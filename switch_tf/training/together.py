@@ -17,7 +17,7 @@ from switch_tf.runs.folder import Run, unfinished
 from switch_tf.training.encoding import choose_vocabulary
 from switch_tf.training.launching import Voice, launch
 from switch_tf.training.paths import fit_deep
-from switch_tf.training.prepared import NOTHING, check_folders
+from switch_tf.training.prepared import NOTHING, Prepared, check_folders
 from switch_tf.training.session import prepare, train
 from switch_tf.training.workers import Workers
 
@@ -33,6 +33,7 @@ def train_together(
     workers: Workers,
     resume: bool = False,
     in_memory: Mapping[str, Examples] = NOTHING,
+    prepared: Prepared | None = None,
     tell: Callable[[dict[str, Any]], None] | None = None,
     tune: Any = None,
     voice: Voice | None = None,
@@ -63,8 +64,8 @@ def train_together(
         launch(request, config, output, workers.count, resume, Voice() if voice is None else voice)
         return run.open_run(output)
     if workers.in_cluster:
-        return train_in_cluster(request, config, output, progress, workers, resume, in_memory, tell)
-    return train(request, config, output, progress, resume, in_memory, tell, tune, workers=workers)
+        return train_in_cluster(request, config, output, progress, workers, resume, in_memory, prepared, tell)
+    return train(request, config, output, progress, resume, in_memory, prepared, tell, tune, workers=workers)
 
 
 def train_in_cluster(
@@ -75,6 +76,7 @@ def train_in_cluster(
     workers: Workers,
     resume: bool,
     in_memory: Mapping[str, Examples] = NOTHING,
+    prepared: Prepared | None = None,
     tell: Callable[[dict[str, Any]], None] | None = None,
 ) -> Run | None:
     """What this process of a cluster does; None if it is not the chief.
@@ -83,27 +85,21 @@ def train_in_cluster(
         RunError, DataError, ConfigError: as of `train_together`.
     """
     if workers.index == 0:
-        return train(request, config, output, progress, resume, in_memory, tell, workers=workers)
-    _train_along(request.resolved(), config, output, progress, workers, resume, in_memory)
+        return train(request, config, output, progress, resume, in_memory, prepared, tell, workers=workers)
+    check_folders(output, unfinished(output), resume)  # the chief makes none before all are there
+    prepared = prepare(request.resolved(), config, in_memory) if prepared is None else prepared
+    _train_along(prepared, config, output, progress, workers, resume)
     return None
 
 
 def _train_along(
-    request: DataRequest,
-    config: Config,
-    output: Path,
-    progress: "Progress",
-    workers: Workers,
-    resume: bool,
-    in_memory: Mapping[str, Examples],
+    prepared: Prepared, config: Config, output: Path, progress: "Progress", workers: Workers, resume: bool
 ) -> None:
     """Compute this worker's part of each step, and write nothing."""
-    folder = unfinished(output)
-    check_folders(output, folder, resume)  # the chief makes none before all are there
-    prepared = prepare(request, config, in_memory)
     from switch_tf.training.team import formed  # which loads TensorFlow
 
     team = formed(workers, config)  # before TensorFlow is at work
+    folder = unfinished(output)
     vocabulary = run.read_vocabulary(folder / run.VOCABULARY) if resume else choose_vocabulary(config, prepared)
     with team.naming_the_lost(output):
         fit_deep(Run(folder, config, prepared.labels, vocabulary, {}), prepared, progress, team=team)
