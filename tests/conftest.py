@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Leave slow tests out of what `.ci/run` measures of the code: to be followed costs them a quarter of their time."""
+    """Leave slow tests out of what `.ci/run` measures of the code: to be followed costs a quarter of their time."""
     measuring = Coverage.current() if item.get_closest_marker("slow") else None
     if measuring is None:
         return (yield)
