@@ -26,14 +26,13 @@ import tensorflow as tf
 from switch_tf.text.code_points import CharacterText, drop_last_word
 from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, child_of, gather_rows, look_up, part, set_before, write_sequences
+from switch_tf.text.graph_rows import before, child_of, gather_rows, look_up, part, row_starts, set_before, write_sequences
 from switch_tf.text.normalization import read_normalization
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
 from switch_tf.text.unigram_table import UnigramTable
 from switch_tf.text.unigram_tables import UnigramTables, build_unigram_tables
 from switch_tf.text.utf8 import read_characters_of
 
-_SIZE_BITS = 20  # above the number of sequences that there may be
 _ROOT = 0
 _UNKNOWN = 0  # in place of the id of what is no piece
 NEVER = np.float32(-(2.0**62))  # the score of what is no piece, and a sum that is not reached: below every other
@@ -67,9 +66,11 @@ class NumericUnigram(CharacterText):
         super().__init__(name="numeric_unigram")
         table = UnigramTable(spec, vocabulary)
         self.spec = spec
-        self._tables: UnigramTables = build_unigram_tables(table, read_normalization(spec.normalization), sentinels)
-        rules, trie = self._tables.rules, self._tables.trie
-        self._rule_found = np.where(rules.values > 0, rules.depths << _SIZE_BITS | rules.values, 0).astype(np.int32)
+        tables = build_unigram_tables(table, read_normalization(spec.normalization), sentinels)
+        rules, trie = tables.rules, tables.trie
+        self._tables: UnigramTables = tables
+        self._number_bits = int(tables.sequences.numbers.max() + 1).bit_length()
+        self._rule_found = narrow(np.where(rules.values > 0, rules.depths << self._number_bits | rules.values, 0))
         # One more place without children: where the walk of a character ends that no piece begins with.
         self._trie, self._stranger = replace(trie, base=np.append(trie.base, trie.base[trie.dead])), len(trie.base)
         self._ids = narrow(np.append(trie.values, _UNKNOWN))
@@ -79,7 +80,7 @@ class NumericUnigram(CharacterText):
         self._steps, self._rule_steps = table.longest, int(rules.depths.max(initial=0))
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
-        tables, rules, trie = self._tables, self._tables.rules, self._tables.trie
+        tables, rules, trie = self._tables, self._tables.rules, self._trie
         arrays = {name: getattr(tables, name) for name in ("characters", "further", "alone")}
         arrays |= {"lengths": tables.sequences.lengths, "codes": tables.sequences.codes, "scores": self._scores}
         arrays |= {"rules/base": rules.base, "rules/labels": rules.labels, "rules/found": self._rule_found}
@@ -126,20 +127,20 @@ class NumericUnigram(CharacterText):
         rank = tf.cumsum(tf.cast(leads, tf.int32), axis=1, exclusive=True)
         classes = part(scatter_rows(tf.where(leads, rank, width), classes, width + 1), 0, width)  # side by side
         joining = tf.where(classes <= tables.last_joining, classes, 0)
-        found = (1 << _SIZE_BITS) + look_up(tables.alone, classes) + 1
-        node = tf.fill(tf.shape(classes), _ROOT)
+        numbers = 1 << self._number_bits
+        found = numbers + look_up(tables.alone, classes) + 1
         behind = tf.pad(joining, [[0, 0], [0, self._rule_steps]])
-        for step in range(self._rule_steps):
+        node = child_of(tables.rules, _ROOT, joining)
+        for step in range(1, self._rule_steps):
             node = child_of(tables.rules, node, part(behind, step, width))
-            if step:
-                found = tf.maximum(found, tf.gather(self._rule_found, node))
+            found = tf.maximum(found, look_up(self._rule_found, node))
         column = np.arange(width, dtype=np.int32)[np.newaxis]
         further = look_up(tables.further, classes)
-        jump = column + found // 2**_SIZE_BITS
+        jump = column + found // numbers
         goes_on = gather_rows(tf.pad(further, [[0, 0], [0, 1]]), jump) > 0
         first = tf.logical_or(tf.equal(further, 0), column == 0)
         starts = reached(first, tf.where(goes_on, jump, width))
-        return self._written(tf.where(starts, tf.math.floormod(found, 2**_SIZE_BITS) - 1, 0))
+        return self._written(tf.where(starts, tf.math.floormod(found, numbers) - 1, 0))
 
     def _written(self, numbers: tf.Tensor) -> tf.Tensor:
         """The codes of sequences, one behind the other: int32 [batch, N] -> int32 [batch, N]."""
@@ -150,7 +151,7 @@ class NumericUnigram(CharacterText):
         """The pieces that begin at each place: int32 [batch, M]."""
         width = text.shape[1]
         behind = tf.pad(text, [[0, 0], [0, self._steps]])
-        nodes = [child_of(self._trie, tf.zeros_like(text) + _ROOT, text, self._stranger)]
+        nodes = [child_of(self._trie, _ROOT, text, self._stranger)]
         for step in range(1, self._steps):
             nodes.append(child_of(self._trie, nodes[-1], part(behind, step, width)))
         node = tf.reshape(tf.concat(nodes, axis=1), [-1, self._steps, width])  # [batch, sizes, M], as below
@@ -248,7 +249,8 @@ def _highest(of_sizes: tf.Tensor) -> tf.Tensor:
 
 def _best_between_cuts(ends: tf.Tensor, cut: tf.Tensor) -> tf.Tensor:
     """The highest sum of pieces from the cut before each end, 0 at cuts: float32 [batch, M + 1]."""
-    first = tf.where(cut, np.float32(0.0), NEVER)
+    between = tf.cast(tf.logical_not(cut), tf.float32)
+    first = between * NEVER
 
     def go_on(best: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         del best
@@ -256,11 +258,16 @@ def _best_between_cuts(ends: tf.Tensor, cut: tf.Tensor) -> tf.Tensor:
 
     def relax(best: tf.Tensor, changed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         del changed
-        better = tf.where(cut, np.float32(0.0), _highest(_sums(ends, best)))
-        return better, tf.reduce_max(tf.cast(tf.not_equal(better, best), tf.int32))
+        better = _highest(_sums(ends, best)) * between
+        return better, _difference(better, best)
 
     shapes = (cut.shape, tf.TensorShape([]))
-    return tf.while_loop(go_on, relax, (first, tf.reduce_max(tf.cast(cut, tf.int32))), shape_invariants=shapes)[0]
+    return tf.while_loop(go_on, relax, (first, _difference(between - 1, 0)), shape_invariants=shapes)[0]
+
+
+def _difference(values: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """The largest, which is 0 only where all are equal: float32 [batch, n] twice -> float32 []."""
+    return tf.reduce_max(tf.abs(values - others))
 
 
 def _best_from_the_left(
@@ -279,22 +286,22 @@ def _best_from_the_left(
         restarts: bool [batch, M + 1], ends whose sum is 0 whatever stands before, or None.
         best: float32 [batch, M + 1], sums from the cut before each end.
     """
-    nothing = np.float32(0.0)
-    cut = tf.logical_and(cut, inside)
     follows = inside if restarts is None else tf.logical_and(inside, tf.logical_not(restarts))
+    # 1 or 0: LiteRT multiplies faster than it chooses.
+    cut, inside, follows = (tf.cast(each, tf.float32) for each in (tf.logical_and(cut, inside), inside, follows))
 
     def following(best: tf.Tensor) -> tf.Tensor:
-        return tf.where(follows, _highest(_sums(ends, best)), nothing)
+        return _highest(_sums(ends, best)) * follows
 
     def go_on(best: tf.Tensor, better: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_any(tf.not_equal(best, better))
+        return _difference(better, best) > 0
 
     def shift(best: tf.Tensor, better: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        off = tf.cumsum(tf.where(cut, better - best, nothing), axis=1, exclusive=True)
-        best = tf.where(inside, better + off, nothing)
+        off = tf.cumsum((better - best) * cut, axis=1, exclusive=True)
+        best = (better + off) * inside
         return best, following(best)
 
-    start = tf.where(inside, best + tf.cumsum(tf.where(cut, following(best), nothing), axis=1), nothing)
+    start = (best + tf.cumsum(following(best) * cut, axis=1)) * inside
     shapes = (cut.shape, cut.shape)
     return tf.while_loop(go_on, shift, (start, following(start)), shape_invariants=shapes)[0]
 
@@ -320,16 +327,21 @@ def reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
         jump: from each place to another, n where there is none.
     """
     width = first.shape[1]
-    marks = tf.pad(tf.cast(first, tf.int32), [[0, 0], [0, 1]])  # [batch, n + 1], as all below
-    jumps = tf.pad(jump, [[0, 0], [0, 1]], constant_values=width)
+    # Places of all rows, one behind the other, of which each has one more, that what goes nowhere goes to.
+    starts = row_starts(first, width + 1)  # [batch, 1]
+    marks = tf.reshape(tf.pad(tf.cast(first, tf.int32), [[0, 0], [0, 1]]), [-1])  # [batch (n + 1)], as all below
+    jumps = tf.reshape(tf.pad(jump, [[0, 0], [0, 1]], constant_values=width) + starts, [-1])
+    nowhere = tf.reshape(starts + np.full([1, width + 1], width, np.int32), [-1])
+    ones = tf.ones_like(jumps)
 
     def go_on(marks: tf.Tensor, jumps: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(tf.where(jumps < width, marks, 0)) > 0
+        return tf.reduce_max(tf.where(jumps < nowhere, marks, 0)) > 0
 
     def double(marks: tf.Tensor, jumps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        hit = scatter_rows(tf.where(marks > 0, jumps, width), tf.ones_like(jumps), width + 1)
-        return tf.cast(marks + hit > 0, tf.int32), gather_rows(jumps, jumps)
+        places = tf.reshape(tf.where(marks > 0, jumps, nowhere), [-1, 1])
+        hit = tf.scatter_nd(places, ones, tf.shape(marks))
+        return tf.cast(marks + hit > 0, tf.int32), tf.gather(jumps, jumps)
 
     shapes = (marks.shape, jumps.shape)
     marks, _ = tf.while_loop(go_on, double, (marks, jumps), shape_invariants=shapes)
-    return part(marks, 0, width) > 0
+    return part(tf.reshape(marks, [-1, width + 1]), 0, width) > 0
