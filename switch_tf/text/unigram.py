@@ -70,7 +70,8 @@ class NumericUnigram(CharacterText):
         rules, trie = tables.rules, tables.trie
         self._tables: UnigramTables = tables
         self._number_bits = int(tables.sequences.numbers.max() + 1).bit_length()
-        self._rule_found = narrow(np.where(rules.values > 0, rules.depths << self._number_bits | rules.values, 0))
+        found = (rules.depths - 1) << self._number_bits | rules.values
+        self._rule_found = narrow(np.where(rules.values > 0, found, 0))
         # One more place without children: where the walk of a character ends that no piece begins with.
         self._trie, self._stranger = replace(trie, base=np.append(trie.base, trie.base[trie.dead])), len(trie.base)
         self._ids = narrow(np.append(trie.values, _UNKNOWN))
@@ -127,8 +128,7 @@ class NumericUnigram(CharacterText):
         rank = tf.cumsum(tf.cast(leads, tf.int32), axis=1, exclusive=True)
         classes = part(scatter_rows(tf.where(leads, rank, width), classes, width + 1), 0, width)  # side by side
         joining = tf.where(classes <= tables.last_joining, classes, 0)
-        numbers = 1 << self._number_bits
-        found = numbers + look_up(tables.alone, classes) + 1
+        found = look_up(tables.alone, classes) + 1
         behind = tf.pad(joining, [[0, 0], [0, self._rule_steps]])
         node = child_of(tables.rules, _ROOT, joining)
         for step in range(1, self._rule_steps):
@@ -136,7 +136,8 @@ class NumericUnigram(CharacterText):
             found = tf.maximum(found, look_up(self._rule_found, node))
         column = np.arange(width, dtype=np.int32)[np.newaxis]
         further = look_up(tables.further, classes)
-        jump = column + found // numbers
+        numbers = 1 << self._number_bits
+        jump = column + found // numbers + 1
         goes_on = gather_rows(tf.pad(further, [[0, 0], [0, 1]]), jump) > 0
         first = tf.logical_or(tf.equal(further, 0), column == 0)
         starts = reached(first, tf.where(goes_on, jump, width))
