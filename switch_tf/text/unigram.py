@@ -26,7 +26,16 @@ import tensorflow as tf
 from switch_tf.text.code_points import CharacterText, drop_last_word
 from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, child_of, gather_rows, look_up, part, row_starts, set_before, write_sequences
+from switch_tf.text.graph_rows import (
+    before,
+    child_of,
+    gather_rows,
+    look_up,
+    part,
+    row_starts,
+    set_before,
+    write_sequences,
+)
 from switch_tf.text.normalization import read_normalization
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
 from switch_tf.text.unigram_table import UnigramTable
