@@ -24,7 +24,7 @@ from switch_tf.text.code_points import StringCodePoints
 from switch_tf.text.plain_unigram import PlainUnigram
 from switch_tf.text.spec import TextSpec
 from switch_tf.text.spelling import hard_texts
-from switch_tf.text.unigram import NumericUnigram, reached
+from switch_tf.text.unigram import NEVER, NumericUnigram, _candidates, _Found, _last_sizes, _sums, reached
 from switch_tf.text.unigram_table import piece_of
 
 LONGEST = 7
@@ -163,6 +163,33 @@ def test_sums_are_rounded_from_the_left_by_hand() -> None:
 def test_what_jumps_lead_to(jumps: list[int], expected: list[int]) -> None:
     first = tf.constant([[True, False, False, False]])
     assert tf.cast(reached(first, tf.constant([jumps])), tf.int32).numpy().tolist() == [expected]
+
+
+def test_jumps_of_a_row_stay_in_it() -> None:
+    first = tf.constant([[False, False], [True, False], [False, True]])
+    jumps = tf.constant([[1, 2], [1, 2], [2, 2]])
+    assert reached(first, jumps).numpy().tolist() == [[False, False], [True, True], [False, True]]
+
+
+def test_scores_are_turned_from_where_pieces_begin_to_where_they_end_by_hand() -> None:
+    """Of "ab" and "c": a, ab and b with scores of -1, -2 and -4, then c with -8; M = 2."""
+    scores = tf.constant([[[-1.0, -4.0], [-2.0, NEVER]], [[-8.0, -16.0], [NEVER, NEVER]]])
+    ends = _candidates(_Found(tf.zeros([2, 2, 2], tf.int32), scores, tf.ones([2, 2], tf.int32)))
+    assert ends.numpy().tolist() == [
+        [[NEVER, -1.0, -4.0], [NEVER, NEVER, -2.0]],
+        [[NEVER, -8.0, -16.0], [NEVER, NEVER, NEVER]],
+    ]
+    best = tf.constant([[0.0, -1.0, -2.0], [-32.0, -40.0, -56.0]])
+    sums = _sums(ends, best).numpy()
+    assert (sums[:, :, 1:] >= NEVER / 2).tolist() == [[[True, True], [False, True]], [[True, True], [False, False]]]
+    assert [*sums[0, 0, 1:], sums[0, 1, 2], *sums[1, 0, 1:]] == [-1.0, -5.0, -2.0, -40.0, -56.0]
+    assert (sums[:, :, 0] < NEVER / 2).all()
+    assert _last_sizes(ends, best).numpy()[:, 1:].tolist() == [[1, 2], [1, 1]]
+
+
+def test_of_equal_sums_the_longest_last_piece_counts() -> None:
+    ends = tf.constant([[[NEVER, -1.0, -1.0, -1.0], [NEVER, NEVER, -2.0, -2.5], [NEVER, NEVER, NEVER, -3.0]]])
+    assert _last_sizes(ends, tf.constant([[0.0, -1.0, -2.0, -3.0]])).numpy()[0, 1:].tolist() == [1, 2, 3]
 
 
 @pytest.mark.slow

@@ -45,10 +45,15 @@ def look_up(table: np.ndarray, places: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.gather(table, places), tf.int32)
 
 
-def child_of(trie: DoubleArray, node: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-    """Where each place of a trie leads by one code more: int32 [...] twice -> int32 [...]."""
-    slot = look_up(trie.base, node) + codes
-    return tf.where(tf.equal(look_up(trie.labels, slot), codes), slot, trie.dead)
+def child_of(trie: DoubleArray, node: tf.Tensor | int, codes: tf.Tensor, nowhere: int | None = None) -> tf.Tensor:
+    """Where each place of a trie leads by one code more: int32 [...] twice -> int32 [...].
+
+    Args:
+        node: one for all codes, such as a root, may be an integer.
+        nowhere: the place where a walk ends that has no such step; the dead one unless given.
+    """
+    slot = codes + (int(trie.base[node]) if isinstance(node, int) else look_up(trie.base, node))
+    return tf.where(tf.equal(look_up(trie.labels, slot), codes), slot, trie.dead if nowhere is None else nowhere)
 
 
 def write_sequences(numbers: tf.Tensor, lengths: np.ndarray, codes: np.ndarray, room: int) -> tf.Tensor:

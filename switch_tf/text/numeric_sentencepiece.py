@@ -68,7 +68,7 @@ class NumericSentencePieces(NumericUnigram):
             ) from error
         unknown = next(number for number, piece in enumerate(model.pieces) if piece.kind == UNKNOWN)
         numbers = np.array([0, unknown, *(number for number, _ in normal), *pieces.sentinels], np.int32)
-        self._ids = narrow(numbers[self._tables.trie.values])
+        self._ids = narrow(numbers[self._ids])
         self._unknown, self._end, self._padding = unknown, pieces.end_id, padding
 
     def _classes(self, rows: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ at each piece as the library rounds them, which is made better until each follow
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,30 +26,38 @@ import tensorflow as tf
 from switch_tf.text.code_points import CharacterText, drop_last_word
 from switch_tf.text.double_array import narrow
 from switch_tf.text.from_bytes import scatter_rows
-from switch_tf.text.graph_rows import before, child_of, gather_rows, look_up, part, set_before, write_sequences
+from switch_tf.text.graph_rows import (
+    before,
+    child_of,
+    gather_rows,
+    look_up,
+    part,
+    row_starts,
+    set_before,
+    write_sequences,
+)
 from switch_tf.text.normalization import read_normalization
 from switch_tf.text.spec import OUT_OF_VOCABULARY_ID, TextSpec
 from switch_tf.text.unigram_table import UnigramTable
 from switch_tf.text.unigram_tables import UnigramTables, build_unigram_tables
 from switch_tf.text.utf8 import read_characters_of
 
-_SIZE_BITS = 20  # above the number of sequences that there may be
 _ROOT = 0
 _UNKNOWN = 0  # in place of the id of what is no piece
 NEVER = np.float32(-(2.0**62))  # the score of what is no piece, and a sum that is not reached: below every other
 
 
 class _Found(NamedTuple):
-    """The pieces that begin at each place, by their sizes from 1 on.
+    """The pieces of each size, from 1 on, that begin at each place.
 
     Attributes:
-        nodes: int32 [batch, M] each, where in the trie the walk stands.
-        scores: float32 [batch, M] each.
+        nodes: int32 [batch, sizes, M], where in the trie the walk stands.
+        scores: float32 [batch, sizes, M].
         longest: int32 [batch, M], the size of the longest, 1 where there is none.
     """
 
-    nodes: list[tf.Tensor]
-    scores: list[tf.Tensor]
+    nodes: tf.Tensor
+    scores: tf.Tensor
     longest: tf.Tensor
 
 
@@ -66,17 +75,22 @@ class NumericUnigram(CharacterText):
         super().__init__(name="numeric_unigram")
         table = UnigramTable(spec, vocabulary)
         self.spec = spec
-        self._tables: UnigramTables = build_unigram_tables(table, read_normalization(spec.normalization), sentinels)
-        rules, trie = self._tables.rules, self._tables.trie
-        self._rule_found = np.where(rules.values > 0, rules.depths << _SIZE_BITS | rules.values, 0).astype(np.int32)
-        self._ids = narrow(trie.values)
+        tables = build_unigram_tables(table, read_normalization(spec.normalization), sentinels)
+        rules, trie = tables.rules, tables.trie
+        self._tables: UnigramTables = tables
+        self._number_bits = int(tables.sequences.numbers.max() + 1).bit_length()
+        found = (rules.depths - 1) << self._number_bits | rules.values
+        self._rule_found = narrow(np.where(rules.values > 0, found, 0))
+        # One more place without children: where the walk of a character ends that no piece begins with.
+        self._trie, self._stranger = replace(trie, base=np.append(trie.base, trie.base[trie.dead])), len(trie.base)
+        self._ids = narrow(np.append(trie.values, _UNKNOWN))
         scores = np.array([0, 0, *table.scores.values(), *[0] * sentinels], np.int32)  # by id
-        self._scores = narrow(np.where(trie.values > 0, scores[trie.values], 1))  # 1: no piece ends there
-        self._unknown_score = np.int32(table.unknown_score)
+        of_others = np.where(trie.depths == 1, table.unknown_score, 1)  # 1: no piece ends there
+        self._scores = narrow(np.append(np.where(trie.values > 0, scores[trie.values], of_others), table.unknown_score))
         self._steps, self._rule_steps = table.longest, int(rules.depths.max(initial=0))
 
     def stored_arrays(self) -> dict[str, np.ndarray]:
-        tables, rules, trie = self._tables, self._tables.rules, self._tables.trie
+        tables, rules, trie = self._tables, self._tables.rules, self._trie
         arrays = {name: getattr(tables, name) for name in ("characters", "further", "alone")}
         arrays |= {"lengths": tables.sequences.lengths, "codes": tables.sequences.codes, "scores": self._scores}
         arrays |= {"rules/base": rules.base, "rules/labels": rules.labels, "rules/found": self._rule_found}
@@ -88,7 +102,7 @@ class NumericUnigram(CharacterText):
             rows = drop_last_word(rows)  # [batch, N]
         text, length = self._mark(self._normal(rows))  # [batch, M], [batch, 1]
         found = self._find(text)
-        ends = _candidates(found)  # of each size float32 [batch, M + 1]
+        ends = _candidates(found)  # [batch, sizes, M + 1]
         end = np.arange(text.shape[1] + 1, dtype=np.int32)[np.newaxis]
         inside = tf.logical_and(end > 0, end <= length)  # [batch, M + 1], as all below
         cut = tf.logical_or(_furthest(found.longest, text, self._steps) <= end, end == 0)
@@ -123,20 +137,20 @@ class NumericUnigram(CharacterText):
         rank = tf.cumsum(tf.cast(leads, tf.int32), axis=1, exclusive=True)
         classes = part(scatter_rows(tf.where(leads, rank, width), classes, width + 1), 0, width)  # side by side
         joining = tf.where(classes <= tables.last_joining, classes, 0)
-        found = (1 << _SIZE_BITS) + look_up(tables.alone, classes) + 1
-        node = tf.fill(tf.shape(classes), _ROOT)
+        found = look_up(tables.alone, classes) + 1
         behind = tf.pad(joining, [[0, 0], [0, self._rule_steps]])
-        for step in range(self._rule_steps):
+        node = child_of(tables.rules, _ROOT, joining)
+        for step in range(1, self._rule_steps):
             node = child_of(tables.rules, node, part(behind, step, width))
-            if step:
-                found = tf.maximum(found, tf.gather(self._rule_found, node))
+            found = tf.maximum(found, look_up(self._rule_found, node))
         column = np.arange(width, dtype=np.int32)[np.newaxis]
         further = look_up(tables.further, classes)
-        jump = column + found // 2**_SIZE_BITS
+        numbers = 1 << self._number_bits
+        jump = column + found // numbers + 1
         goes_on = gather_rows(tf.pad(further, [[0, 0], [0, 1]]), jump) > 0
         first = tf.logical_or(tf.equal(further, 0), column == 0)
         starts = reached(first, tf.where(goes_on, jump, width))
-        return self._written(tf.where(starts, tf.math.floormod(found, 2**_SIZE_BITS) - 1, 0))
+        return self._written(tf.where(starts, tf.math.floormod(found, numbers) - 1, 0))
 
     def _written(self, numbers: tf.Tensor) -> tf.Tensor:
         """The codes of sequences, one behind the other: int32 [batch, N] -> int32 [batch, N]."""
@@ -147,25 +161,20 @@ class NumericUnigram(CharacterText):
         """The pieces that begin at each place: int32 [batch, M]."""
         width = text.shape[1]
         behind = tf.pad(text, [[0, 0], [0, self._steps]])
-        node, longest = tf.zeros_like(text) + _ROOT, tf.ones_like(text)
-        nodes, scores = [], []
-        for step in range(self._steps):
-            node = child_of(self._tables.trie, node, part(behind, step, width))
-            score = look_up(self._scores, node)
-            is_piece = score <= 0
-            nodes.append(node)
-            if step:
-                scores.append(tf.where(is_piece, tf.cast(score, tf.float32), NEVER))
-            else:  # an integer until it is chosen: as a constant of its own, float16 could not hold it
-                scores.append(tf.cast(tf.where(is_piece, score, self._unknown_score), tf.float32))
-            longest = tf.where(is_piece, step + 1, longest) if step else longest
-        return _Found(nodes, scores, longest)
+        nodes = [child_of(self._trie, _ROOT, text, self._stranger)]
+        for step in range(1, self._steps):
+            nodes.append(child_of(self._trie, nodes[-1], part(behind, step, width)))
+        node = tf.reshape(tf.concat(nodes, axis=1), [-1, self._steps, width])  # [batch, sizes, M], as below
+        score = look_up(self._scores, node)
+        is_piece = score <= 0
+        sizes = _highest(tf.cast(is_piece, tf.float32) * _sizes(self._steps))
+        return _Found(node, tf.where(is_piece, tf.cast(score, tf.float32), NEVER), tf.cast(sizes, tf.int32))
 
     def _tokens(self, found: _Found, token: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Which ends are a token's, and its id, `_UNKNOWN` of what is no piece: bool, int32 [batch, M + 1]."""
         width = sizes.shape[1] - 1
         end = np.arange(width + 1, dtype=np.int32)
-        nodes = tf.concat(found.nodes, axis=1)  # [batch, sizes M]
+        nodes = tf.reshape(found.nodes, [-1, self._steps * width])
         node = gather_rows(nodes, tf.where(token, (sizes - 1) * width + end - sizes, 0))  # [batch, M + 1], as below
         ids = look_up(self._ids, node)
         unknown = tf.logical_and(token, tf.equal(ids, _UNKNOWN))
@@ -193,13 +202,25 @@ def _marked(normal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(column < length, tf.maximum(letters, 1), 0), length
 
 
-def _candidates(found: _Found) -> list[tf.Tensor]:
-    """Of each size the score of the piece that ends at each end, longest first: float32 [batch, M + 1] each."""
-    width = found.longest.shape[1] + 1
-    return [
-        tf.pad(part(scores, 0, width - size), [[0, 0], [size, 0]], constant_values=NEVER)
-        for size, scores in reversed(list(enumerate(found.scores, 1)))
-    ]
+def _sizes(steps: int) -> np.ndarray:
+    """The size of each row of what is [batch, sizes, n]."""
+    return np.arange(1, steps + 1, dtype=np.float32)[:, np.newaxis]
+
+
+def _candidates(found: _Found) -> tf.Tensor:
+    """Of each size the score of the piece that ends at each end: float32 [batch, sizes, M + 1].
+
+    Rows of M + 2 that are read as rows of M + 1 stand each one place further than the one before: what begins at a
+    place then ends there. No piece goes over the text's end, so that what comes in from the row before is `NEVER`.
+    """
+    steps, width = found.scores.shape[1], found.scores.shape[2] + 1
+    wider = tf.pad(found.scores, [[0, 0], [0, 0], [1, 1]], constant_values=NEVER)
+    return _in_rows(tf.reshape(wider, [-1, steps * (width + 1)]), steps, width)
+
+
+def _in_rows(row: tf.Tensor, steps: int, width: int) -> tf.Tensor:
+    """What a row begins with in several: float32 [batch, n] -> float32 [batch, steps, width]."""
+    return tf.reshape(part(row, 0, steps * width), [-1, steps, width])
 
 
 def _furthest(longest: tf.Tensor, text: tf.Tensor, steps: int) -> tf.Tensor:
@@ -213,23 +234,33 @@ def _furthest(longest: tf.Tensor, text: tf.Tensor, steps: int) -> tf.Tensor:
     return tf.pad(furthest, [[0, 0], [1, 0]])
 
 
-def _sums(ends: list[tf.Tensor], best: tf.Tensor) -> list[tf.Tensor]:
-    """What each size's piece adds up to with the best before it, longest first: float32 [batch, M + 1] each."""
-    steps, width = len(ends), best.shape[1]
-    earlier = tf.pad(best, [[0, 0], [steps, 0]], constant_values=NEVER)
-    return [part(earlier, place, width) + score for place, score in enumerate(ends)]
+def _sums(ends: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+    """What each size's piece adds up to with the best before it.
+
+    The best sums stand in the row of each size by as many places further, by the same turn as in `_candidates`; what
+    comes in is added to `NEVER`.
+
+    Args:
+        ends: float32 [batch, sizes, M + 1], of `_candidates`.
+        best: float32 [batch, M + 1].
+
+    Returns:
+        float32 [batch, sizes, M + 1].
+    """
+    steps, width = ends.shape[1], ends.shape[2]
+    repeated = tf.tile(tf.pad(best, [[0, 0], [1, 0]]), [1, steps])  # [batch, sizes (M + 2)]
+    return _in_rows(repeated, steps, width) + ends
 
 
-def _highest(values: list[tf.Tensor]) -> tf.Tensor:
-    highest, *others = values
-    for each in others:
-        highest = tf.maximum(highest, each)
-    return highest
+def _highest(of_sizes: tf.Tensor) -> tf.Tensor:
+    """float32 [batch, sizes, n] -> float32 [batch, n]."""
+    return tf.reduce_max(of_sizes, axis=1)
 
 
-def _best_between_cuts(ends: list[tf.Tensor], cut: tf.Tensor) -> tf.Tensor:
+def _best_between_cuts(ends: tf.Tensor, cut: tf.Tensor) -> tf.Tensor:
     """The highest sum of pieces from the cut before each end, 0 at cuts: float32 [batch, M + 1]."""
-    first = tf.where(cut, np.float32(0.0), NEVER)
+    between = tf.cast(tf.logical_not(cut), tf.float32)
+    first = between * NEVER
 
     def go_on(best: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         del best
@@ -237,15 +268,20 @@ def _best_between_cuts(ends: list[tf.Tensor], cut: tf.Tensor) -> tf.Tensor:
 
     def relax(best: tf.Tensor, changed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         del changed
-        better = tf.where(cut, np.float32(0.0), _highest(_sums(ends, best)))
-        return better, tf.reduce_max(tf.cast(tf.not_equal(better, best), tf.int32))
+        better = _highest(_sums(ends, best)) * between
+        return better, _difference(better, best)
 
     shapes = (cut.shape, tf.TensorShape([]))
-    return tf.while_loop(go_on, relax, (first, tf.reduce_max(tf.cast(cut, tf.int32))), shape_invariants=shapes)[0]
+    return tf.while_loop(go_on, relax, (first, _difference(between - 1, 0)), shape_invariants=shapes)[0]
+
+
+def _difference(values: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """The largest, which is 0 only where all are equal: float32 [batch, n] twice -> float32 []."""
+    return tf.reduce_max(tf.abs(values - others))
 
 
 def _best_from_the_left(
-    ends: list[tf.Tensor], cut: tf.Tensor, inside: tf.Tensor, restarts: tf.Tensor | None, best: tf.Tensor
+    ends: tf.Tensor, cut: tf.Tensor, inside: tf.Tensor, restarts: tf.Tensor | None, best: tf.Tensor
 ) -> tf.Tensor:
     """The highest sum of pieces from the text's start to each end, rounded at each piece: float32 [batch, M + 1].
 
@@ -254,40 +290,37 @@ def _best_from_the_left(
     more at least, whatever was shifted.
 
     Args:
-        ends: float32 [batch, M + 1] each, of `_candidates`.
+        ends: float32 [batch, sizes, M + 1], of `_candidates`.
         cut: bool [batch, M + 1], ends that no piece goes over.
         inside: bool [batch, M + 1], ends of the text without its start.
         restarts: bool [batch, M + 1], ends whose sum is 0 whatever stands before, or None.
         best: float32 [batch, M + 1], sums from the cut before each end.
     """
-    nothing = np.float32(0.0)
-    cut = tf.logical_and(cut, inside)
     follows = inside if restarts is None else tf.logical_and(inside, tf.logical_not(restarts))
+    # 1 or 0: LiteRT multiplies faster than it chooses.
+    cut, inside, follows = (tf.cast(each, tf.float32) for each in (tf.logical_and(cut, inside), inside, follows))
 
     def following(best: tf.Tensor) -> tf.Tensor:
-        return tf.where(follows, _highest(_sums(ends, best)), nothing)
+        return _highest(_sums(ends, best)) * follows
 
     def go_on(best: tf.Tensor, better: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_any(tf.not_equal(best, better))
+        return _difference(better, best) > 0
 
     def shift(best: tf.Tensor, better: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        off = tf.cumsum(tf.where(cut, better - best, nothing), axis=1, exclusive=True)
-        best = tf.where(inside, better + off, nothing)
+        off = tf.cumsum((better - best) * cut, axis=1, exclusive=True)
+        best = (better + off) * inside
         return best, following(best)
 
-    start = tf.where(inside, best + tf.cumsum(tf.where(cut, following(best), nothing), axis=1), nothing)
+    start = (best + tf.cumsum(following(best) * cut, axis=1)) * inside
     shapes = (cut.shape, cut.shape)
     return tf.while_loop(go_on, shift, (start, following(start)), shape_invariants=shapes)[0]
 
 
-def _last_sizes(ends: list[tf.Tensor], best: tf.Tensor) -> tf.Tensor:
+def _last_sizes(ends: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
     """The size of the longest last piece of the highest sum, at each end: int32 [batch, M + 1]."""
     sums = _sums(ends, best)
-    highest = _highest(sums)
-    sizes = tf.ones_like(highest, tf.int32)
-    for size, each in enumerate(reversed(sums), 1):
-        sizes = tf.where(tf.equal(each, highest), size, sizes)
-    return sizes
+    is_highest = sums >= tf.reduce_max(sums, axis=1, keepdims=True)
+    return tf.cast(_highest(tf.cast(is_highest, tf.float32) * _sizes(ends.shape[1])), tf.int32)
 
 
 def _on_the_way(cut: tf.Tensor, inside: tf.Tensor, previous: tf.Tensor) -> tf.Tensor:
@@ -304,16 +337,21 @@ def reached(first: tf.Tensor, jump: tf.Tensor) -> tf.Tensor:
         jump: from each place to another, n where there is none.
     """
     width = first.shape[1]
-    marks = tf.pad(tf.cast(first, tf.int32), [[0, 0], [0, 1]])  # [batch, n + 1], as all below
-    jumps = tf.pad(jump, [[0, 0], [0, 1]], constant_values=width)
+    # Places of all rows, one behind the other, of which each has one more, that what goes nowhere goes to.
+    starts = row_starts(first, width + 1)  # [batch, 1]
+    marks = tf.reshape(tf.pad(tf.cast(first, tf.int32), [[0, 0], [0, 1]]), [-1])  # [batch (n + 1)], as all below
+    jumps = tf.reshape(tf.pad(jump, [[0, 0], [0, 1]], constant_values=width) + starts, [-1])
+    nowhere = tf.reshape(starts + np.full([1, width + 1], width, np.int32), [-1])
+    ones = tf.ones_like(jumps)
 
     def go_on(marks: tf.Tensor, jumps: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(tf.where(jumps < width, marks, 0)) > 0
+        return tf.reduce_max(tf.where(jumps < nowhere, marks, 0)) > 0
 
     def double(marks: tf.Tensor, jumps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        hit = scatter_rows(tf.where(marks > 0, jumps, width), tf.ones_like(jumps), width + 1)
-        return tf.cast(marks + hit > 0, tf.int32), gather_rows(jumps, jumps)
+        places = tf.reshape(tf.where(marks > 0, jumps, nowhere), [-1, 1])
+        hit = tf.scatter_nd(places, ones, tf.shape(marks))
+        return tf.cast(marks + hit > 0, tf.int32), tf.gather(jumps, jumps)
 
     shapes = (marks.shape, jumps.shape)
     marks, _ = tf.while_loop(go_on, double, (marks, jumps), shape_invariants=shapes)
-    return part(marks, 0, width) > 0
+    return part(tf.reshape(marks, [-1, width + 1]), 0, width) > 0

@@ -98,10 +98,7 @@ def ignore_last_byte_of_words(self: NumericWords, rows: tf.Tensor) -> tf.Tensor:
 def prefer_the_last_to_begin(ends: Any, best: tf.Tensor) -> tf.Tensor:
     """Of equal sums, that of the shortest last piece."""
     sums = unigram._sums(ends, best)
-    sizes = tf.zeros_like(best, tf.int32)
-    for size, each in enumerate(reversed(sums), 1):
-        sizes = tf.where(tf.logical_and(tf.equal(each, unigram._highest(sums)), sizes < 1), size, sizes)
-    return sizes
+    return tf.argmax(sums, axis=1, output_type=tf.int32) + 1  # the first of them
 
 
 def relax_once(ends: Any, cut: tf.Tensor) -> tf.Tensor:
