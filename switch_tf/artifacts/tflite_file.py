@@ -132,11 +132,11 @@ class TFLitePredictor:
 
 
 def refuse_large_tensors(interpreter: Any, source: Path | bytes, path: str, batch: int = TEXT_BATCH) -> None:
-    """Those that grow with the batch count as often as a batch has texts, weights and what is made of them once.
+    """A tensor counts once for each text of a batch; weights, and what is made of them alone, count once in all.
 
     Args:
         source: the interpreter's file, or its content, which messages call `path`.
-        batch: texts that it is asked at a time, each more than the shapes in the file are of.
+        batch: how many times as many texts it is asked at a time as its shapes are of.
 
     Raises:
         ModelError: a tensor would take more memory than any of ours, which is not touched before the model is run.
