@@ -7,7 +7,8 @@ import lzma
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -201,6 +202,15 @@ def sealed_onnx(model: Any) -> bytes:
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     return sealed(model.SerializeToString() + ONNX)
+
+
+def said_without(packages: Sequence[str], program: str, *options: str) -> str:
+    """What a program prints where none of some packages can be imported, asked with options of Python's."""
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({list(packages)}))\n"
+    command = [sys.executable, *options, "-c", blocked + program]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.strip()
 
 
 def copy_run(run: Path, destination: Path) -> Path:

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 import compare_tokenizers
-from compare_tokenizers import LIBRARY, Record, compare, digest, library
+from checkpoint_tokenizer import PUT_IN, CheckpointTokenizer
+from compare_tokenizers import LIBRARY, Record, compare, digest, library, long_texts
+from sentencepieces import MODEL
 from tokenizer_texts import Text, asked_texts, made_up, read_lines
 
 from switch_tf.text.piece_files import read_pieces
@@ -62,6 +64,14 @@ def test_a_third_of_all_is_asked_as_no_utf_8_too() -> None:
     assert 0.3 < len(broken) / len(valid) < 0.35
     assert all("\ufffd" in text.decode("utf-8", "replace") for text in broken)
     assert any(not text.valid for text in asked[:50]) and any(text.valid for text in asked[:50])
+
+
+def test_a_fifth_of_all_has_what_is_put_in() -> None:
+    asked = asked_texts(["a film"] * 500, 0, PUT_IN)
+    valid = [text.content.decode() for text in asked if text.valid]
+    plain = [text for text in valid if not any(each.strip() in text for each in PUT_IN)]
+    assert plain == ["a film"] and 80 <= len(valid) <= 101
+    assert all(any(each in text for text in valid) for each in PUT_IN)
 
 
 def test_it_sees_each_text_that_a_way_reads_otherwise() -> None:
@@ -134,6 +144,26 @@ def test_the_command_compares_every_runtime_part_by_part(tmp_path: Path, monkeyp
     monkeypatch.setattr(compare_tokenizers, "runtimes", None)  # all is known
     again = CliRunner().invoke(compare_tokenizers.main, words)
     assert again.exit_code == 0 and again.output.endswith(first.output[first.output.index("| beside") :])
+
+
+@pytest.mark.slow
+def test_a_checkpoint_s_tokenizer_beside_the_library() -> None:
+    own = CheckpointTokenizer(MODEL, 16, None)
+    assert (own.spec.num_bytes, own.numeric.sentinels) == (256, 100)
+    texts = [text.content for text in asked_texts(["a fine film", "<extra_id_7>twice <extra_id_7> "], 40, PUT_IN)]
+    valid = [text for text in texts if text.decode("utf-8", "ignore").encode() == text]
+    assert own.library()(valid) == [own.numbers(text) for text in valid]
+    assert own.library()([b"<extra_id_7><extra_id_07>"])[0][0] == 300 + 99 - 7
+    assert own.ids([b"<extra_id_0>", b""])[:, :3].tolist() == [[399, 1, 0], [1, 0, 0]]
+    with pytest.raises(click.UsageError, match=r"No text has over 0\.9 of 256 bytes"):
+        long_texts(own.spec, [Text(b"a", True)], {}, None)
+
+
+def test_a_checkpoint_s_tokenizer_has_its_own_settings(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a fine film\n")
+    words = [str(tmp_path / "texts.txt"), "--checkpoint", str(MODEL), "--set", "text.vocabulary_size=9"]
+    refused = CliRunner().invoke(compare_tokenizers.main, [*words, "--set", "text.sequence_length=8"])
+    assert refused.exit_code == 2 and "text.vocabulary_size: the checkpoint's tokenizer has its own" in refused.output
 
 
 def test_words_of_bytes_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The bytes input of exports of fine-tuned runs: asked as users ask it, refused where it cannot be, and its gate."""
 
 import dataclasses
+import json
 import shutil
 from copy import copy
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import FineTuned, ask
+from conftest import FineTuned, ask, said_without
 from fine_tuned_exports import Answering
 
 import switch_tf
 from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
 from switch_tf.artifacts.opening import load_predictor
+from switch_tf.errors import ModelError
 from switch_tf.export.fine_tuned.proof import FineTunedProof
 from switch_tf.export.fine_tuned.stored import other_tables
 from switch_tf.export.tflite_file import flatbuffer
@@ -29,27 +31,60 @@ from switch_tf.text.unigram import NEVER, NumericUnigram
 RAW = ["the film was lovely", "a <extra_id_0> plot\0<extra_id_99>", "\u00bd \u2581 n\u0303"]
 
 
+IN_RUNTIMES = """
+import json
+import numpy, onnxruntime
+from ai_edge_litert.interpreter import Interpreter
+texts = [text.encode() for text in {texts}]
+rows = numpy.stack([numpy.frombuffer(text.ljust(256, b"\\0"), numpy.uint8) for text in texts])
+session = onnxruntime.InferenceSession("{export}/onnx/model.onnx")
+answers = [dict(zip(["probabilities", "label"], session.run(["probabilities", "label"], {{"bytes": rows}})))]
+lite = Interpreter(model_path="{export}/tflite/model.tflite")
+assert list(lite.get_signature_list()) == ["bytes", "ids", "tokenize"]
+answers.append(lite.get_signature_runner("bytes")(bytes=rows))
+print(json.dumps([{{name: value.tolist() for name, value in each.items()}} for each in answers]))
+"""
+IN_THIS_PACKAGE = """
+import json
+import switch_tf
+models = [switch_tf.load("{export}/" + name) for name in ("onnx", "tflite")]
+print(json.dumps([[model.predict({texts}).tolist(), model.tokenize({texts}).tolist()] for model in models]))
+"""
+OTHERS = ["tensorflow", "tf_keras", "tensorflow_text", "sentencepiece", "tokenizers", "transformers", "torch"]
+
+
 @pytest.mark.slow
 def test_runtimes_are_asked_without_this_package(exported: Path) -> None:
-    import onnxruntime
-    from ai_edge_litert.interpreter import Interpreter
-
-    rows, run = pack(RAW, 256), switch_tf.load(exported)
-    names = [*run.labels, "unknown"]
-    session = onnxruntime.InferenceSession(str(exported / "export" / "onnx" / "model.onnx"))
-    in_onnx = dict(
-        zip(["probabilities", "label"], session.run(["probabilities", "label"], {"bytes": rows}), strict=True)
-    )
-    lite = Interpreter(model_path=str(exported / "export" / "tflite" / "model.tflite"))
-    assert list(lite.get_signature_list()) == ["bytes", "ids", "tokenize"]
-    in_litert = lite.get_signature_runner("bytes")(bytes=rows)
+    run = switch_tf.load(exported)
+    program = IN_RUNTIMES.format(texts=RAW, export=exported / "export")
+    answers = json.loads(said_without([*OTHERS, "switch_tf", "onnx"], program, "-I"))
     loaded = tf.saved_model.load(str(exported / "export" / "saved_model"))
-    in_tensorflow = loaded.signatures["bytes"](bytes=tf.constant(rows))
-    for answer in (in_onnx, in_litert, in_tensorflow):
+    answers.append(loaded.signatures["bytes"](bytes=tf.constant(pack(RAW, 256))))
+    names = [*run.labels, "unknown"]
+    for answer in answers:
         assert [names[int(label)] for label in answer["label"]] == run.predict(RAW).tolist()
         np.testing.assert_allclose(answer["probabilities"], run.predict_proba(RAW), atol=1e-5)
     spoken = loaded.signatures["serving_default"](text=tf.constant(RAW))["label"]
     assert [each.decode() for each in spoken.numpy()] == run.predict(RAW).tolist()
+
+
+@pytest.mark.slow
+def test_this_package_asks_them_without_tensorflow(exported: Path) -> None:
+    run = switch_tf.load(exported)
+    program = IN_THIS_PACKAGE.format(texts=RAW, export=exported / "export")
+    assert json.loads(said_without(OTHERS, program)) == [[run.predict(RAW).tolist(), run.tokenize(RAW).tolist()]] * 2
+
+
+@pytest.mark.slow
+def test_a_manifest_of_another_batch(exported: Path, tmp_path: Path) -> None:
+    """Which would ask for more memory at a time than was looked at."""
+    for name in ("tflite", "onnx", "saved_model", "onnx-ids-batch3"):
+        folder = shutil.copytree(exported / "export" / name, tmp_path / name)
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"batch": 65_536}), encoding="utf-8")
+        taken = 3 if name.endswith("3") else "null"
+        with pytest.raises(ModelError, match=f"says batch = 65536, and the graph takes {taken}"):
+            switch_tf.load(folder)
 
 
 @pytest.mark.parametrize("name", ["tflite", "onnx", "saved_model"])

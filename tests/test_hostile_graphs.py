@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
@@ -16,6 +17,7 @@ from switch_tf.errors import ModelError
 from switch_tf.export.onnx_file.format import OnnxFormat
 from switch_tf.export.options import ExportOptions
 from switch_tf.export.proof.gate import load_exported
+from switch_tf.export.tflite_file.conversion import convert_functions
 from switch_tf.runs.folder import open_run
 
 # A sixteenth of what there may be, so that the test itself takes little.
@@ -98,13 +100,50 @@ def test_an_onnx_graph_that_asks_for_gigabytes(content: bytes, nodes: Any, tmp_p
     assert room == "(1, 2)" and int(megabytes) < 700
 
 
-@pytest.mark.slow
-def test_a_tflite_graph_that_asks_for_gigabytes() -> None:
-    @tf.function(input_signature=[tf.TensorSpec([1, 2**14], tf.float32)])
-    def much(x: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(tf.matmul(x, x, transpose_a=True))
+def little(x: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"y": tf.reduce_max(x, axis=1)}
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([much.get_concrete_function()])
-    interpreter = tflite_file.open_interpreter(model_content=converter.convert())
+
+def much(x: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"y": tf.reduce_max(tf.matmul(x, x, transpose_a=True), axis=1)}
+
+
+def converted(width: int, *functions: Any, precision: Any = "float32") -> bytes:
+    """A TFLite file with a signature for each function of float32 [batch, width]."""
+    signature = [tf.TensorSpec([None, width], tf.float32)]
+    signatures = {each.__name__: tf.function(each, signature, autograph=False) for each in functions}
+    return convert_functions([], signatures, precision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("functions", [(much, little), (little, much)])
+def test_a_tflite_graph_that_asks_for_gigabytes(functions: Any) -> None:
+    content = converted(2**14, *functions)
+    interpreter = tflite_file.open_interpreter(model_content=content)
     with pytest.raises(ModelError, match=r"hostile cannot be used as a TFLite model: its tensor .* \[16384, 16384\]"):
-        tflite_file.refuse_large_tensors(interpreter, "hostile")
+        tflite_file.refuse_large_tensors(interpreter, content, "hostile")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_weights_that_are_as_large_as_a_file_holds(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For 98 MB of embeddings within 4 GiB stand 256 KiB within 1 MiB; float16 is made float32 before it is used."""
+    table = np.random.default_rng(0).normal(size=[2**13, 8]).astype(np.float32)
+
+    def embed(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.gather(table, tf.cast(x, tf.int32))}  # [batch, 16, 8]
+
+    content = converted(16, embed, precision=precision)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    interpreter = tflite_file.open_interpreter(model_content=content)
+    monkeypatch.setattr(tflite_file, "_MEMORY_LIMIT", 2**20)
+    for source in (content, path):
+        tflite_file.refuse_large_tensors(interpreter, source, "honest")
+    with pytest.raises(ModelError, match=r"its tensor .* \[1, 16, 8\]"):  # which grows
+        tflite_file.refuse_large_tensors(interpreter, content, "honest", batch=2**12)
+    monkeypatch.setattr(tflite_file, "_MEMORY_LIMIT", 2**17)
+    with pytest.raises(ModelError, match=r"its tensor .* \[8192, 8\]"):
+        tflite_file.refuse_large_tensors(interpreter, path, "honest", batch=1)

@@ -44,7 +44,7 @@ def test_sentinels_count_from_the_end() -> None:
     assert PIECES.decode([399, 300, 1]) == "<extra_id_0> <extra_id_99>"
 
 
-@pytest.mark.parametrize("text", ["<extra_id_100>", "<extra_id_00>", "<extra_id_>", "<pad>", "</s>"])
+@pytest.mark.parametrize("text", ["<extra_id_100>", "<extra_id_00>", "<extra_id_>", "<pad>", "</s>", "<unk>"])
 def test_what_is_no_sentinel_is_text(text: str) -> None:
     ids = PIECES.encode(text)
     assert not set(ids[:-1]) & {0, 1} and max(ids) < 300
@@ -85,6 +85,8 @@ def test_half_a_surrogate_pair_is_an_unknown_character() -> None:
     [
         ([field(2, field(3, 2))], "is no unigram model"),
         ([field(2, field(24, 1))], "marks spaces behind words"),
+        ([field(2, field(35, 1)), field(2, field(4, 9))], "reads unknown characters as bytes .byte_fallback"),
+        ([field(3, field(5, 0)), field(3, field(1, b"nfkc"))], "keeps spaces in a way of its own"),
         ([field(3, field(3, 0))], "keeps spaces in a way of its own"),
         ([piece("<0x00>", 0, 6)], "has the piece '<0x00>' of a kind that is not supported"),
         ([piece("<unk>", 0, 2), piece("a")], "damaged .it has 2 pieces for unknown"),

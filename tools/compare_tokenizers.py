@@ -2,14 +2,19 @@
 
 \b
     python tools/compare_tokenizers.py TEXTS... --set text.tokenizer=unigram [--set ...] [--made-up N] [--time]
+    python tools/compare_tokenizers.py TEXTS... --checkpoint spiece.model [--set ...] [--made-up N] [--time]
 
 TEXTS are files of a text a line (plain, .gz or .xz), of labels and texts (.tsv) or of translated messages (.po). Pieces
 are learnt from 20,000 of them, or taken from `text.vocabulary_file`. Texts that are made up mix their words, rules of
 normalisation and characters of all scripts; a quarter of all has bytes put in that are not UTF-8, which the library is
 not asked. The library is SentencePiece, tensorflow_text, or tokenizers, which has to be installed.
 
+With --checkpoint the tokenizer is a T5 model's own, as fine-tuned runs read it: its settings are text.sequence_length
+and text.byte_length alone, and a fifth of the texts has `<extra_id_n>` and its like put in.
+
 Texts are compared part by part, and --results keeps what was found, so that the same command goes on where it stopped.
-With --time each runtime is asked texts of over 0.9 N bytes one by one, in CPU time, beside the library.
+With --time each runtime is asked texts of over 0.9 N bytes one by one, in CPU time, beside the library, and the size of
+the graph's tables is told.
 """
 
 import hashlib
@@ -23,6 +28,7 @@ from typing import Any
 import click
 import numpy as np
 import tensorflow as tf
+from checkpoint_tokenizer import PUT_IN, CheckpointTokenizer
 from tokenizer_texts import Text, asked_texts, read_lines, spread_over
 
 from switch_tf.config import load_config
@@ -31,6 +37,7 @@ from switch_tf.export.tflite_file.conversion import convert_functions
 from switch_tf.files import write_bytes
 from switch_tf.text.byte_codes import pack
 from switch_tf.text.characters import LONGEST_WORD
+from switch_tf.text.code_points import CharacterText
 from switch_tf.text.front_ends import choose_vocabulary, string_front_end
 from switch_tf.text.normalization import digests
 from switch_tf.text.plain import plain_subwords
@@ -42,6 +49,7 @@ from switch_tf.text.unigram_files import own_model
 Ask = Callable[[np.ndarray], np.ndarray]
 Library = Callable[[Sequence[bytes]], list[list[int]]]
 Way = Callable[[Sequence[bytes]], np.ndarray]
+Plain = PlainSubwords | CheckpointTokenizer
 BATCH, PART, LEARNT, TIMED, ROUNDS = 128, 4096, 20_000, 40, 5
 LIBRARY = "the library, whole texts that are UTF-8"
 _PADDING = "[PAD]"
@@ -134,7 +142,7 @@ def ids_of(ask: Ask, width: int, texts: Sequence[bytes]) -> np.ndarray:
 
 
 def compare(
-    texts: Sequence[Text], plain: PlainSubwords, reference: Library | None, ways: dict[str, Way]
+    texts: Sequence[Text], plain: Plain, reference: Library | None, ways: dict[str, Way]
 ) -> dict[str, tuple[int, list[bytes]]]:
     """For each way to the ids, how many texts it was asked, and those that it reads otherwise than the definition."""
     every, found = [text.content for text in texts], {}
@@ -150,7 +158,7 @@ def compare(
 
 
 def compare_all(
-    texts: Sequence[Text], record: "Record", plain: PlainSubwords, reference: Library | None, ways: dict[str, Way]
+    texts: Sequence[Text], record: "Record", plain: Plain, reference: Library | None, ways: dict[str, Way]
 ) -> None:
     """What the record has not, part by part."""
     while record.compared < len(texts):
@@ -218,9 +226,15 @@ def times(asked: dict[str, list[Callable[[], Any]]]) -> dict[str, float]:
 def long_texts(
     spec: TextSpec, texts: Sequence[Text], graph: dict[str, Ask], reference: Library | None
 ) -> dict[str, list[Callable[[], Any]]]:
-    """What `times` is to take: each way asked a long text by itself."""
+    """What `times` is to take: each way asked a long text by itself.
+
+    Raises:
+        click.UsageError: there are no long texts.
+    """
     valid = [text.content[: spec.num_bytes] for text in texts if text.valid]
     long = [text for text in valid if len(text) > 0.9 * spec.num_bytes][:TIMED]
+    if not long:
+        raise click.UsageError(f"No text has over 0.9 of {spec.num_bytes} bytes. Give longer ones to take times of.")
     rows = [pack([text], spec.num_bytes) for text in long]
     asked: dict[str, list[Callable[[], Any]]] = {
         name: [partial(ask, row) for row in rows]
@@ -232,9 +246,16 @@ def long_texts(
     return asked
 
 
+def of_pieces(spec: TextSpec, vocabulary: list[str]) -> tuple[Plain, Library | None, CharacterText]:
+    """The definition, the library and the graph of pieces of a run."""
+    numeric: CharacterText = string_front_end(spec, vocabulary).of_bytes
+    return plain_subwords(spec, vocabulary), library(spec, vocabulary), numeric
+
+
 @click.command(help=__doc__)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="TEXTS...")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As of `switch-tf train`.")
+@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), help="A T5 model's spiece.model.")
 @click.option("--made-up", default=20_000, show_default=True, type=click.IntRange(0), help="Texts that are made up.")
 @click.option("--at-most", type=click.IntRange(1), help="Texts that are compared; all unless given.")
 @click.option("--results", type=click.Path(path_type=Path), help="A file that keeps what was found.")
@@ -242,17 +263,23 @@ def long_texts(
 def main(
     files: tuple[Path, ...],
     settings: tuple[str, ...],
+    checkpoint: Path | None,
     made_up: int,
     at_most: int | None,
     results: Path | None,
     timed: bool,
 ) -> None:
-    spec = load_config(assignments=settings).text
-    if spec.by_bytes:
-        raise click.UsageError("Words of bytes have no definition of characters. Set text.tokenizer or text.lowercase.")
+    spec, own = load_config(assignments=settings).text, None
     lines = list(dict.fromkeys(line for path in files for line in read_lines(path)))
-    vocabulary = choose_vocabulary(spec, [np.array(spread_over(lines, LEARNT), object)])
-    texts = asked_texts(lines, made_up)
+    if checkpoint is not None:
+        refuse_others(settings)
+        own = CheckpointTokenizer(checkpoint, spec.sequence_length, spec.byte_length)
+        spec, vocabulary = own.spec, own.numeric.vocabulary
+    elif spec.by_bytes:
+        raise click.UsageError("Words of bytes have no definition of characters. Set text.tokenizer or text.lowercase.")
+    else:
+        vocabulary = choose_vocabulary(spec, [np.array(spread_over(lines, LEARNT), object)])
+    texts = asked_texts(lines, made_up, PUT_IN if own else ())
     record = Record(results, digest(spec, vocabulary, texts))
     click.echo(
         f"{len(vocabulary):,} pieces, N = {spec.num_bytes}, L = {spec.sequence_length}, {len(lines):,} texts of files, "
@@ -261,14 +288,26 @@ def main(
     )
     end, taken = min(len(texts), at_most or len(texts)), dict[str, float]()
     if record.compared < end or timed:
-        plain, reference = plain_subwords(spec, vocabulary), library(spec, vocabulary)
-        graph = runtimes(string_front_end(spec, vocabulary).of_bytes, spec)
+        plain, reference, numeric = (own, own.library(), own.numeric) if own else of_pieces(spec, vocabulary)
+        graph = runtimes(numeric, spec)
         ways: dict[str, Way] = {name: partial(ids_of, ask, spec.num_bytes) for name, ask in graph.items()}
         compare_all(texts[:end], record, plain, reference, ways)
         taken = times(long_texts(spec, texts, graph, reference)) if timed else {}
     click.echo(record.table())
     for name, microseconds in taken.items():
         click.echo(f"| {name} | {microseconds:.0f} us |")
+    if taken:
+        click.echo(f"| the graph's tables | {numeric.table_bytes:,} bytes |")
+
+
+def refuse_others(settings: Sequence[str]) -> None:
+    """
+    Raises:
+        click.UsageError: a setting is none that a checkpoint's tokenizer leaves open.
+    """
+    others = {each.partition("=")[0] for each in settings} - {"text.sequence_length", "text.byte_length"}
+    if others:
+        raise click.UsageError(f"{', '.join(sorted(others))}: the checkpoint's tokenizer has its own. Leave it out.")
 
 
 def digest(spec: TextSpec, vocabulary: Sequence[str], texts: Sequence[Text]) -> str:

@@ -92,14 +92,26 @@ def broken(text: bytes, draw: np.random.Generator) -> bytes:
     return text[:place] + bytes(draw.integers(0x80, 256, int(draw.integers(1, 4)), dtype=np.uint8)) + text[place:]
 
 
-def asked_texts(lines: Sequence[str], count: int) -> list[Text]:
+def with_put_in(text: str, put_in: Sequence[str], draw: np.random.Generator) -> str:
+    """A text with one to four of `put_in` anywhere in it."""
+    for _ in range(int(draw.integers(1, 5))):
+        place = int(draw.integers(0, len(text) + 1))
+        text = text[:place] + put_in[int(draw.integers(len(put_in)))] + text[place:]
+    return text
+
+
+def asked_texts(lines: Sequence[str], count: int, put_in: Sequence[str] = ()) -> list[Text]:
     """The lines, `count` made of their words, and a third of all once more as other than UTF-8, in any order.
 
-    So the first so many are a sample of all. NUL, which is white space here alone, is left to other tests.
+    So the first so many are a sample of all. NUL, which is white space here alone, is left to other tests. A fifth has
+    some of `put_in`, if there is any.
     """
     words = sorted({word for line in spread_over(lines, 20_000) for word in line.split()})
-    every = [text.replace("\0", " ").encode("utf-8", "ignore") for text in (*lines, *made_up(words, count))]
     draw = np.random.default_rng(SEED)
+    strings = [*lines, *made_up(words, count)]
+    if put_in:
+        strings[::5] = [with_put_in(text, put_in, draw) for text in strings[::5]]
+    every = [text.replace("\0", " ").encode("utf-8", "ignore") for text in strings]
     texts = [Text(text, True) for text in dict.fromkeys(every)]
     texts += [Text(broken(text.content, draw), False) for text in texts[::3]]
     texts = [Text(text.content, _is_utf8(text.content)) for text in texts]

@@ -6,6 +6,7 @@ imported for a SavedModel alone.
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ import numpy as np
 from switch_tf import checksums, files
 from switch_tf.artifacts.base import as_bytes, as_text, ask_in_batches, checked_probabilities, checked_rejection
 from switch_tf.artifacts.fine_tuned_folder import FILES, MANIFEST
-from switch_tf.artifacts.fine_tuned_graphs import BYTES, GRAPHS, IDS, TEXT, FineTunedGraph
+from switch_tf.artifacts.fine_tuned_graphs import BATCH, BYTES, GRAPHS, IDS, TEXT, FineTunedGraph
 from switch_tf.errors import ModelError, RunError
 from switch_tf.models.huggingface import read_settings
 from switch_tf.models.tokenizer import encode_texts, load_pieces
 from switch_tf.runs.fine_tuned import CONFIG, PIECES
 from switch_tf.runs.folder import LABELS, REJECT
 from switch_tf.text.byte_codes import pack
+from switch_tf.text.sentencepiece_model import SentencePieces
 
-_BATCH = 16
 _LONGEST = 4096
 
 
@@ -61,8 +62,10 @@ class FineTunedArtifact:
         self.door, self.precision, self.max_loss, self.batch, self.length = _facts(manifest, path)
         self.size = sum(each["bytes"] for each in manifest["files"].values())
         self._settings = read_settings(path)
-        self._pieces = load_pieces(path, self._settings)
         self._graph: FineTunedGraph = GRAPHS[file](path, threads, self.door)
+        if self._graph.batch != self.batch:
+            said, taken = (json.dumps(each) for each in (self.batch, self._graph.batch))
+            raise ModelError(f"{path / MANIFEST} says batch = {said}, and the graph takes {taken}. Export it again.")
         self.runtime, self.doors, self.byte_length = self._graph.runtime, self._graph.doors, self._graph.byte_length
         self.labels, self.rejection = _labels(path, self._graph.classes)
 
@@ -76,7 +79,7 @@ class FineTunedArtifact:
         empty = np.zeros([0, len(self.labels)], np.float32)
         rows, filling = self._rows(texts)
         answers = ask_in_batches(
-            lambda batch: self.ask(self.door, batch)[0], rows, self.batch, filling, empty, size=_BATCH
+            lambda batch: self.ask(self.door, batch)[0], rows, self.batch, filling, empty, size=BATCH
         )
         return checked_probabilities(answers, str(self.path))
 
@@ -90,7 +93,7 @@ class FineTunedArtifact:
             return encode_texts(self._pieces, list(map(as_bytes, texts)), self.length, self._settings)
         rows, filling = self._rows(texts)
         empty = np.zeros([0, self.length], np.int32)
-        return ask_in_batches(lambda batch: self.ask_ids(BYTES, batch), rows, self.batch, filling, empty, size=_BATCH)
+        return ask_in_batches(lambda batch: self.ask_ids(BYTES, batch), rows, self.batch, filling, empty, size=BATCH)
 
     def ask(self, door: str, rows: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities, and labels as the graph has them, of one batch: rows of ids, or bytes of texts.
@@ -107,6 +110,11 @@ class FineTunedArtifact:
             ModelError: the runtime fails on them.
         """
         return self._graph.tokenize(door, self._feed(door, texts))
+
+    @cached_property
+    def _pieces(self) -> SentencePieces:
+        """The tokenizer beside the graph, which one that takes bytes does without."""
+        return load_pieces(self.path, self._settings)
 
     def _feed(self, door: str, rows: Sequence[Any]) -> Any:
         if door == BYTES:

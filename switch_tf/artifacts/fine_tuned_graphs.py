@@ -19,6 +19,7 @@ from switch_tf.artifacts.fine_tuned_folder import ONNX_FILE, SAVED_MODEL_FILE, T
 from switch_tf.errors import ExportError, ModelError
 
 IDS, BYTES, TEXT, TOKENIZE, TOKENIZE_BYTES = "ids", "bytes", "text", "tokenize", "tokenize_bytes"
+BATCH = 16  # texts that a graph is asked at a time, where it leaves that open
 _SERVED = "serving_default"
 
 
@@ -27,12 +28,14 @@ class FineTunedGraph(ABC):
     runtime: what answers.
     doors: what it can be asked, of those of the module.
     classes: how many probabilities a text has.
+    batch: the one batch size that it takes, or None.
     byte_length: of a row of bytes, where it takes them, or None.
     """
 
     runtime: str
     doors: tuple[str, ...]
     classes: int
+    batch: int | None
     byte_length: int | None = None
 
     @abstractmethod
@@ -73,6 +76,7 @@ class SavedModelGraph(FineTunedGraph):
             self._loaded = tf.saved_model.load(str(path))  # its variables live as long as it does
             self._signatures = self._loaded.signatures
             self.classes = self._signatures[IDS].structured_outputs["probabilities"].shape[-1]
+            self.batch = self._signatures[IDS].structured_input_signature[1][IDS].shape[0]
             if inputs == BYTES:
                 self.byte_length = self._signatures[BYTES].structured_input_signature[1][BYTES].shape[-1]
         except (OSError, KeyError, ValueError, IndexError, tf.errors.OpError) as error:
@@ -119,15 +123,16 @@ class TFLiteGraph(FineTunedGraph):
         Raises:
             ModelError: it is no TFLite model of ours.
         """
-        from switch_tf.artifacts.tflite_file import open_interpreter, refuse_large_tensors
+        from switch_tf.artifacts.tflite_file import batch_of, open_interpreter, refuse_large_tensors
 
         self._path = path
         self.doors = (BYTES, IDS) if inputs == BYTES else (IDS,)
         try:
             self._interpreter = open_interpreter(model_path=str(path / TFLITE_FILE), num_threads=threads)
-            refuse_large_tensors(self._interpreter, str(path))
             names = (*self.doors, TOKENIZE) if inputs == BYTES else self.doors
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
+            self.batch = batch_of(self._runners[IDS].get_input_details()[IDS])
+            refuse_large_tensors(self._interpreter, path / TFLITE_FILE, str(path), 1 if self.batch else BATCH)
             self.classes = int(self._runners[IDS].get_output_details()["probabilities"]["shape"][-1])
             if inputs == BYTES:
                 self.byte_length = int(self._runners[BYTES].get_input_details()[BYTES]["shape"][-1])
@@ -171,7 +176,9 @@ class OnnxGraph(FineTunedGraph):
         taken = {each.name: each.shape for each in self._session.get_inputs()}
         if list(taken) != [inputs] or len(taken[inputs]) != 2 or not isinstance(taken[inputs][-1], int):
             raise ModelError(f"{path} takes {taken}. Expected {inputs} in rows. Export it again.")
-        self.byte_length = taken[inputs][-1] if inputs == BYTES else None
+        batch, width = taken[inputs]
+        self.batch = batch if isinstance(batch, int) else None
+        self.byte_length = width if inputs == BYTES else None
 
     def classify(self, door: str, rows: Any) -> tuple[np.ndarray, np.ndarray]:
         from switch_tf.artifacts.onnx_file import run_session

@@ -20,6 +20,7 @@ from switch_tf.artifacts.base import (
     ids_batch,
 )
 from switch_tf.artifacts.seal import TFLITE, check_file
+from switch_tf.artifacts.tflite_graph import fixed_tensors
 from switch_tf.environment import start_notes_held_back
 from switch_tf.errors import ModelError
 from switch_tf.text.byte_codes import pack
@@ -66,7 +67,6 @@ class TFLitePredictor:
         self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
             self._interpreter = open_interpreter(**given, num_threads=threads)
-            refuse_large_tensors(self._interpreter, self.path)
             found = self._interpreter.get_signature_list()
             if set(found) != set(SIGNATURES):
                 raise ModelError(f"{self.path} has the signatures {sorted(found)}. Expected {sorted(SIGNATURES)}.")
@@ -74,11 +74,12 @@ class TFLitePredictor:
             entry = self._signatures["bytes"].get_input_details()["bytes"]
             answer = self._signatures["bytes"].get_output_details()["probabilities"]
             ids = self._signatures["tokenize"].get_output_details()["ids"]
-        except (ValueError, RuntimeError, KeyError) as error:
+            self.batch = batch_of(entry)
+            refuse_large_tensors(self._interpreter, source, self.path, 1 if self.batch else TEXT_BATCH)
+        except (ValueError, RuntimeError, KeyError, IndexError) as error:
             raise ModelError(f"{self.path} cannot be used as a TFLite model: {error}. Export it again.") from error
-        batch, self._byte_length = entry["shape_signature"].tolist()
+        self._byte_length = int(entry["shape"][-1])
         self._length = int(ids["shape"][-1])
-        self.batch: int | None = None if batch == -1 else batch
         where = f"the archive of {self.path}"
         self.labels, self.rejection = checked_rejection(labels, reject, int(answer["shape"][-1]), where)
 
@@ -130,16 +131,34 @@ class TFLitePredictor:
         )
 
 
-def refuse_large_tensors(interpreter: Any, path: str) -> None:
-    """
+def refuse_large_tensors(interpreter: Any, source: Path | bytes, path: str, batch: int = TEXT_BATCH) -> None:
+    """A tensor counts once for each text of a batch; weights, and what is made of them alone, count once in all.
+
+    Args:
+        source: the interpreter's file, or its content, which messages call `path`.
+        batch: how many times as many texts it is asked at a time as its shapes are of.
+
     Raises:
         ModelError: a tensor would take more memory than any of ours, which is not touched before the model is run.
     """
-    for tensor in interpreter.get_tensor_details():
-        size = math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize * TEXT_BATCH
-        if size > _MEMORY_LIMIT:
-            problem = f"its tensor {tensor['name']!r} has the shape {tensor['shape'].tolist()}"
-            raise ModelError(f"{path} cannot be used as a TFLite model: {problem}. Export it again.")
+    for subgraph in range(interpreter.num_subgraphs()):
+        tensors = [(each, _bytes_of(each)) for each in interpreter.get_tensor_details(subgraph)]
+        large = [(tensor, size) for tensor, size in tensors if size * batch > _MEMORY_LIMIT]
+        fixed = fixed_tensors(source, subgraph) if large else set()
+        for tensor, size in large:
+            if size > _MEMORY_LIMIT or tensor["index"] not in fixed:
+                problem = f"its tensor {tensor['name']!r} has the shape {tensor['shape'].tolist()}"
+                raise ModelError(f"{path} cannot be used as a TFLite model: {problem}. Export it again.")
+
+
+def _bytes_of(tensor: Mapping[str, Any]) -> int:
+    return math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize
+
+
+def batch_of(entry: Mapping[str, Any]) -> int | None:
+    """The one batch size that a signature's input takes, or None."""
+    batch = int(entry["shape_signature"][0])
+    return None if batch == -1 else batch
 
 
 def open_interpreter(**words: Any) -> Any:

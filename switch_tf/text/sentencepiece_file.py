@@ -64,9 +64,9 @@ def read_model(content: bytes) -> ModelFile:
         if number == _PIECES:
             pieces.append(_piece(_bytes(value)))
         elif number == _TRAINING:
-            training = dict(_fields(_bytes(value)))
+            training |= dict(_fields(_bytes(value)))  # what stands in several parts is one
         elif number == _NORMALIZER:
-            normalizer = dict(_fields(_bytes(value)))
+            normalizer |= dict(_fields(_bytes(value)))
     unknown = sum(piece.kind == UNKNOWN for piece in pieces)
     if unknown != 1:
         raise ValueError(f"it has {unknown} pieces for unknown characters")
