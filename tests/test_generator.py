@@ -12,6 +12,8 @@ from conftest import ask
 
 import switch_tf
 from switch_tf.errors import ArgumentError, DataError, ModelError
+from switch_tf.models.huggingface import read_settings
+from switch_tf.models.tokenizer import load_pieces
 
 FIXTURES = Path(__file__).parent / "data" / "huggingface"
 TEXT = "The <extra_id_0> walks in <extra_id_1> park"
@@ -89,6 +91,18 @@ class TestTokenizer:
         (folder / "tokenizer_config.json").write_text('{"extra_ids": 117}', encoding="utf-8")
         with pytest.raises(ModelError, match=r"417 ids\. Expected at most vocab_size = 416"):
             switch_tf.load(folder).tokenize(["A"])
+
+    def test_tokens_that_were_added_are_refused(self, tmp_path: Path) -> None:
+        """As transformers 4.57 writes them; what it lists of the pieces and sentinels is known."""
+        folder = copied(tmp_path, "plain")
+        listed = {str(number): {"content": f"<extra_id_{399 - number}>"} for number in (300, 399)}
+        described = {"extra_ids": 100, "added_tokens_decoder": {"0": {"content": "<pad>"}, **listed}}
+        (folder / "tokenizer_config.json").write_text(json.dumps(described), encoding="utf-8")
+        assert load_pieces(folder, read_settings(folder)).encode("<extra_id_0>") == [399, 1]
+        described["added_tokens_decoder"] = listed | {"400": {"content": "<sep>"}, "9" * 5000: "x", "²": "y"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(described), encoding="utf-8")
+        with pytest.raises(ModelError, match="adds '<sep>', 'x' to the tokenizer, which would be read as text here"):
+            load_pieces(folder, read_settings(folder))
 
     @pytest.mark.parametrize("content", ["", "[]", '{"extra_ids": "100"}', '{"extra_ids": -1}'])
     def test_damaged_settings_of_it_are_refused(self, tmp_path: Path, content: str) -> None:

@@ -1,7 +1,8 @@
 """The tokenizer that stands in a checkpoint's folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +18,23 @@ def load_pieces(folder: Path, settings: T5Settings) -> SentencePieces:
     """Texts to ids and back.
 
     Raises:
-        ModelError: there is none, it is damaged, or has more ids than the model.
+        ModelError: there is none, it is damaged, has more ids than the model, or tokens that were added to it.
     """
     if not (folder / PIECES).is_file():
         raise ModelError(f"{folder} has no {PIECES}, which turns texts into ids. Fetch it too.")
-    pieces = SentencePieces(folder / PIECES, settings.eos_token_id, _sentinels(folder / TOKENIZER))
+    path = folder / TOKENIZER
+    described = _read(path)
+    pieces = SentencePieces(folder / PIECES, settings.eos_token_id, _sentinels(described, path))
     if pieces.size > settings.vocab_size:
         raise ModelError(
             f"{folder / PIECES} and its sentinels are {pieces.size:,} ids. Expected at most vocab_size = "
             f"{settings.vocab_size:,}: take the file that belongs to this checkpoint."
+        )
+    added = _added(described, pieces.size)
+    if added:
+        said = f"{path} adds {', '.join(repr(token[:40]) for token in added[:5])} to the tokenizer"
+        raise ModelError(
+            f"{said}, which would be read as text here. Expected the pieces of {PIECES} and the sentinels alone."
         )
     return pieces
 
@@ -51,15 +60,30 @@ def encode_texts(
     return ids
 
 
-def _sentinels(path: Path) -> int:
-    """How many sentinels the tokenizer has; T5's number where the file does not say."""
+def _read(path: Path) -> dict[str, Any]:
+    """What the settings of a tokenizer say; nothing where there are none."""
     if not path.is_file():
-        return SENTINELS
+        return {}
     try:
         values = files.read_json(path)
     except RunError as error:
         raise ModelError(f"{path} cannot be read as JSON. Restore it from where the checkpoint came from.") from error
-    count = values.get("extra_ids", SENTINELS) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is no JSON object. Restore it from where the checkpoint came from.")
+    return dict(values)
+
+
+def _sentinels(described: Mapping[str, Any], path: Path) -> int:
+    """How many sentinels the tokenizer has; T5's number where the file does not say."""
+    count = described.get("extra_ids", SENTINELS)
     if type(count) is not int or not 0 <= count <= 10_000:
         raise ModelError(f"{path} has extra_ids = {count!r}. Expected an integer from 0 to 10,000.")
     return count
+
+
+def _added(described: Mapping[str, Any], size: int) -> list[str]:
+    """The tokens that the settings name behind the first `size` ids."""
+    listed = described.get("added_tokens_decoder")
+    tokens = listed.items() if isinstance(listed, dict) else ()
+    behind = [token for number, token in tokens if number.isdecimal() and (len(number) > 9 or int(number) >= size)]
+    return [str(token.get("content") if isinstance(token, dict) else token) for token in behind]
