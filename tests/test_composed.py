@@ -195,3 +195,15 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
 def test_settings_of_attention_alone_are_refused(change: str) -> None:
     with pytest.raises(ConfigError, match=r"are for model\.context = 'attention'"):
         trainer(change)
+
+
+def test_tables_of_no_rows_are_variables_with_elements() -> None:
+    """Without them processes that train together would crash."""
+    made = trainer("model.character_grams=false", "model.pair_min_count=0")
+    assert [table.shape[0] for table in made.tables] == [NUM_IDS, 1, 1]
+    words, none, nobody = (table.numpy() for table in made.tables)
+    made.train_on(encoded(16), np.arange(8), 0, 0)
+    assert not np.array_equal(made.tables[0].numpy(), words)
+    np.testing.assert_array_equal(made.tables[1], none)
+    np.testing.assert_array_equal(made.tables[2], nobody)
+    np.testing.assert_array_equal(made.weights()[EMBEDDINGS], made.tables[0])

@@ -107,8 +107,9 @@ def test_a_killed_worker_ends_all_and_they_go_on_to_the_same_end(
 ) -> None:
     table = write_tsv(tmp_path / "texts.tsv", made_up_rows(300))
     changes = ("train.baseline=false", "train.checkpoint_steps=2", "train.epochs=2", "model.router_jitter=0.1")
+    letters = ("model.context=mean", "wide.enabled=true", "text.unknown_words=letters")  # no pair has a vector
     config, output, request = (
-        tiny_config(*changes, "model.token_dropout=0.2"),
+        tiny_config(*changes, *letters, "model.token_dropout=0.2"),
         tmp_path / "two",
         DataRequest(str(table)),
     )

@@ -277,7 +277,8 @@ def test_what_is_cut_off_leaves_nothing(
 @pytest.mark.parametrize(("router", "merge"), [("top1", True), ("token", False), ("xmoe", False)])
 def test_it_goes_on_learning_with_both_paths(router: str, merge: bool, data_folder: Path, tmp_path: Path) -> None:
     composed = ("model.context=mean", "model.character_grams=true", "model.pair_min_count=2", "wide.enabled=true")
-    config = tiny_config("model.num_experts=4", "train.epochs=1", f"model.router={router}", *composed)
+    of_router = (f"model.router={router}", f"text.unknown_words={'letters' if merge else 'alike'}")
+    config = tiny_config("model.num_experts=4", "train.epochs=1", *of_router, *composed)
     run = train(request_of(data_folder), config, tmp_path / "run", Quiet())
     progress = Quiet()
     report = prune(run, request_of(data_folder), Pruning(2, merge=merge, epochs=2), tmp_path / "new", progress)
@@ -288,7 +289,8 @@ def test_it_goes_on_learning_with_both_paths(router: str, merge: bool, data_fold
     unchanged = {name for name in before if np.array_equal(before[name], after[name])}
     assert {name for name in before if name.startswith(("wide/", "fusion/"))} <= unchanged
     assert "classifier/head/kernel" not in unchanged and after["classifier/block_0/switch_ffn/w_in"].shape[0] == 2
-    assert np.isfinite(switch_tf.load(tmp_path / "new").predict_proba(["a lovely film"])).all()
+    spelt, alike = switch_tf.load(tmp_path / "new").predict_proba(["awful numbers", "awful zzz"])
+    assert (np.abs(spelt - alike).max() > 1e-4) == merge  # without letters "numbers" and "zzz" are one word
 
 
 @pytest.mark.slow

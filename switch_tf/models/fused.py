@@ -20,6 +20,7 @@ from switch_tf.models.finished import cut_tables, refuse_routes
 from switch_tf.models.letters import Runs, letter_tables
 from switch_tf.models.weights import EMBEDDINGS, PAIR_EMBEDDINGS, Stored, assign_weights, creating_only, refuse_others
 from switch_tf.models.wide import WidePath, WideTables
+from switch_tf.text.graph_rows import part
 
 SCALES = "fusion/scales"
 _WIDE = "wide/"  # before the names of its arrays
@@ -68,7 +69,7 @@ class FusedClassifier(keras.Model):
         length = self.deep.length
         if self.wide.letters is None or int(ids.shape[1]) <= length:
             return ids, None
-        return ids[:, :length], -ids[:, length:]
+        return part(ids, 0, length), -part(ids, length, int(ids.shape[1]) - length)
 
     def router_weights(self) -> list[np.ndarray]:
         """As `SwitchClassifier.router_weights`."""

@@ -31,6 +31,7 @@ _LARGEST = 127  # of the numbers that stand for weights and for idf^2
 _ROOTS = 4096  # norms beyond are taken as the last; a word of 30 letters has less
 _INVERSE_ROOTS = (1 / np.sqrt(np.maximum(np.arange(_ROOTS), 1))).astype(np.float32)
 _AROUND = 5  # places that runs at a place are made of: one before, the place, and three behind
+_OFFSETS = np.arange(-1, _AROUND - 1, dtype=np.int32)[:, np.newaxis]  # of those places
 _BEHIND = np.array([0, 2, 0, 0, 0], np.int32)  # a word of one letter
 _INDEX = "index/"
 _TYPES = {"words": (np.int32, 1), "weights": (np.int8, 2), "factors": (np.float32, 1), "limits": (np.float32, 1)}
@@ -91,10 +92,10 @@ class LetterTables:
         texts, width = letters.shape
         line = np.concatenate([letters.ravel(), _BEHIND])
         place = np.flatnonzero(line)  # [letters]
-        around = [line[place + offset - 1] for offset in range(_AROUND)]
-        runs = self.index.find(around)  # [letters, 3]
+        around = line[place + _OFFSETS]  # [5, letters]
+        runs = self.index.find(around)  # [3, letters]
         begins = around[0] == 0  # [letters]
-        number = np.repeat(np.cumsum(begins) - 1, runs.shape[1])  # [letters 3], of the word
+        number = np.tile(np.cumsum(begins) - 1, len(runs))  # [3 letters], of the word
         shape = (int(begins.sum()), len(self.weights))
         counts = scipy.sparse.csr_matrix((np.ones(len(number), np.float32), (number, runs.ravel())), shape)
         rows = self._rows(counts @ self.weights.astype(np.float32), unknown)  # [words, columns + 1]
@@ -105,13 +106,13 @@ class LetterTables:
         return np.asarray(of_text @ rows)
 
     def _rows(self, sums: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-        """float32 [words, columns + 1] to the same; 0 for words without a known run."""
+        """float32 [words, columns + 1], all 0 for words without a known run, to the same."""
         norm = sums[:, -1:]  # [words, 1]
         root = _INVERSE_ROOTS[np.minimum(norm, _ROOTS - 1).astype(np.int32)]  # [words, 1]
         in_steps = np.trunc(np.clip(sums[:, :-1] * root * self.factors, -self.limits, self.limits))  # [words, columns]
-        rare = np.broadcast_to(self.rare, norm.shape)
-        rows = np.concatenate([in_steps * self.steps, rare], axis=1) - unknown
-        return np.where(norm > 0, rows, np.float32(0))
+        known = norm > 0  # [words, 1]
+        rows = np.concatenate([in_steps * self.steps, np.where(known, self.rare, np.float32(0))], axis=1)
+        return rows - np.where(known, unknown, np.float32(0))
 
     def sums_in_graph(self, letters: tf.Tensor, words: int, unknown: tf.Tensor) -> tf.Tensor:
         """What `sums` does of texts of up to that many words: int32 [batch, n] -> float32 [batch, columns + 1]."""
@@ -131,17 +132,17 @@ class LetterTables:
         batch, width = tf.shape(letters)[0], int(letters.shape[1])
         line = tf.concat([tf.reshape(letters, [-1]), _BEHIND], axis=0)
         place = places(line)  # [letters], as below
-        around = [tf.gather(line, place + (offset - 1)) for offset in range(_AROUND)]
-        begins = tf.cast(tf.equal(around[0], 0), tf.int32)
+        around = tf.unstack(tf.gather(line, place + _OFFSETS))  # five [letters]
+        begins = tf.equal(around[0], 0)
+        number = tf.cumsum(tf.cast(begins, tf.int32)) - 1  # [letters], of the word
+        rows = self._rows_in_graph(tf.math.segment_sum(self._count(around), number), unknown)  # [words, columns + 1]
         first = tf.gather(place, places(begins))  # [words], the place of each word's first letter
-        counted = self._count(around)  # [letters, columns + 1]
-        sums = tf.math.unsorted_segment_sum(counted, tf.cumsum(begins) - 1, tf.shape(first)[0])  # [words, columns + 1]
-        return tf.math.unsorted_segment_sum(self._rows_in_graph(sums, unknown), first // width, batch + 1)[:-1]
+        return tf.math.unsorted_segment_sum(rows, first // width, batch + 1)[:-1]
 
     def _count(self, around: list[tf.Tensor]) -> tf.Tensor:
         """The weights of the runs at places, added up: int32 [...] five times -> float32 [..., columns + 1]."""
-        found = tf.gather(self.weights, self.index.look_up(around))  # [..., 3, columns + 1]
-        return tf.reduce_sum(tf.cast(found, tf.float32), axis=-2)
+        found = tf.gather(self.weights, self.index.look_up(around))  # [3, ..., columns + 1]
+        return tf.reduce_sum(tf.cast(found, tf.float32), axis=0)
 
     def _rows_in_graph(self, sums: tf.Tensor, unknown: tf.Tensor) -> tf.Tensor:
         """As `_rows`: float32 [..., columns + 1]."""
@@ -150,8 +151,9 @@ class LetterTables:
         in_steps = sums[..., :-1] * root * self.factors  # [..., columns]
         in_steps = tf.minimum(tf.maximum(in_steps, -self.limits), self.limits)
         in_steps = tf.cast(tf.cast(in_steps, tf.int32), tf.float32)  # ONNX Runtime rounds on no GPU otherwise
-        rows = tf.concat([in_steps * self.steps, tf.ones_like(norm) * self.rare], axis=-1) - unknown
-        return tf.where(norm > 0, rows, 0.0)
+        known = norm > 0  # [..., 1]
+        rows = tf.concat([in_steps * self.steps, tf.where(known, self.rare, 0.0)], axis=-1)
+        return rows - tf.where(known, unknown, 0.0)
 
     def keep_ids(self, num_ids: int) -> "LetterTables":
         """The tables for ids below `num_ids` alone, without the runs that fewer than two of their words have."""

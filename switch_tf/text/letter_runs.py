@@ -12,8 +12,9 @@ is named by two integers,
                                                               v = 0, 1 + d, or 1 + d + 2^11 (1 + e)
 
 with the primes of `switch_tf.text.ngrams`, which are different for different runs (the Chinese remainder theorem) and
-below 2^31. All that a graph does is gather, multiply, add, floormod, compare and select, so all runtimes agree to the
-bit.
+below 2^31. What is no run has a name as well, which no run has: it is looked up like all others, and not found. All
+that a graph does is gather, multiply, add, floormod, compare and select, so all runtimes agree to the bit. It does so
+for the three lengths at once, since LiteRT takes a microsecond for any operator however little there is to do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from switch_tf.text.ngrams import PRIMES, int32_array
 from switch_tf.text.perfect_hash import build_perfect_hash
 
 _ARRAYS = ("shifts", "first", "second", "rows")
-_P, _Q = PRIMES
+_FOURTH, _FIFTH, _LONGER = (0, 1, 1), (0, 0, 2**11), (0, 1, 1 + 2**11)  # v = _FOURTH d + _FIFTH e + _LONGER, by length
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,25 +53,22 @@ class RunIndex:
     rows: Any
 
     def find(self, around: Sequence[np.ndarray]) -> np.ndarray:
-        """The row of each run around places: five int32 of any one shape, as `names_around` has them -> [..., 3]."""
-        found = []
-        for valid, name in names_around(around):
-            slot = (name[0] % len(self.rows) + self.shifts[name[1] % len(self.shifts)]) % len(self.rows)
-            known = valid & (self.first[slot] == name[0]) & (self.second[slot] == name[1])
-            found.append(np.where(known, self.rows[slot], np.int32(self.num_runs)))
-        return np.stack(found, axis=-1)
+        """The row of each run around places: five int32 of any one shape, as `names_around` has them -> [3, ...]."""
+        first, second = names_around(around)
+        slot = (first % len(self.rows) + self.shifts[second % len(self.shifts)]) % len(self.rows)
+        known = (self.first[slot] == first) & (self.second[slot] == second)
+        return np.where(known, self.rows[slot], np.int32(self.num_runs))
 
     def look_up(self, around: Sequence[tf.Tensor]) -> tf.Tensor:
         """What `find` does, in a graph."""
+        names = names_around(around)
+        first, second = names[0], names[1]  # [3, ...], as all below; ONNX Runtime's GPU has no split
         slots, groups = int(self.rows.shape[0]), int(self.shifts.shape[0])
-        found = []
-        for valid, name in names_around(around):
-            shift = tf.gather(self.shifts, tf.math.floormod(name[1], groups))
-            slot = tf.math.floormod(tf.math.floormod(name[0], slots) + shift, slots)
-            for kept, asked in zip((self.first, self.second), name, strict=True):
-                valid = tf.logical_and(valid, tf.equal(tf.gather(kept, slot), asked))
-            found.append(tf.where(valid, tf.gather(self.rows, slot), self.num_runs))
-        return tf.stack(found, axis=-1)
+        shift = tf.gather(self.shifts, tf.math.floormod(second, groups))
+        slot = tf.math.floormod(tf.math.floormod(first, slots) + shift, slots)
+        known = tf.equal(tf.gather(self.first, slot), first)
+        known = tf.logical_and(known, tf.equal(tf.gather(self.second, slot), second))
+        return tf.where(known, tf.gather(self.rows, slot), self.num_runs)
 
     def keep(self, num_runs: int) -> "RunIndex":
         """The index of the first runs alone."""
@@ -115,29 +113,33 @@ def build_run_index(names: np.ndarray) -> RunIndex:
     return RunIndex(len(names), table.shifts.astype(np.int32), first, second, table.values.astype(np.int32))
 
 
-def names_around(around: Sequence[Any]) -> list[tuple[Any, tuple[Any, Any]]]:
-    """The runs that begin before a place: of each length whether it is a run, and its name. In NumPy or in a graph.
+def names_around(around: Sequence[Any]) -> Any:
+    """The names of what begins one before a place and is three, four and five long. In NumPy or in a graph.
 
     Args:
         around: what stands one place before, at the place, and 1, 2 and 3 places behind; int32 of one shape.
+
+    Returns:
+        int32 [2, 3, ...], both integers of each length.
     """
     a, b, c, d, e = around
-    u = a + b * 2**10 + c * 2**20
-    further = (a * 0, d + 1, d + 1 + (e + 1) * 2**11)
-    inner = b > 0
-    found = []
-    for v, last, outer in zip(further, (c, d, e), (c, d, None), strict=True):
-        found.append((inner & ((a > 0) | (last > 0)), _name(u, v)))
-        inner = inner if outer is None else inner & (outer > 0)
-    return found
+    fourth, fifth, longer = (_column(each, d) for each in (_FOURTH, _FIFTH, _LONGER))
+    return _names(a + b * 2**10 + c * 2**20, d * fourth + e * fifth + longer)
 
 
 def names_of(runs: np.ndarray) -> np.ndarray:
     """The names of runs: int [runs, 5], -1 behind one that is shorter -> int64 [runs, 2]."""
     a, b, c, d, e = np.asarray(runs, np.int64).T
     v = np.where(d < 0, 0, np.where(e < 0, d + 1, d + 1 + (e + 1) * 2**11))
-    return np.stack(_name(a + b * 2**10 + c * 2**20, v), axis=1)
+    return _names(a + b * 2**10 + c * 2**20, v[np.newaxis])[:, 0].T
 
 
-def _name(u: Any, v: Any) -> tuple[Any, Any]:
-    return (u % _P) * _Q + v % _Q, (u % _Q) * _P + v % _P
+def _names(u: Any, v: Any) -> Any:
+    """[...] and [lengths, ...] -> [2, lengths, ...]."""
+    own, other = _column(PRIMES, v), _column(PRIMES[::-1], v)
+    return u % own * other + v % other
+
+
+def _column(values: Sequence[int], of: Any) -> np.ndarray:
+    """Values one above the other, each for an array of the shape of `of`: int32 [values, 1, ...]."""
+    return np.reshape(np.array(values, np.int32), [len(values)] + [1] * len(of.shape))

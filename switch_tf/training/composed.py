@@ -73,10 +73,8 @@ class ComposedTrainer(Trainer):
         self.grams = scale_grams(grams)
 
         random = np.random.default_rng(config.train.seed)
-        self.tables = [
-            tf.Variable(random.uniform(-_INITIAL, _INITIAL, [rows, config.model.d_model]).astype(np.float32))
-            for rows in (num_ids, self.grams.shape[1], self.num_pairs)
-        ]
+        sizes = (num_ids, self.grams.shape[1], self.num_pairs)
+        self.tables = [_new_table(random, rows, config.model.d_model) for rows in sizes]
         if start is not None:
             self._begin_with(start.weights)
         folded = (EMBEDDINGS, PAIR_EMBEDDINGS)
@@ -154,7 +152,7 @@ class ComposedTrainer(Trainer):
         """Give the model the sums that its tables are."""
         words, grams, pairs = (table.numpy() for table in self.tables)
         weights = named_weights(self.model)
-        weights[EMBEDDINGS].assign(words + self.grams @ grams)
+        weights[EMBEDDINGS].assign(words + self.grams @ grams[: self.grams.shape[1]])
         if self.num_pairs:
             weights[PAIR_EMBEDDINGS].assign(np.pad(pairs, [[0, 1], [0, 0]]))
 
@@ -213,6 +211,15 @@ class ComposedTrainer(Trainer):
         """Of a finished model, what its tables say of each token; None for a block without."""
         ids = tf.gather(tf.concat([[PADDING_ID], batch.word_ids], axis=0), batch.words)  # [batch, length]
         return [None if table is None else table(ids)._replace(known=known) for table in self.model.routes]
+
+
+def _new_table(random: np.random.Generator, rows: int, width: int) -> tf.Variable:
+    """A table at its start; one of no rows has a row that nothing asks for.
+
+    TensorFlow's processes crash where one tells the others the start of a variable without elements.
+    """
+    drawn = random.uniform(-_INITIAL, _INITIAL, [rows, width]).astype(np.float32)
+    return tf.Variable(drawn if rows else np.zeros([1, width], np.float32))
 
 
 def compose(words: tf.Tensor, grams: tf.Tensor, pairs: tf.Tensor, batch: Sample) -> tuple[tf.Tensor, tf.Tensor]:

@@ -116,7 +116,7 @@ _LETTER_BUILDS: list[tuple[str, list[Target], Callable[[Any], Any]]] = [
     ("a word behind the last", _PIECES, with_code(spelt_words, "is_spelt", spell_behind_the_last)),
     ("no runs of five", [TFLITE], with_code(letter_runs, "names_around", runs_without_the_longest)),
     ("no beginnings and ends", [ONNX_BYTES], with_code(letter_runs, "names_around", runs_of_letters_alone)),
-    ("other names", [TFLITE], with_code(letter_runs, "_P", 28_621)),
+    ("other names", [TFLITE], with_code(letter_runs, "PRIMES", (28_621, 75_013))),
     ("the norm left out", [ONNX_BYTES], with_code(letters, "_INVERSE_ROOTS", np.ones(4096, np.float32))),
     ("the unknown word's row as well", [TFLITE], with_code(WidePath, "unknown", np.zeros(2, np.float32))),
     ("all unknown words alike", [ONNX_BYTES], with_code(LetterTables, "sums_in_graph", lambda *given: 0.0)),

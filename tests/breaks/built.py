@@ -131,17 +131,14 @@ def spell_behind_the_last(ids: tf.Tensor, number: tf.Tensor, length: int) -> tf.
 
 
 def runs_without_the_longest(around: Any) -> Any:
-    *shorter, (is_run, name) = _names_around(around)
-    return [*shorter, (tf.logical_and(is_run, False), name)]
+    names = _names_around(around)
+    return tf.concat([names[:, :2], -1 - names[:, 2:]], axis=1)  # no run's name is negative
 
 
 def runs_of_letters_alone(around: Any) -> Any:
     """None with the beginning or the end of a word."""
-    letters = [each > 0 for each in (around[2], around[3], around[4])]
-    return [
-        (is_run & (around[0] > 0) & last, name)
-        for (is_run, name), last in zip(_names_around(around), letters, strict=True)
-    ]
+    letters = tf.stack([(around[0] > 0) & (around[last] > 0) for last in (2, 3, 4)])  # [3, ...]
+    return tf.where(letters, _names_around(around), -1)
 
 
 _read_spelling = spelt_words.packed_spelling
