@@ -77,6 +77,7 @@ def train(
             preset=preset, config=config, autotune=autotune, max_size=max_size, workers=workers
         )
         return load(calls.fine_tune(data, test, output, Path(from_hf), columns, resume, verbose, settings))
+    from switch_tf.training.prepared import refuse_finished
     from switch_tf.training.session import read_unfinished
     from switch_tf.training.together import train_together
 
@@ -84,9 +85,10 @@ def train(
     wanted = calls.search_of(autotune, max_size, resume, started_from, config, settings)
     held, prepared = calls.in_memory({"data": data, "test": test}, text_column, label_column), None
     request = calls.request_of(data, test, **columns)
-    if started_from == "auto" and not resume:
-        settled, _, prepared = calls.settle(request, held, config, settings)
     path = calls.run_folder(output, None if "data" in held else request.data, resume)
+    if started_from == "auto" and not resume:
+        refuse_finished(path)  # before a vocabulary is learnt
+        settled, _, prepared = calls.settle(request, held, config, settings)
     if resume and preset is None and config is None and not settings:
         _, settled, path = read_unfinished(path, has_data=True)
     team, voice = calls.workers_of(workers, settled, resume), calls.voice_of(verbose)

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from conftest import Quiet, ask, write_tsv
 
+import switch_tf
 from switch_tf import calls
 from switch_tf.data.examples import Examples, read_examples
 from switch_tf.data.request import DataRequest
-from switch_tf.errors import ConfigError
+from switch_tf.errors import ConfigError, RunError
 from switch_tf.runs.folder import read_vocabulary
 from switch_tf.settings import read_toml
 from switch_tf.text.spec import TextSpec
@@ -110,6 +111,16 @@ class TestAuto:
     def test_an_unusable_vocabulary_is_refused_before_training(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"text\.vocabulary_file = .*none\.txt"):
             settled(tmp_path, ORDERS, WORDPIECE, "text.vocabulary_file=none.txt")
+
+    def test_a_folder_in_the_way_is_told_before_anything_is_learnt(self, tmp_path: Path) -> None:
+        """The vocabulary of no file cannot be read, which would be told otherwise."""
+        data, nothing = write_tsv(tmp_path / "few.tsv", ORDERS), f"text.vocabulary_file={tmp_path / 'none.txt'}"
+        words = ["train", data, "--set", WORDPIECE, "--set", nothing, "--output", tmp_path]
+        assert "none.txt" in ask(*words[:-1], tmp_path / "new").err
+        answer = ask(*words)
+        assert answer.code == 1 and f"{tmp_path} already exists" in answer.err.replace("\n", " ")
+        with pytest.raises(RunError, match="already exists"):
+            switch_tf.train(data, output=tmp_path, tokenizer="wordpiece", vocabulary_file=str(tmp_path / "none.txt"))
 
     def test_in_python_it_is_the_same(self, tmp_path: Path) -> None:
         data = tuple(map(list, zip(*ORDERS, strict=True)))

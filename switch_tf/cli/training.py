@@ -287,16 +287,20 @@ def _requested(options: dict[str, Any], kept: Any = None) -> tuple[Any, Any, Pat
     from switch_tf.data.request import DataRequest
     from switch_tf.runs.folder import fresh_name
     from switch_tf.training.auto import auto_config
+    from switch_tf.training.prepared import refuse_finished
 
     assignments = _assignments(options)
     request, prepared = DataRequest(**{name: options[name] for name in _REQUEST}).resolved(), None
+    output = options["output"] or fresh_name(request.data)
     if options["preset"] == "auto":
+        if kept is None:
+            refuse_finished(output)  # before a vocabulary is learnt
         config, choices, prepared = auto_config(request, options["file"], assignments, kept)
         for key, value, why in choices:
             console().print(f"  {key} = {value}: {why}", highlight=False, markup=False, soft_wrap=True)
     else:
         config = load_config(options["preset"], options["file"], assignments)
-    return request, config, options["output"] or fresh_name(request.data), prepared
+    return request, config, output, prepared
 
 
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Any, Any, Path, Any]:

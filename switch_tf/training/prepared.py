@@ -88,6 +88,16 @@ def describe_data(request: DataRequest, prepared: Prepared, in_memory: Mapping[s
     )
 
 
+def refuse_finished(output: Path, resume: bool = False) -> None:
+    """
+    Raises:
+        RunError: `output`, the finished folder, is in the way.
+    """
+    if output.exists():
+        finished = "is finished: there is nothing to resume" if resume else "already exists"
+        raise RunError(f"{output} {finished}. Name another folder, or remove it first.", argument="output")
+
+
 def check_folders(output: Path, folder: Path, resume: bool, checkpoint: bool = False) -> None:
     """
     Args:
@@ -98,9 +108,7 @@ def check_folders(output: Path, folder: Path, resume: bool, checkpoint: bool = F
     Raises:
         RunError: one of the folders is in the way; or there is nothing of this kind to resume.
     """
-    if output.exists():
-        finished = "is finished: there is nothing to resume" if resume else "already exists"
-        raise RunError(f"{output} {finished}. Name another folder, or remove it first.", argument="output")
+    refuse_finished(output, resume)
     if resume and not folder.is_dir():
         raise RunError(f"There is nothing to resume: no folder {folder}. Train from the start.", argument="resume")
     if resume and (folder / FINE_TUNING).is_file() != checkpoint:
