@@ -118,8 +118,8 @@ def test_damaged_arrays_are_refused(name: str, array: np.ndarray) -> None:
 
 def test_a_missing_array_is_refused() -> None:
     arrays = tables().to_arrays()
-    del arrays["limits"]
-    with pytest.raises(RunError, match="holds nothing as 'limits'"):
+    del arrays["largest"]
+    with pytest.raises(RunError, match="holds nothing as 'largest'"):
         LetterTables.from_arrays(arrays, 2, "a file")
 
 
@@ -132,7 +132,7 @@ def test_a_wide_path_without_letters_is_asked_without() -> None:
 
 
 def test_norms_beyond_the_last_are_the_last() -> None:
-    known = dataclasses.replace(tables(), limits=np.full(2, 1e9, np.float32))
+    known = dataclasses.replace(tables(), largest=np.full(2, 1e9, np.float32))
     many = np.array([[0, *[A, B, C] * 500, 0]], np.int32)
     (found,) = known.sums(many, np.zeros(3, np.float32))
     weight = 127 - 50 * 500 + 25

@@ -23,7 +23,7 @@ from switch_tf import files
 from switch_tf.artifacts.tensorflow import RunPredictor
 from switch_tf.errors import ConfigError, RunError
 from switch_tf.export.formats import FORMATS
-from switch_tf.export.options import ExportOptions
+from switch_tf.export.options import ExportOptions, Precision
 from switch_tf.export.proof.gate import Proof
 from switch_tf.models.fused import FusedClassifier, build_classifier
 from switch_tf.models.text_classifier import load_classifier
@@ -106,11 +106,12 @@ def test_files_pass_the_gate(run: Run, proof: Proof, tmp_path: Path, name: str, 
 
 
 @pytest.mark.slow
-def test_a_small_file_of_a_fixed_batch_passes_it_too(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_a_small_file_of_a_fixed_batch_passes_it_too(run: Run, tmp_path: Path, precision: Precision) -> None:
     text = dataclasses.replace(run.config.text, truncation="drop")
     changed = dataclasses.replace(run, config=dataclasses.replace(run.config, text=text))
     proof = Proof(changed, texts=60, words=60, max_loss=100)
-    options = ExportOptions("tflite", batch=1, precision="int8")
+    options = ExportOptions("tflite", batch=1, precision=precision)
     _, (comparison,) = FORMATS["tflite"].export(changed, proof, tmp_path / "model.tflite", options)
     assert comparison.problems == [] and comparison.ids_equal == comparison.texts > 100
 

@@ -34,7 +34,7 @@ _AROUND = 5  # places that runs at a place are made of: one before, the place, a
 _OFFSETS = np.arange(-1, _AROUND - 1, dtype=np.int32)[:, np.newaxis]  # of those places
 _BEHIND = np.array([0, 2, 0, 0, 0], np.int32)  # a word of one letter
 _INDEX = "index/"
-_TYPES = {"words": (np.int32, 1), "weights": (np.int8, 2), "factors": (np.float32, 1), "limits": (np.float32, 1)}
+_TYPES = {"words": (np.int32, 1), "weights": (np.int8, 2), "factors": (np.float32, 1), "largest": (np.float32, 1)}
 _TYPES |= {"steps": (np.float32, 1), "rare": (np.float32, 1)}
 
 
@@ -66,7 +66,7 @@ class LetterTables:
         words: int32 [runs], the least id below or at which two words have the run; None in a graph.
         weights: int8 [runs + 1, columns + 1], of each run and in the last column its idf^2; zeros in the last row.
         factors: float32 [columns], what a sum of weights over its root is multiplied by to be in steps of the grid.
-        limits: float32 [columns], steps that a row has at most.
+        largest: float32 [columns], what rows are held within; not in steps, which may be too many for float16.
         steps: float32 [columns], of the grid: powers of two.
         rare: float32 [1], idf^2 of a rare word.
     """
@@ -75,7 +75,7 @@ class LetterTables:
     words: Any
     weights: Any
     factors: Any
-    limits: Any
+    largest: Any
     steps: Any
     rare: Any
 
@@ -109,9 +109,10 @@ class LetterTables:
         """float32 [words, columns + 1], all 0 for words without a known run, to the same."""
         norm = sums[:, -1:]  # [words, 1]
         root = _INVERSE_ROOTS[np.minimum(norm, _ROOTS - 1).astype(np.int32)]  # [words, 1]
-        in_steps = np.trunc(np.clip(sums[:, :-1] * root * self.factors, -self.limits, self.limits))  # [words, columns]
+        rows = np.trunc(sums[:, :-1] * root * self.factors) * self.steps  # [words, columns]
+        rows = np.clip(rows, -self.largest, self.largest)
         known = norm > 0  # [words, 1]
-        rows = np.concatenate([in_steps * self.steps, np.where(known, self.rare, np.float32(0))], axis=1)
+        rows = np.concatenate([rows, np.where(known, self.rare, np.float32(0))], axis=1)
         return rows - np.where(known, unknown, np.float32(0))
 
     def sums_in_graph(self, letters: tf.Tensor, words: int, unknown: tf.Tensor) -> tf.Tensor:
@@ -149,10 +150,10 @@ class LetterTables:
         norm = sums[..., -1:]  # [..., 1]
         root = tf.gather(_INVERSE_ROOTS, tf.cast(tf.minimum(norm, _ROOTS - 1.0), tf.int32))  # [..., 1]
         in_steps = sums[..., :-1] * root * self.factors  # [..., columns]
-        in_steps = tf.minimum(tf.maximum(in_steps, -self.limits), self.limits)
         in_steps = tf.cast(tf.cast(in_steps, tf.int32), tf.float32)  # ONNX Runtime rounds on no GPU otherwise
+        rows = tf.minimum(tf.maximum(in_steps * self.steps, -self.largest), self.largest)
         known = norm > 0  # [..., 1]
-        rows = tf.concat([in_steps * self.steps, tf.where(known, self.rare, 0.0)], axis=-1)
+        rows = tf.concat([rows, tf.where(known, self.rare, 0.0)], axis=-1)
         return rows - tf.where(known, unknown, 0.0)
 
     def keep_ids(self, num_ids: int) -> "LetterTables":
@@ -215,9 +216,9 @@ def letter_tables(runs: Runs, largest: np.ndarray, steps: np.ndarray) -> LetterT
     weights[:-1, -1] = np.where(rows[:, -1] > 0, np.clip(np.round(rows[:, -1]), 1, _LARGEST), 0)
     rare = np.round(runs.rare_idf**2 / steps[-1:]) * steps[-1:]
     factors = (scale * runs.rare_idf / steps[:-1]).astype(np.float32)
-    limits = np.floor(largest[:-1] / steps[:-1]).astype(np.float32)
+    largest = (np.floor(largest[:-1] / steps[:-1]) * steps[:-1]).astype(np.float32)
     steps, rare = steps[:-1].astype(np.float32), rare.astype(np.float32)
-    return LetterTables(runs.index, runs.words, weights, factors, limits, steps, rare)
+    return LetterTables(runs.index, runs.words, weights, factors, largest, steps, rare)
 
 
 def _ends(letters: tf.Tensor, words: int) -> tf.Tensor:
