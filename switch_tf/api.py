@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from switch_tf import calls
 from switch_tf.calls import StrPath
-from switch_tf.classifier import Classifier, opened
+from switch_tf.classifier import Classifier
 
 if TYPE_CHECKING:
     from switch_tf.artifacts.providers import Provider
@@ -117,7 +117,7 @@ def load(path: StrPath, threads: int | None = None, provider: "Provider" = "auto
         RunError: a run folder is unfinished or damaged.
         ModelError: there is no model, or one that is not ours.
     """
-    from switch_tf.artifacts.opening import load_generator
+    from switch_tf.artifacts.opening import load_generator, load_predictor
 
     generator = load_generator(Path(path), threads, provider)
-    return generator or opened(Path(path), threads, provider)
+    return generator or Classifier(Path(path), load_predictor(Path(path), threads, provider))

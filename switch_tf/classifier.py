@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from switch_tf.artifacts.base import Predictor
-    from switch_tf.artifacts.providers import Provider
     from switch_tf.config import Dispatch
     from switch_tf.export.options import Door, Precision
     from switch_tf.export.proof.parity import Comparison
@@ -256,7 +255,7 @@ class Classifier:
         """
         columns = {"text_column": text_column, "label_column": label_column}
         choices = {"keep": keep, "threshold": threshold, "merge": merge, "epochs": epochs}
-        return opened(calls.prune(self._run("pruned"), data, test, output, columns, choices, verbose))
+        return _of_run(calls.prune(self._run("pruned"), data, test, output, columns, choices, verbose))
 
     def distill(
         self,
@@ -293,7 +292,7 @@ class Classifier:
             ArgumentError, ConfigError, DataError, RunError: as `switch_tf.training.distilling.distill` says.
         """
         run, settings = self._run("distilled"), {"share": teacher_share, "temperature": temperature, "alone": alone}
-        return opened(calls.distill(run, output, unlabelled, settings, config or {}, data, test, resume, verbose))
+        return _of_run(calls.distill(run, output, unlabelled, settings, config or {}, data, test, resume, verbose))
 
     def _run(self, verb: str) -> "Trained":
         from switch_tf.runs.opening import Trained
@@ -304,8 +303,8 @@ class Classifier:
         return run
 
 
-def opened(path: Path, threads: int | None = None, provider: "Provider" = "auto") -> Classifier:
-    """The classifier at `path`; arguments and errors are those of `switch_tf.load`."""
+def _of_run(path: Path) -> Classifier:
+    """The classifier of a run folder."""
     from switch_tf.artifacts.opening import load_predictor
 
-    return Classifier(path, load_predictor(path, threads, provider))
+    return Classifier(path, load_predictor(path))

@@ -91,8 +91,9 @@ def describe_data(request: DataRequest, prepared: Prepared, in_memory: Mapping[s
 def refuse_finished(output: Path, resume: bool = False) -> None:
     """
     Raises:
-        RunError: `output`, the finished folder, is in the way.
+        RunError: `output`, the finished folder, is in the way, or can be called so by no run.
     """
+    unfinished(output)
     if output.exists():
         finished = "is finished: there is nothing to resume" if resume else "already exists"
         raise RunError(f"{output} {finished}. Name another folder, or remove it first.", argument="output")
