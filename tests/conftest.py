@@ -204,11 +204,11 @@ def sealed_onnx(model: Any) -> bytes:
     return sealed(model.SerializeToString() + ONNX)
 
 
-def said_without(packages: Sequence[str], program: str, *options: str) -> str:
-    """What a program prints where none of some packages can be imported, asked with options of Python's."""
+def said_without(packages: Sequence[str], program: str, *options: str, folder: Path | None = None) -> str:
+    """What a program prints where none of some packages can be imported, asked with options of Python's in a folder."""
     blocked = f"import sys; sys.modules.update(dict.fromkeys({list(packages)}))\n"
     command = [sys.executable, *options, "-c", blocked + program]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.strip()
 

@@ -104,6 +104,8 @@ class TestAuto:
         found = settled(tmp_path, ORDERS, WORDPIECE, "text.sequence_length=7")
         assert (found.config.text.sequence_length, found.prepared) == (7, None)
         assert "text.sequence_length" not in reasons(found)
+        found = settled(tmp_path, ORDERS, WORDPIECE, "text.sequence_length=64")
+        assert reasons(found)["model.pair_min_count"].startswith("4 texts of up to 64 pieces")
         found = settled(tmp_path, ORDERS, WORDPIECE, "text.byte_length=9")
         assert (found.config.text.sequence_length, found.config.text.byte_length) == (16, 9)
         assert "at most 9 pieces" in reasons(found)["text.sequence_length"]  # nine letters are read
@@ -177,6 +179,11 @@ class TestOnce:
         fewer = with_settings(found.config, {"text.vocabulary_size": 24})
         assert lengths_in_pieces(fewer, prepared_by(found)) == {"text.sequence_length": 48}
         assert lengths_in_pieces(fewer, prepared_by(found), frozenset({"text.sequence_length"})) == {}
+        few_bytes = with_settings(fewer, {"text.sequence_length": 48, "text.byte_length": 30})
+        assert lengths_in_pieces(few_bytes, prepared_by(found)) == {"text.byte_length": 0}
+        # Of 30 bytes three words are read and three letters of the fourth.
+        given = frozenset({"text.byte_length"})
+        assert lengths_in_pieces(few_bytes, prepared_by(found), given) == {"text.sequence_length": 16}
         more_bytes = with_settings(fewer, {"text.sequence_length": 48, "text.byte_length": 999})
         assert lengths_in_pieces(more_bytes, prepared_by(found)) == {"text.byte_length": 0}
         assert lengths_in_pieces(more_bytes, prepared_by(found), frozenset({"text.byte_length"})) == {}

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import JAVASCRIPT
+from conftest import JAVASCRIPT, said_without
 
 from switch_tf.artifacts.onnx_file import OnnxPredictor
 from switch_tf.artifacts.tflite_file import TFLitePredictor
@@ -172,12 +172,9 @@ def test_the_page_shows_pythons_answer_and_fetches_the_wasm_runtime_alone(folder
 def test_the_tflite_example_is_five_lines_and_needs_numpy_and_litert_alone(folder):
     lines = [line for line in TFLITE_EXAMPLE.splitlines() if line and not re.match("import|from", line)]
     assert len(lines) == 5 and f'"{TEXT}"' in TFLITE_EXAMPLE
-    blocked = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'tf_keras', 'switch_tf', 'onnxruntime']))\n"
-    command = [sys.executable, "-I", "-c", blocked + TFLITE_EXAMPLE]
-    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    shown = re.fullmatch(r"\[(\d)\] \[\[(.*)\]\]", finished.stdout.strip())
-    assert shown, finished.stdout
+    said = said_without(["tensorflow", "tf_keras", "switch_tf", "onnxruntime"], TFLITE_EXAMPLE, "-I", folder=folder)
+    shown = re.fullmatch(r"\[(\d)\] \[\[(.*)\]\]", said)
+    assert shown, said
     predictor = TFLitePredictor(folder / "runs" / "mine" / "export" / "model.tflite")
     label, probabilities = predictor.labels[int(shown[1])], ",".join(shown[2].split())
     assert_is_the_answer(folder, label, probabilities, predictor)
