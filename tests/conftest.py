@@ -204,6 +204,20 @@ def sealed_onnx(model: Any) -> bytes:
     return sealed(model.SerializeToString() + ONNX)
 
 
+def tensor_sizes(path: Path) -> tuple[int, int]:
+    """Bytes of the largest tensor of a TFLite file that follows from what goes in, and of the largest of all."""
+    from switch_tf.artifacts.tflite_file import bytes_of, open_interpreter
+    from switch_tf.artifacts.tflite_graph import fixed_tensors
+
+    interpreter, follows, every = open_interpreter(model_path=str(path)), 0, 0
+    for subgraph in range(interpreter.num_subgraphs()):
+        fixed = fixed_tensors(path, subgraph)
+        for tensor in interpreter.get_tensor_details(subgraph):
+            every = max(every, bytes_of(tensor))
+            follows = follows if tensor["index"] in fixed else max(follows, bytes_of(tensor))
+    return follows, every
+
+
 def said_without(packages: Sequence[str], program: str, *options: str, folder: Path | None = None) -> str:
     """What a program prints where none of some packages can be imported, asked with options of Python's in a folder."""
     blocked = f"import sys; sys.modules.update(dict.fromkeys({list(packages)}))\n"

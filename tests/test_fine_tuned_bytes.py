@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import FineTuned, ask, said_without
+from conftest import FineTuned, ask, said_without, tensor_sizes
 from fine_tuned_exports import Answering
 
 import switch_tf
+from switch_tf.artifacts import tflite_file
 from switch_tf.artifacts.fine_tuned_export import FineTunedArtifact
 from switch_tf.artifacts.opening import load_predictor
 from switch_tf.errors import ModelError
@@ -85,6 +86,18 @@ def test_a_manifest_of_another_batch(exported: Path, tmp_path: Path) -> None:
         taken = 3 if name.endswith("3") else "null"
         with pytest.raises(ModelError, match=f"says batch = 65536, and the graph takes {taken}"):
             switch_tf.load(folder)
+
+
+@pytest.mark.slow
+def test_what_a_batch_takes_is_bounded_when_a_file_is_opened(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the largest tensor for the 16 texts that it is asked at a time."""
+    follows, every = tensor_sizes(exported / "export" / "tflite" / "model.tflite")
+    assert 16 * follows > every
+    monkeypatch.setattr(tflite_file, "_MEMORY_LIMIT", 16 * follows)
+    switch_tf.load(exported / "export" / "tflite")
+    monkeypatch.setattr(tflite_file, "_MEMORY_LIMIT", 16 * follows - 1)
+    with pytest.raises(ModelError, match="cannot be used as a TFLite model: its tensor"):
+        switch_tf.load(exported / "export" / "tflite")
 
 
 @pytest.mark.parametrize("name", ["tflite", "onnx", "saved_model"])

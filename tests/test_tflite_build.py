@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from conftest import export_file, said_without
+from conftest import export_file, said_without, tensor_sizes
 
+from switch_tf.artifacts import tflite_file as opening
 from switch_tf.artifacts.seal import manifest_path
 from switch_tf.artifacts.tflite_file import TFLitePredictor
 from switch_tf.config import load_config
@@ -210,6 +211,19 @@ def test_the_predictor_imports_no_tensorflow(exported):
         f"print(TFLitePredictor(Path({str(exported['float32', None])!r})).probabilities(['lovely']).shape)\n"
     )
     assert said_without(["tensorflow", "tf_keras"], program) == "(1, 2)"
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_what_a_batch_takes_is_bounded_when_a_file_is_opened(exported, batch, monkeypatch):
+    """By the largest tensor for the texts that it is asked at a time: 64, or as many as its shapes are of."""
+    follows, every = tensor_sizes(exported["float32", batch])
+    limit = every if batch else 64 * follows
+    assert limit >= every
+    monkeypatch.setattr(opening, "_MEMORY_LIMIT", limit)
+    TFLitePredictor(exported["float32", batch])
+    monkeypatch.setattr(opening, "_MEMORY_LIMIT", limit - 1)
+    with pytest.raises(ModelError, match="cannot be used as a TFLite model: its tensor"):
+        TFLitePredictor(exported["float32", batch])
 
 
 @pytest.mark.parametrize("earlier", [None, b"earlier"])

@@ -29,7 +29,7 @@ from switch_tf.text.given import check_texts
 SIGNATURES = ("bytes", "ids", "tokenize")
 _SIZE_LIMIT = 2**31  # bytes: what the format can hold
 DAMAGE = (OSError, KeyError, ValueError, RecursionError, RuntimeError, zlib.error, zipfile.BadZipFile)  # of an archive
-_MEMORY_LIMIT = 4 * 2**30  # bytes of one tensor, for a batch of TEXT_BATCH
+_MEMORY_LIMIT = 4 * 2**30  # bytes of one tensor, for a batch
 _LABELS_LIMIT = 8 * 2**20  # bytes, unpacked
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # which unpack no more than they are asked for
 
@@ -142,7 +142,7 @@ def refuse_large_tensors(interpreter: Any, source: Path | bytes, path: str, batc
         ModelError: a tensor would take more memory than any of ours, which is not touched before the model is run.
     """
     for subgraph in range(interpreter.num_subgraphs()):
-        tensors = [(each, _bytes_of(each)) for each in interpreter.get_tensor_details(subgraph)]
+        tensors = [(each, bytes_of(each)) for each in interpreter.get_tensor_details(subgraph)]
         large = [(tensor, size) for tensor, size in tensors if size * batch > _MEMORY_LIMIT]
         fixed = fixed_tensors(source, subgraph) if large else set()
         for tensor, size in large:
@@ -151,7 +151,8 @@ def refuse_large_tensors(interpreter: Any, source: Path | bytes, path: str, batc
                 raise ModelError(f"{path} cannot be used as a TFLite model: {problem}. Export it again.")
 
 
-def _bytes_of(tensor: Mapping[str, Any]) -> int:
+def bytes_of(tensor: Mapping[str, Any]) -> int:
+    """What one of an interpreter's tensors takes as its shape stands."""
     return math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize
 
 
