@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pytest
-from coverage import Coverage
 
 # Small enough to train in a second or two; large enough that tokens compete for experts.
 TINY = (
@@ -43,21 +42,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.split("[")[0] in listed:
             item.add_marker(pytest.mark.slow)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Leave slow tests out of what `.ci/run` measures of the code: to be followed costs a quarter of their time."""
-    measuring = Coverage.current() if item.get_closest_marker("slow") else None
-    if measuring is None:
-        return (yield)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COVERAGE_PROCESS_START", raising=False)  # child processes measure themselves
-        measuring.stop()
-        try:
-            return (yield)
-        finally:
-            measuring.start()
 
 
 class Answer(NamedTuple):
